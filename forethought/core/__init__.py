@@ -1,0 +1,65 @@
+"""Values, protocols, linear algebra, results and errors: what every other room stands on."""
+
+from forethought.core.data import Buffer, Trajectory, Transition
+from forethought.core.errors import (
+    CheckpointError,
+    EnvironmentFailure,
+    ForethoughtError,
+    NumericalFailure,
+    UsageError,
+    nearest,
+)
+from forethought.core.gaussian import (
+    DiagonalGaussian,
+    Gaussian,
+    LinearGaussian,
+    Quadratic,
+    condition,
+    expected_kl,
+    join,
+    kl,
+    push_forward,
+)
+from forethought.core.protocols import (
+    Conditional,
+    Controller,
+    Distribution,
+    Dynamics,
+    HasMembers,
+    Plan,
+    Planner,
+    Problem,
+    Task,
+)
+from forethought.core.result import Result
+
+__all__ = [
+    "Buffer",
+    "CheckpointError",
+    "Conditional",
+    "Controller",
+    "DiagonalGaussian",
+    "Distribution",
+    "Dynamics",
+    "EnvironmentFailure",
+    "ForethoughtError",
+    "Gaussian",
+    "HasMembers",
+    "LinearGaussian",
+    "NumericalFailure",
+    "Plan",
+    "Planner",
+    "Problem",
+    "Quadratic",
+    "Result",
+    "Task",
+    "Trajectory",
+    "Transition",
+    "UsageError",
+    "condition",
+    "expected_kl",
+    "join",
+    "kl",
+    "nearest",
+    "push_forward",
+]

@@ -1,0 +1,41 @@
+"""Errors a user meets: one clear line with the remedy.  The command line prints them without a traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ForethoughtError(Exception):
+    """Something went wrong that is not a programming error; exit status 1."""
+
+
+class UsageError(ForethoughtError):
+    """The request itself is wrong (an unknown name, a setting out of range); exit status 2."""
+
+
+class EnvironmentFailure(ForethoughtError):
+    """The environment raised, or returned something no model can learn from.
+
+    `episode` holds the steps before that (a `Transition`, leading axis [T]), None where there are none.
+    """
+
+    def __init__(self, message: str, episode: object | None = None):
+        super().__init__(message)
+        self.episode = episode
+
+
+class NumericalFailure(ForethoughtError):
+    """A fit or a plan produced numbers that are not finite."""
+
+
+class CheckpointError(ForethoughtError):
+    """A checkpoint is missing, truncated, altered, or of another run."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the known name nearest to `name`, or all of them where none is near."""
+    known = sorted(known)
+    folded = {candidate.casefold(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{folded[close[0]]}'?"
+    return "known: " + ", ".join(known) if known else "none is known"

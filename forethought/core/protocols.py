@@ -1,0 +1,124 @@
+"""The protocols that authors of models, tasks, planners and controllers meet, and the values they exchange.
+
+Symbols: state `x` [n], action `u` [m] in task units, step index `t`, planning horizon `T`, cost `c(x, u, t)`
+(minimised; reward is its negative, only at the edge to an RL environment).
+
+Signatures are unbatched: batch with `jax.vmap` where you call.  Epistemic uncertainty is `draw(key)`: one function
+out of a model's posterior.  Aleatoric uncertainty is `.sample(key)` of the distribution that the function returns.
+"""
+
+from typing import Any, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from forethought.core.data import Trajectory
+from forethought.core.gaussian import LinearGaussian
+
+
+class Distribution(Protocol):
+    """A distribution over [n]."""
+
+    @property
+    def mean(self) -> Float[Array, "n"]: ...
+
+    @property
+    def cov(self) -> Float[Array, "n n"]: ...
+
+    def sample(self, *, key: PRNGKeyArray) -> Float[Array, "n"]: ...
+
+
+class Conditional(Protocol):
+    """`p(y | z)`: a Gaussian process, a network, an ensemble, a table, a memoryless policy."""
+
+    def __call__(self, z: Float[Array, "d"]) -> Distribution:
+        """The predictive distribution of `y` [e], everything uncertain integrated out."""
+        ...
+
+    def draw(self, *, key: PRNGKeyArray) -> "Conditional":
+        """One function from the posterior; only noise is left in it.  A certain model returns itself."""
+        ...
+
+
+class Dynamics(Protocol):
+    """`p(x' | x, u)`, known or learned."""
+
+    def __call__(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Distribution: ...
+
+    def draw(self, *, key: PRNGKeyArray) -> "Dynamics": ...
+
+
+class Task(Protocol):
+    """What is wanted, owned once for the real environment and for every model of it."""
+
+    horizon: int  # steps in an episode
+    dt: float  # s per step
+    u_min: Float[Array, "m"]
+    u_max: Float[Array, "m"]
+
+    def initial(self, *, key: PRNGKeyArray) -> Float[Array, "n"]: ...
+
+    def cost(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, ""]: ...
+
+    def final_cost(self, x: Float[Array, "n"]) -> Float[Array, ""]: ...
+
+    def terminal(self, x: Float[Array, "n"]) -> Bool[Array, ""]: ...
+
+    def solved(self, trajectory: Trajectory) -> Bool[Array, ""] | None:
+        """Whether the trajectory meets the task's own test; None where the task has none."""
+        ...
+
+
+class Problem(eqx.Module):
+    """An optimal-control problem: how the system moves, and what is wanted of it."""
+
+    dynamics: Dynamics
+    task: Task
+
+
+class Plan(eqx.Module):
+    """Every planner's answer: a time-varying linear-Gaussian controller and what it expects to happen.
+
+    `policy` is stacked [T]: `u_t ~ N(F_t x_t + f_t, cov_t)`; a plan without feedback has `F = 0`.
+    """
+
+    policy: LinearGaussian
+    xs: Float[Array, "T+1 n"]
+    cost: Float[Array, ""]
+    result: Int[Array, ""]
+
+    @property
+    def us(self) -> Float[Array, "T m"]:
+        """The planned actions along the planned states."""
+        return jnp.einsum("tmn,tn->tm", self.policy.F, self.xs[:-1]) + self.policy.f
+
+
+class Planner(Protocol):
+    """Settings of a planner (frozen, hashable); its state `S` carries the warm start."""
+
+    def init(self, problem: Problem) -> Any: ...
+
+    def plan(self, problem: Problem, x0: Float[Array, "n"], state: Any, *, key: PRNGKeyArray) -> tuple[Plan, Any]: ...
+
+
+class Controller(Protocol):
+    """Chooses actions.  `carry` is its memory, `()` where it has none; `act` is pure, so it runs in a scan."""
+
+    def init(self, x0: Float[Array, "n"], *, key: PRNGKeyArray) -> Any: ...
+
+    def act(
+        self, x: Float[Array, "n"], t: Int[Array, ""], carry: Any, *, key: PRNGKeyArray
+    ) -> tuple[Float[Array, "m"], Any]: ...
+
+
+@runtime_checkable
+class HasMembers(Protocol):
+    """Capability: the posterior is a finite set of functions, stacked on a leading axis [E] (an ensemble)."""
+
+    @property
+    def member_count(self) -> int: ...
+
+    def members(self) -> Any:
+        """The same kind of function with every array leaf stacked [E]; use under `jax.vmap`."""
+        ...

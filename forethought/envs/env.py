@@ -1,0 +1,50 @@
+"""The protocol of a real (or simulated) system, and `collect`."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from forethought.core import Controller, Task, Transition
+from forethought.dynamics.space import StateSpace
+
+
+class Env(Protocol):
+    """A system that episodes can be run on.
+
+    It carries nothing from one episode to the next: an episode is a function of controller and key, which is what
+    makes an interrupted run resume exactly.
+    """
+
+    name: str
+    task: Task
+    space: StateSpace
+    learn_reward: bool  # the task does not know its cost: it must be learned from the rewards seen
+    learn_termination: bool  # likewise for the terminal states
+
+    def run(
+        self,
+        controller: Controller,
+        *,
+        key: PRNGKeyArray,
+        on_step: Callable[[int, float], None] | None = None,
+        frames: list[np.ndarray] | None = None,
+    ) -> Transition:
+        """One episode, leading axis [T], numpy arrays.
+
+        Args:
+            controller: chooses the actions.
+            key: seeds the environment and the controller.
+            on_step: told the steps done and the return so far, now and then.
+            frames: where given, RGB pictures [height, width, 3] uint8 are appended, T + 1 of them.
+        Raises:
+            EnvironmentFailure: the environment raised, or returned values that are not finite or of another shape;
+                its `episode` holds the steps before that.
+        """
+        ...
+
+
+def collect(env: Env, controller: Controller, *, key: PRNGKeyArray) -> Transition:
+    """One episode of `env` under `controller`, leading axis [T]."""
+    return env.run(controller, key=key)
