@@ -20,12 +20,12 @@ from forethought.core.gaussian import (
     kl,
     push_forward,
 )
+from forethought.core.posterior import HasDrawMany, draw_many
 from forethought.core.protocols import (
     Conditional,
     Controller,
     Distribution,
     Dynamics,
-    HasMembers,
     Plan,
     Planner,
     Problem,
@@ -44,7 +44,7 @@ __all__ = [
     "EnvironmentFailure",
     "ForethoughtError",
     "Gaussian",
-    "HasMembers",
+    "HasDrawMany",
     "LinearGaussian",
     "NumericalFailure",
     "Plan",
@@ -57,6 +57,7 @@ __all__ = [
     "Transition",
     "UsageError",
     "condition",
+    "draw_many",
     "expected_kl",
     "join",
     "kl",

@@ -7,7 +7,7 @@ Signatures are unbatched: batch with `jax.vmap` where you call.  Epistemic uncer
 out of a model's posterior.  Aleatoric uncertainty is `.sample(key)` of the distribution that the function returns.
 """
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -110,15 +110,3 @@ class Controller(Protocol):
     def act(
         self, x: Float[Array, "n"], t: Int[Array, ""], carry: Any, *, key: PRNGKeyArray
     ) -> tuple[Float[Array, "m"], Any]: ...
-
-
-@runtime_checkable
-class HasMembers(Protocol):
-    """Capability: the posterior is a finite set of functions, stacked on a leading axis [E] (an ensemble)."""
-
-    @property
-    def member_count(self) -> int: ...
-
-    def members(self) -> Any:
-        """The same kind of function with every array leaf stacked [E]; use under `jax.vmap`."""
-        ...

@@ -38,6 +38,7 @@ class Env(Protocol):
             key: seeds the environment and the controller.
             on_step: told the steps done and the return so far, now and then.
             frames: where given, RGB pictures [height, width, 3] uint8 are appended, T + 1 of them.
+
         Raises:
             EnvironmentFailure: the environment raised, or returned values that are not finite or of another shape;
                 its `episode` holds the steps before that.

@@ -1,0 +1,101 @@
+"""PETS: probabilistic ensembles with trajectory sampling.
+
+An ensemble of probabilistic networks learns the dynamics from all experience so far; CEM plans with it inside MPC,
+each candidate judged by the average over particles that each believe in one member.
+Source: Chua et al. (2018), algorithm 1.
+Differs: the first rounds act at random and the model is fitted from then on after every episode, with early stopping
+instead of five epochs; a reward or termination that the task does not know is learned.
+"""
+
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from forethought.algorithms.protocol import Info
+from forethought.core import Buffer, Controller, Planner, Problem, Result
+from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error
+from forethought.envs.env import Env, collect
+from forethought.models.classifier import Classifier, FittedClassifier
+from forethought.models.ensemble import Ensemble
+from forethought.planning.cem import CEM
+from forethought.planning.mpc import MPC
+from forethought.policies.uniform import Uniform
+from forethought.tasks.learned import FromObservation, LearnedTask
+
+
+class PETSState(eqx.Module):
+    """Everything that was experienced and learned."""
+
+    buffer: Buffer
+    dynamics: LearnedDynamics
+    termination: FittedClassifier | None  # None where the environment's task knows its terminal states
+    round: Int[Array, ""]
+
+
+@dataclass(frozen=True)
+class PETS:
+    """Settings of PETS."""
+
+    model: Ensemble = Ensemble()
+    planner: Planner = CEM()
+    classifier: Classifier = Classifier()
+    random_episodes: int = 1  # episodes of uniform actions before the first plan
+
+    def __post_init__(self):
+        """Without experience there is nothing to learn from."""
+        if self.random_episodes < 1:
+            raise ValueError(f"PETS.random_episodes must be at least 1, got {self.random_episodes}.")
+
+    def init(self, env: Env, *, key: PRNGKeyArray) -> PETSState:
+        """No experience; an untrained ensemble."""
+        model_key, classifier_key = jr.split(key)
+        n, m, extra = env.space.size, env.task.u_min.shape[0], int(env.learn_reward)
+        model = self.model.init(env.space.feature_size + m, n + extra, key=model_key)
+        termination = self.classifier.init(n, key=classifier_key) if env.learn_termination else None
+        return PETSState(
+            Buffer.empty(n, m), LearnedDynamics(model, env.space, extra), termination, jnp.zeros((), jnp.int32)
+        )
+
+    def iterate(self, state: PETSState, env: Env, *, key: PRNGKeyArray) -> tuple[PETSState, Info]:
+        """One trial: lines 3-7 of algorithm 1 for one episode, then line 2 on all the data."""
+        act_key, fit_key, end_key = jr.split(key, 3)
+        exploring = int(state.round) < self.random_episodes
+        controller = Uniform(env.task.u_min, env.task.u_max) if exploring else self.controller(state, env)
+        episode = collect(env, controller, key=act_key)
+        error = None if exploring else float(one_step_error(state.dynamics, episode))
+        buffer = state.buffer.append(episode)
+        dynamics, fit = fit_dynamics(self.model, buffer, state.dynamics, key=fit_key)
+        Result(int(fit.result)).throw()
+        termination, alarm = self._fit_termination(state.termination, buffer, key=end_key)
+        metrics = {
+            "model_error": error,
+            "fit_epochs": float(fit.epochs),
+            "fit_loss": float(fit.train_loss[fit.epochs - 1]),
+            "holdout_mse": float(fit.holdout_loss[fit.epochs - 1]),
+            **alarm,
+        }
+        return PETSState(buffer, dynamics, termination, state.round + 1), Info([episode], metrics)
+
+    def problem(self, state: PETSState, env: Env) -> Problem:
+        """The task with what was learned in place of what was unknown."""
+        never = env.learn_termination and not bool(jnp.any(state.buffer.data.terminated))
+        known = not env.learn_reward and not env.learn_termination
+        task = env.task if known else LearnedTask(env.task, state.termination, env.learn_reward, never)
+        return Problem(state.dynamics, task)
+
+    def controller(self, state: PETSState, env: Env) -> Controller:
+        """MPC with the learned dynamics."""
+        controller = MPC(self.planner, self.problem(state, env))
+        return FromObservation(controller) if env.learn_reward else controller
+
+    def _fit_termination(
+        self, previous: FittedClassifier | None, buffer: Buffer, *, key: PRNGKeyArray
+    ) -> tuple[FittedClassifier | None, dict[str, float]]:
+        ends = buffer.data.terminated
+        if previous is None or not bool(jnp.any(ends)):
+            return previous, {}
+        fitted, error = self.classifier.fit(buffer.data.x_next, ends, buffer.size, previous=previous, key=key)
+        return fitted, {"termination_error": float(error)}

@@ -1,0 +1,89 @@
+"""Learned dynamics: a regression in a state space with angle features and difference targets.
+
+Symbols: observation o [n]; state x [n + k], k = 1 where the reward is learned (x = [o; r], r the reward of the step
+that led there), else k = 0; regression input z = [features(o); u], output y = [o_next - o; r].
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from forethought.core import Buffer, Conditional, DiagonalGaussian, Transition
+from forethought.core.posterior import draw_many
+from forethought.dynamics.space import StateSpace
+
+
+class LearnedDynamics(eqx.Module):
+    """`p(x' | x, u)` from a fitted `model` of differences; stationary."""
+
+    model: Conditional
+    space: StateSpace
+    n_extra: int = eqx.field(static=True, default=0)
+
+    def __call__(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> DiagonalGaussian:
+        """The predictive distribution of the next state; its angles are not wrapped."""
+        del t
+        o = x[: self.space.size]
+        y = self.model(regression_input(self.space, o, u))
+        return DiagonalGaussian(y.mean + jnp.pad(o, (0, self.n_extra)), y.std)
+
+    def draw(self, *, key: PRNGKeyArray) -> "LearnedDynamics":
+        """Dynamics by one function of the model's posterior."""
+        return LearnedDynamics(self.model.draw(key=key), self.space, self.n_extra)
+
+    def draw_many(self, count: int, *, key: PRNGKeyArray) -> tuple["LearnedDynamics", int]:
+        """As the model draws."""
+        models, copies = draw_many(self.model, count, key=key)
+        return LearnedDynamics(models, self.space, self.n_extra), copies
+
+
+def regression_input(space: StateSpace, o: Float[Array, "n"], u: Float[Array, "m"]) -> Float[Array, "d"]:
+    """What the model sees of an observation and an action."""
+    return jnp.concatenate([space.features(o), u])
+
+
+def regression_output(space: StateSpace, step: Transition, n_extra: int) -> Float[Array, "e"]:
+    """What the model must predict of one transition."""
+    return jnp.concatenate([space.difference(step.x_next, step.x), jnp.full(n_extra, step.reward)])
+
+
+def regression_data(
+    space: StateSpace, steps: Transition, n_extra: int
+) -> tuple[Float[Array, "N d"], Float[Array, "N e"]]:
+    """Inputs and outputs of a stack of transitions [N]."""
+    z = jax.vmap(lambda s: regression_input(space, s.x, s.u))(steps)
+    return z, jax.vmap(lambda s: regression_output(space, s, n_extra))(steps)
+
+
+@eqx.filter_jit
+def _data(space: StateSpace, steps: Transition, n_extra: int):
+    return regression_data(space, steps, n_extra)
+
+
+def fit_dynamics(
+    settings: Any, buffer: Buffer, previous: LearnedDynamics, *, key: PRNGKeyArray
+) -> tuple[LearnedDynamics, Any]:
+    """Fit the model that `settings` describe (they offer `fit`) to all transitions of the buffer.
+
+    Returns: the dynamics, in the state space of `previous`, and the model's own report of the fit.
+    """
+    z, y = _data(previous.space, buffer.data, previous.n_extra)
+    model, report = settings.fit(z, y, buffer.size, previous=previous.model, key=key)
+    return LearnedDynamics(model, previous.space, previous.n_extra), report
+
+
+@eqx.filter_jit
+def one_step_error(dynamics: LearnedDynamics, steps: Transition) -> Float[Array, ""]:
+    """Root mean squared one-step error of the predicted differences, each in units of its own spread.
+
+    1 is no better than predicting the mean difference of these steps; coordinates that do not move are left out.
+    """
+    z, y = regression_data(dynamics.space, steps, dynamics.n_extra)
+    predicted = jax.vmap(dynamics.model)(z).mean
+    spread = jnp.var(y, axis=0)
+    moves = spread > 1e-12
+    share = jnp.mean((predicted - y) ** 2, axis=0) / jnp.where(moves, spread, 1.0)
+    return jnp.sqrt(jnp.sum(jnp.where(moves, share, 0.0)) / jnp.maximum(jnp.sum(moves), 1))

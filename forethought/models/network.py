@@ -1,0 +1,99 @@
+"""The probabilistic network: `p(y | z) = N(mean(z), diag std(z)^2)`, and its loss.
+
+Symbols: z [d] inputs, y [e] outputs; W_l [in, out] and b_l [out] the layers; the last layer has 2 e outputs, the mean
+and the log-variance of the standardised y.  Log-variances are softly bounded by learned limits, so that they stay
+sane where there is no data.
+Source: Chua et al. (2018), "Deep reinforcement learning in a handful of trials", section 4 and appendix A.1.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from forethought.core import DiagonalGaussian
+
+
+class Normaliser(eqx.Module):
+    """Shift and scale of each coordinate."""
+
+    mean: Float[Array, "d"]
+    std: Float[Array, "d"]
+
+    @staticmethod
+    def identity(d: int) -> "Normaliser":
+        """No change."""
+        return Normaliser(jnp.zeros(d), jnp.ones(d))
+
+    @staticmethod
+    def of(data: Float[Array, "N d"], weight: Float[Array, "N"]) -> "Normaliser":
+        """Standardises the rows with weight 1; coordinates that do not vary keep their scale."""
+        count = jnp.sum(weight)
+        mean = jnp.einsum("n,nd->d", weight, data) / count
+        var = jnp.einsum("n,nd->d", weight, (data - mean[None]) ** 2) / count
+        varies = jnp.sqrt(var) > 1e-6 * (1 + jnp.abs(mean))
+        return Normaliser(mean, jnp.where(varies, jnp.sqrt(jnp.where(varies, var, 1.0)), 1.0))
+
+    def __call__(self, z: Float[Array, "d"]) -> Float[Array, "d"]:
+        """Standardised coordinates."""
+        return (z - self.mean) / self.std
+
+
+class Layers(eqx.Module):
+    """What is learned by gradient descent."""
+
+    weights: list[Float[Array, "i o"]]
+    biases: list[Float[Array, "o"]]
+    min_log_var: Float[Array, "e"]
+    max_log_var: Float[Array, "e"]
+
+    @staticmethod
+    def init(d: int, e: int, *, hidden: tuple[int, ...], key: PRNGKeyArray) -> "Layers":
+        """Truncated normal weights of std 1 / (2 sqrt(in)), as in the authors' code."""
+        sizes = (d, *hidden, 2 * e)
+        keys = jr.split(key, len(sizes) - 1)
+        weights = [
+            jr.truncated_normal(k, -2.0, 2.0, (i, o)) / (2 * jnp.sqrt(float(i)))
+            for k, i, o in zip(keys, sizes[:-1], sizes[1:], strict=True)
+        ]
+        biases = [jnp.zeros(o) for o in sizes[1:]]
+        return Layers(weights, biases, jnp.full(e, -10.0), jnp.full(e, 0.5))
+
+    def __call__(self, z: Float[Array, "d"]) -> tuple[Float[Array, "e"], Float[Array, "e"]]:
+        """Mean and log-variance of the standardised output, from the standardised input."""
+        h = z
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            h = jax.nn.silu(h @ weight + bias)
+        mean, log_var = jnp.split(h @ self.weights[-1] + self.biases[-1], 2)
+        log_var = self.max_log_var - jax.nn.softplus(self.max_log_var - log_var)
+        log_var = self.min_log_var + jax.nn.softplus(log_var - self.min_log_var)
+        return mean, log_var
+
+    def squared_weights(self) -> Float[Array, ""]:
+        """Half the sum of the squared weights, biases left out."""
+        return 0.5 * sum(jnp.sum(w**2) for w in self.weights)
+
+
+class Network(eqx.Module):
+    """A fitted network, in the units of the data."""
+
+    layers: Layers
+    inputs: Normaliser
+    outputs: Normaliser
+
+    def __call__(self, z: Float[Array, "d"]) -> DiagonalGaussian:
+        """The predictive distribution of `y` [e]."""
+        mean, log_var = self.layers(self.inputs(z))
+        return DiagonalGaussian(self.outputs.mean + self.outputs.std * mean, self.outputs.std * jnp.exp(0.5 * log_var))
+
+    def draw(self, *, key: PRNGKeyArray) -> "Network":
+        """Itself: one network knows nothing of its own uncertainty about the function."""
+        del key
+        return self
+
+
+def negative_log_likelihood(layers: Layers, z: Float[Array, "d"], y: Float[Array, "e"]) -> Float[Array, ""]:
+    """Of one standardised pair, in nats, without the constant; averaged over the e outputs."""
+    mean, log_var = layers(z)
+    return 0.5 * jnp.mean((mean - y) ** 2 * jnp.exp(-log_var) + log_var)

@@ -1,0 +1,118 @@
+"""iCEM: the cross-entropy method made sample-efficient for control.
+
+Beside CEM: coloured noise (power spectral density 1 / f^beta), so that samples explore at the system's pace; a
+population that decays from iteration to iteration; elites kept within a plan and shifted to the next step; the mean
+tried as a candidate in the last iteration; the best sequence ever seen is executed, not the mean.
+Source: Pinneri et al. (2020), "Sample-efficient cross-entropy method for real-time planning", algorithm 1.
+Differs: noise is clipped to the action range, as theirs; it is coloured by a circulant filter of white noise, which
+has the same spectrum and is one small matrix product.
+"""
+
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from forethought.core import Plan, Problem
+from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
+from forethought.planning.settings import check_elites, check_sampling
+
+
+class ICEMState(eqx.Module):
+    """The warm start: where the next search begins, and the elites shifted in time."""
+
+    mean: Float[Array, "T m"]
+    elites: Float[Array, "kept T m"]
+
+
+@dataclass(frozen=True)
+class ICEM:
+    """Settings of iCEM."""
+
+    horizon: int = 30  # steps
+    population: int = 64  # action sequences in the first iteration
+    decay: float = 1.25  # the population shrinks by this factor in each iteration
+    elites: int = 10  # the best, to which the distribution is refitted
+    iterations: int = 3  # rounds of refinement
+    kept: float = 0.3  # share of the elites that is kept for the next iteration and the next step
+    momentum: float = 0.1  # share of the old mean and std that is kept, in [0, 1)
+    noise: float = 0.5  # initial std, as a share of half the action range
+    beta: float = 2.0  # colour of the noise: 0 white, 1 pink, 2 red, higher is smoother
+    particles: int = 5  # for each sequence; a multiple of the ensemble's members
+    propagation: Propagation = "ts-inf"  # how particles believe in the model: ts-inf, ts1 or mean
+
+    def __post_init__(self):
+        """Refuse settings that cannot work."""
+        check_sampling(self, ("horizon", "population", "elites", "iterations", "particles"))
+        check_elites(self)
+        for name, low, high in (("kept", 0, 1), ("momentum", 0, 1)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"ICEM.{name} must be in [{low}, {high}], got {getattr(self, name)}.")
+        if self.decay < 1 or self.noise <= 0 or self.beta < 0:
+            raise ValueError(
+                f"ICEM needs decay >= 1, noise > 0 and beta >= 0; got {self.decay}, {self.noise} and {self.beta}."
+            )
+
+    @property
+    def kept_count(self) -> int:
+        """How many elites are kept."""
+        return max(1, round(self.kept * self.elites)) if self.kept > 0 else 0
+
+    def init(self, problem: Problem) -> ICEMState:
+        """Start in the middle of the action range."""
+        middle = 0.5 * (problem.task.u_min + problem.task.u_max)
+        mean = jnp.broadcast_to(middle, (self.horizon, middle.shape[0]))
+        return ICEMState(mean, jnp.broadcast_to(mean, (self.kept_count, *mean.shape)))
+
+    def plan(
+        self, problem: Problem, x0: Float[Array, "n"], state: ICEMState, *, key: PRNGKeyArray
+    ) -> tuple[Plan, ICEMState]:
+        """The best sequence found, and the warm start for the next step."""
+        lower, upper = problem.task.u_min[None, None], problem.task.u_max[None, None]
+        mean = state.mean
+        std = jnp.broadcast_to(self.noise * (upper - lower)[0] / 2, mean.shape)
+        kept = state.elites
+        best, best_cost = mean, jnp.array(jnp.inf, mean.dtype)
+        for i, iteration_key in enumerate(jr.split(key, self.iterations)):
+            sample_key, cost_key = jr.split(iteration_key)
+            noise = self._coloured((self._population(i), *mean.shape), mean.dtype, key=sample_key)
+            fresh = jnp.clip(mean[None] + std[None] * noise, lower, upper)
+            last = [mean[None]] if i == self.iterations - 1 else []
+            us = jnp.concatenate([fresh, kept, *last])
+            costs = expected_cost(problem, x0, us, particles=self.particles, propagation=self.propagation, key=cost_key)
+            order = jax.lax.top_k(-costs, self.elites)[1]
+            elites, lowest = us[order], costs[order[0]]
+            best = jnp.where(lowest < best_cost, elites[0], best)
+            best_cost = jnp.minimum(lowest, best_cost)
+            mean = self.momentum * mean + (1 - self.momentum) * jnp.mean(elites, axis=0)
+            std = self.momentum * std + (1 - self.momentum) * jnp.std(elites, axis=0)
+            kept = elites[: self.kept_count]
+        return open_loop_plan(problem, x0, best, best_cost), ICEMState(_shift(mean), jax.vmap(_shift)(kept))
+
+    def _population(self, iteration: int) -> int:
+        """Source: algorithm 1, line 5."""
+        return max(int(self.population * self.decay**-iteration), 2 * self.elites)
+
+    def _coloured(self, shape: tuple[int, ...], dtype, *, key: PRNGKeyArray) -> Float[Array, "S T m"]:
+        """Noise of unit variance, correlated in time."""
+        white = jr.normal(key, shape, dtype)
+        return jnp.einsum("ts,bsm->btm", jnp.asarray(colour_filter(shape[1], self.beta), dtype), white)
+
+
+def colour_filter(steps: int, beta: float) -> Float[np.ndarray, "T T"]:
+    """The circulant matrix that turns white noise [T] into noise of unit variance with spectrum 1 / f^beta."""
+    frequency = np.fft.rfftfreq(steps)
+    frequency[0] = frequency[1] if steps > 1 else 1.0
+    amplitude = frequency ** (-beta / 2)
+    impulse = np.fft.irfft(amplitude, steps)
+    impulse /= np.sqrt(np.sum(impulse**2))
+    return np.stack([np.roll(impulse, shift) for shift in range(steps)], axis=1)
+
+
+def _shift(us: Float[Array, "T m"]) -> Float[Array, "T m"]:
+    """One step later; the last action is repeated."""
+    return jnp.concatenate([us[1:], us[-1:]])

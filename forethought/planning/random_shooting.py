@@ -1,0 +1,45 @@
+"""Random shooting: try many action sequences on the model, keep the best."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from forethought.core import Plan, Problem
+from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
+from forethought.planning.settings import check_sampling
+
+
+@dataclass(frozen=True)
+class RandomShooting:
+    """Settings of random shooting.  Source: Nagabandi et al. (2018), section IV.C."""
+
+    horizon: int = 20  # steps
+    population: int = 1000  # action sequences tried
+    hold: int = 1  # steps for which an action is held
+    particles: int = 1  # for each sequence; a multiple of the ensemble's members
+    propagation: Propagation = "ts-inf"  # how particles believe in the model: ts-inf, ts1 or mean
+
+    def __post_init__(self):
+        """Refuse settings that cannot work."""
+        check_sampling(self, ("horizon", "population", "hold", "particles"))
+
+    def init(self, problem: Problem) -> tuple[()]:
+        """No memory."""
+        del problem
+        return ()
+
+    def plan(self, problem: Problem, x0: Float[Array, "n"], state: Any, *, key: PRNGKeyArray) -> tuple[Plan, tuple[()]]:
+        """The best of `population` uniform sequences."""
+        del state
+        sample_key, cost_key = jr.split(key)
+        lower, upper = problem.task.u_min, problem.task.u_max
+        blocks = -(-self.horizon // self.hold)
+        shape = (self.population, blocks, lower.shape[0])
+        us = lower[None, None] + (upper - lower)[None, None] * jr.uniform(sample_key, shape, lower.dtype)
+        us = jnp.repeat(us, self.hold, axis=1)[:, : self.horizon]
+        costs = expected_cost(problem, x0, us, particles=self.particles, propagation=self.propagation, key=cost_key)
+        best = jnp.argmin(costs)
+        return open_loop_plan(problem, x0, us[best], costs[best]), ()

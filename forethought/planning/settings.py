@@ -1,0 +1,25 @@
+"""Checks that the settings of several planners share."""
+
+from typing import Any, get_args
+
+from forethought.planning.particles import Propagation
+
+
+def check_sampling(settings: Any, at_least_one: tuple[str, ...]) -> None:
+    """Raise ValueError, with the remedy, for settings of a sampling planner that cannot work."""
+    name = type(settings).__name__
+    for field in at_least_one:
+        if getattr(settings, field) < 1:
+            raise ValueError(f"{name}.{field} must be at least 1, got {getattr(settings, field)}.")
+    if settings.propagation not in get_args(Propagation):
+        known = ", ".join(get_args(Propagation))
+        raise ValueError(f"{name}.propagation must be one of {known}; got '{settings.propagation}'.")
+
+
+def check_elites(settings: Any) -> None:
+    """Raise ValueError unless the elites are a proper part of the population."""
+    if settings.elites > settings.population:
+        raise ValueError(
+            f"{type(settings).__name__}.elites ({settings.elites}) exceeds its population "
+            f"({settings.population}); use at most {max(1, settings.population // 2)}."
+        )
