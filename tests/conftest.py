@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jaxtyping import install_import_hook
 
-install_import_hook("forethought", "beartype.beartype").install()
+install_import_hook("forethought", "beartype.beartype")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

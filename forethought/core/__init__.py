@@ -10,6 +10,7 @@ from forethought.core.errors import (
     nearest,
 )
 from forethought.core.gaussian import (
+    Delta,
     DiagonalGaussian,
     Gaussian,
     LinearGaussian,
@@ -38,6 +39,7 @@ __all__ = [
     "CheckpointError",
     "Conditional",
     "Controller",
+    "Delta",
     "DiagonalGaussian",
     "Distribution",
     "Dynamics",

@@ -75,6 +75,22 @@ class DiagonalGaussian(eqx.Module):
         return jnp.sum(-0.5 * white**2 - jnp.log(self.std) - 0.5 * LOG_2PI)
 
 
+class Delta(eqx.Module):
+    """Certainty: what a system without noise predicts.  Sampling it costs nothing."""
+
+    mean: Float[Array, "n"]
+
+    @property
+    def cov(self) -> Float[Array, "n n"]:
+        """Zeros."""
+        return jnp.zeros((self.mean.shape[0], self.mean.shape[0]), self.mean.dtype)
+
+    def sample(self, *, key: PRNGKeyArray) -> Float[Array, "n"]:
+        """The point itself."""
+        del key
+        return self.mean
+
+
 class LinearGaussian(eqx.Module):
     """The conditional `y | z ~ N(F z + f, cov)`.
 

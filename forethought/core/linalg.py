@@ -26,8 +26,9 @@ def solve_psd(a: Float[Array, "n n"], b: Float[Array, "n *k"], *, jitter: float 
 
 
 def psd_sqrt(a: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """A factor `r` with `r r' = a` for positive semi-definite `a`, singular ones included (negative eigenvalues of
-    rounding size count as zero).
+    """A factor `r` with `r r' = a` for positive semi-definite `a`, singular ones included.
+
+    Negative eigenvalues of rounding size count as zero.
     """
     values, vectors = jnp.linalg.eigh(symmetrise(a))
     return vectors * jnp.sqrt(jnp.maximum(values, 0))[None, :]

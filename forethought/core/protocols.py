@@ -17,6 +17,7 @@ from forethought.core.data import Trajectory
 from forethought.core.gaussian import LinearGaussian
 
 
+@runtime_checkable
 class Distribution(Protocol):
     """A distribution over [n]."""
 
@@ -29,6 +30,7 @@ class Distribution(Protocol):
     def sample(self, *, key: PRNGKeyArray) -> Float[Array, "n"]: ...
 
 
+@runtime_checkable
 class Conditional(Protocol):
     """`p(y | z)`: a Gaussian process, a network, an ensemble, a table, a memoryless policy."""
 
@@ -41,6 +43,7 @@ class Conditional(Protocol):
         ...
 
 
+@runtime_checkable
 class Dynamics(Protocol):
     """`p(x' | x, u)`, known or learned."""
 
@@ -49,6 +52,7 @@ class Dynamics(Protocol):
     def draw(self, *, key: PRNGKeyArray) -> "Dynamics": ...
 
 
+@runtime_checkable
 class Task(Protocol):
     """What is wanted, owned once for the real environment and for every model of it."""
 
@@ -94,6 +98,7 @@ class Plan(eqx.Module):
         return jnp.einsum("tmn,tn->tm", self.policy.F, self.xs[:-1]) + self.policy.f
 
 
+@runtime_checkable
 class Planner(Protocol):
     """Settings of a planner (frozen, hashable); its state `S` carries the warm start."""
 
@@ -102,6 +107,7 @@ class Planner(Protocol):
     def plan(self, problem: Problem, x0: Float[Array, "n"], state: Any, *, key: PRNGKeyArray) -> tuple[Plan, Any]: ...
 
 
+@runtime_checkable
 class Controller(Protocol):
     """Chooses actions.  `carry` is its memory, `()` where it has none; `act` is pure, so it runs in a scan."""
 

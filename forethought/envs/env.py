@@ -1,7 +1,7 @@
 """The protocol of a real (or simulated) system, and `collect`."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
@@ -10,6 +10,7 @@ from forethought.core import Controller, Task, Transition
 from forethought.dynamics.space import StateSpace
 
 
+@runtime_checkable
 class Env(Protocol):
     """A system that episodes can be run on.
 

@@ -1,0 +1,153 @@
+"""Our own systems as environments: an episode is a compiled scan over known dynamics."""
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
+
+from forethought.core import Controller, EnvironmentFailure, Problem, Task, Transition
+from forethought.dynamics.space import StateSpace
+
+CHUNK = 10  # steps between two calls of `on_step`, at most
+
+
+@runtime_checkable
+class Renderer(Protocol):
+    """Draws a state; plain numpy in and out."""
+
+    def __call__(self, x: np.ndarray, u: np.ndarray | None, seconds: float) -> np.ndarray:
+        """An RGB picture [height, width, 3] uint8 of state `x` while `u` acts (None: nothing acts any more)."""
+        ...
+
+
+class SystemEnv(eqx.Module):
+    """A `Problem` with known dynamics, as a real system to learn from.
+
+    An episode starts in `task.initial`, moves by samples of `dynamics`, clips actions to the task's limits (the
+    clipped action is what is recorded), pays `reward = -cost(x, u, t)`, and ends in a terminal state or at the horizon.
+    The controller is an argument of the compiled function: one that differs only in its arrays compiles nothing new.
+    """
+
+    name: str
+    problem: Problem
+    space: StateSpace
+    renderer: Renderer | None = eqx.field(static=True, default=None)
+
+    learn_reward: ClassVar[bool] = False
+    learn_termination: ClassVar[bool] = False
+
+    def __check_init__(self):
+        """Dynamics that know their time step must agree with the task's."""
+        dt = getattr(self.problem.dynamics, "dt", None)
+        if dt is not None and dt != self.task.dt:
+            raise ValueError(
+                f"{self.name}: the dynamics step by {dt} s and the task by {self.task.dt} s; give both one dt."
+            )
+
+    @property
+    def task(self) -> Task:
+        """What is wanted."""
+        return self.problem.task
+
+    def run(
+        self,
+        controller: Controller,
+        *,
+        key: PRNGKeyArray,
+        on_step: Callable[[int, float], None] | None = None,
+        frames: list[np.ndarray] | None = None,
+    ) -> Transition:
+        """One episode; see `Env.run`."""
+        horizon = self.task.horizon
+        chunk = math.ceil(horizon / math.ceil(horizon / CHUNK))
+        moment, step_key = _begin(self.problem, controller, key)
+        parts: list[_Step] = []
+        for start in range(0, horizon, chunk):
+            moment, part = _advance(self.problem, controller, moment, jnp.asarray(start), step_key, chunk)
+            parts.append(jax.tree.map(np.asarray, part))
+            steps = jax.tree.map(lambda *rows: np.concatenate(rows)[:horizon], *parts)
+            steps, over = _until_terminated(steps)
+            self._check(steps)
+            if on_step is not None:
+                on_step(len(steps.row), float(steps.row.reward.sum()))
+            if over:
+                break
+        if frames is not None:
+            frames += self.pictures(steps.row)
+        return steps.row
+
+    def pictures(self, episode: Transition) -> list[np.ndarray]:
+        """The episode's T + 1 states as RGB pictures."""
+        if self.renderer is None:
+            raise ValueError(f"{self.name} has no renderer; give SystemEnv(..., renderer=...).")
+        dt = self.task.dt
+        pictures = [self.renderer(x, u, t * dt) for t, (x, u) in enumerate(zip(episode.x, episode.u, strict=True))]
+        return [*pictures, self.renderer(episode.x_next[-1], None, len(episode) * dt)]
+
+    def _check(self, steps: "_Step") -> None:
+        """Raise `EnvironmentFailure` for the first step with a number that is not finite."""
+        row = steps.row
+        culprits = {
+            "the state": ~np.isfinite(row.x).all(-1),
+            "the controller's action": ~steps.action_finite,
+            "the cost": ~np.isfinite(row.reward),
+            "the state after it": ~np.isfinite(row.x_next).all(-1),
+        }
+        bad = np.flatnonzero(np.any(list(culprits.values()), axis=0))
+        if bad.size:
+            t = int(bad[0])
+            culprit = next(name for name, where in culprits.items() if where[t])
+            before = jax.tree.map(lambda a: a[:t], row) if t else None
+            raise EnvironmentFailure(f"{self.name}: {culprit} is not finite (NaN or infinite) at step {t}.", before)
+
+
+class _Step(eqx.Module):
+    """What a step leaves behind, leading axis [T]."""
+
+    row: Transition
+    action_finite: Bool[Array, "*T"] | Bool[np.ndarray, "*T"]
+
+
+@eqx.filter_jit
+def _begin(problem: Problem, controller: Controller, key: PRNGKeyArray) -> tuple[Any, PRNGKeyArray]:
+    """The first state with the controller's memory of it, and the key of all later steps."""
+    start_key, controller_key, step_key = jr.split(key, 3)
+    x0 = problem.task.initial(key=start_key)
+    return (x0, controller.init(x0, key=controller_key)), step_key
+
+
+@eqx.filter_jit
+def _advance(
+    problem: Problem, controller: Controller, moment: Any, start: Int[Array, ""], key: PRNGKeyArray, steps: int
+) -> tuple[Any, _Step]:
+    """`steps` steps from `moment = (x, carry)` at time `start`."""
+    task = problem.task
+    arrays, static = eqx.partition(moment, eqx.is_array)
+
+    def step(arrays: Any, t: Int[Array, ""]) -> tuple[Any, _Step]:
+        x, carry = eqx.combine(arrays, static)
+        act_key, noise_key = jr.split(jr.fold_in(key, t))
+        wish, carry = controller.act(x, t, carry, key=act_key)
+        u = jnp.clip(wish, task.u_min, task.u_max)
+        x_next = problem.dynamics(x, u, t).sample(key=noise_key)
+        terminated = task.terminal(x_next)
+        truncated = ~terminated & (t == task.horizon - 1)
+        row = Transition(x, u, x_next, -task.cost(x, u, t), terminated, truncated)
+        return eqx.filter((x_next, carry), eqx.is_array), _Step(row, jnp.all(jnp.isfinite(wish)))
+
+    arrays, trail = jax.lax.scan(step, arrays, start + jnp.arange(steps))
+    return eqx.combine(arrays, static), trail
+
+
+def _until_terminated(steps: _Step) -> tuple[_Step, bool]:
+    """The steps up to and with the first that ended the task, and whether there is one."""
+    ends = np.flatnonzero(steps.row.terminated)
+    if not ends.size:
+        return steps, False
+    return jax.tree.map(lambda a: a[: ends[0] + 1], steps), True

@@ -1,0 +1,71 @@
+"""Cart-pole swing-up: from hanging to balanced over the middle of the rail."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from forethought.core import Trajectory
+from forethought.tasks.costs import holds_at_end, never, saturating
+
+
+class CartPoleSwingUp(eqx.Module):
+    """Bring the tip of the pole to its place above the middle of the rail, and keep it there.
+
+    States are those of `forethought.dynamics.cartpole`.  The cost saturates with the distance of the tip from that
+    place; actions cost nothing.
+    Source: Deisenroth & Rasmussen, PILCO (2011), and the authors' released scenario.
+    """
+
+    horizon: int = 40  # steps
+    dt: float = 0.1  # s per step
+    force_limit: float = 10.0  # N
+    start_std: float = 0.1  # of every coordinate of the initial state, around hanging at rest
+    pole_length: float = 0.5  # m
+    cost_width: float = 0.25  # m, how far from its place the tip feels the pull
+    solved_distance: float = 0.25  # m, of the tip from its place, during the last second
+    solved_spin: float = 1.0  # rad/s, below which the pole counts as still, during the last second
+
+    @property
+    def u_min(self) -> Float[Array, "1"]:
+        """Least force, in N."""
+        return jnp.array([-self.force_limit])
+
+    @property
+    def u_max(self) -> Float[Array, "1"]:
+        """Greatest force, in N."""
+        return jnp.array([self.force_limit])
+
+    def initial(self, *, key: PRNGKeyArray) -> Float[Array, "4"]:
+        """Hanging, nearly at rest."""
+        return self.start_std * jr.normal(key, (4,))
+
+    def cost(self, x: Float[Array, "4"], u: Float[Array, "1"], t: Int[Array, ""]) -> Float[Array, ""]:
+        """How far the tip is from its place, in [0, 1)."""
+        del u, t
+        return self.final_cost(x)
+
+    def final_cost(self, x: Float[Array, "4"]) -> Float[Array, ""]:
+        """The same, after the last action."""
+        return saturating(jnp.sum(self.tip_offset(x) ** 2), width=self.cost_width)
+
+    def terminal(self, x: Float[Array, "4"]) -> Bool[Array, ""]:
+        """Never: only the clock ends an episode."""
+        del x
+        return never()
+
+    def solved(self, trajectory: Trajectory) -> Bool[Array, ""]:
+        """Tip within `solved_distance` and pole slower than `solved_spin` for the whole last second.
+
+        1 rad/s is a tip speed of 0.5 m/s relative to the cart: a pole that swings through upright is five times
+        faster and leaves the disc in a third of a second.
+        """
+        distances = jnp.linalg.norm(jax.vmap(self.tip_offset)(trajectory.xs), axis=-1)
+        still = jnp.abs(trajectory.xs[:, 3]) < self.solved_spin
+        return holds_at_end((distances < self.solved_distance) & still & trajectory.alive, seconds=1.0, dt=self.dt)
+
+    def tip_offset(self, x: Float[Array, "4"]) -> Float[Array, "2"]:
+        """From the tip's place, straight up over the middle of the rail, to the tip: right and up, in m."""
+        position, _, angle, _ = x
+        return jnp.stack([position + self.pole_length * jnp.sin(angle), -self.pole_length * (jnp.cos(angle) + 1)])

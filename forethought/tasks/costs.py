@@ -1,0 +1,30 @@
+"""The pieces that tasks are made of: costs, and the test "for the whole last second"."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+def quadratic(deviation: Float[Array, "k"], weights: Float[Array, "k"]) -> Float[Array, ""]:
+    """`sum_i weights_i deviation_i^2`."""
+    return jnp.sum(weights * deviation**2)
+
+
+def saturating(squared_distance: Float[Array, ""], *, width: float) -> Float[Array, ""]:
+    """`1 - exp(-d^2 / (2 width^2))`: near zero a quadratic, far away 1, whatever the distance.
+
+    Args:
+        squared_distance: `d^2`.
+        width: distance at which the cost is 0.39, in the unit of `d`.
+    Source: Deisenroth & Rasmussen (2011), equation 25.
+    """
+    return -jnp.expm1(-squared_distance / (2 * width**2))
+
+
+def never() -> Bool[Array, ""]:
+    """False: the value of `terminal` for tasks that only the clock ends."""
+    return jnp.zeros((), bool)
+
+
+def holds_at_end(condition: Bool[Array, "T+1"], *, seconds: float, dt: float) -> Bool[Array, ""]:
+    """Whether `condition`, one value per state, is true in every state of the last `seconds` of a trajectory."""
+    return jnp.all(condition[-(round(seconds / dt) + 1) :])
