@@ -7,7 +7,7 @@ Signatures are unbatched: batch with `jax.vmap` where you call.  Epistemic uncer
 out of a model's posterior.  Aleatoric uncertainty is `.sample(key)` of the distribution that the function returns.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax.numpy as jnp
