@@ -1,4 +1,4 @@
-"""Tests run under the strictest switches: shapes checked, no silent promotion of rank or dtype."""
+"""Tests run under the strictest switches: shapes checked, no silent promotion of rank."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,6 @@ from jaxtyping import install_import_hook
 install_import_hook("forethought", "beartype.beartype")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
 @pytest.fixture(params=[jnp.float32, jnp.float64], ids=["float32", "float64"])

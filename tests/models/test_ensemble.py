@@ -1,0 +1,156 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+import scipy.stats
+
+from forethought.core import Result, draw_many
+from forethought.models import ensemble as ensemble_module
+from forethought.models.ensemble import Ensemble, FittedEnsemble, held_out
+from forethought.models.network import Layers, Normaliser, negative_log_likelihood
+
+SMALL = Ensemble(members=3, hidden=(32, 32), max_epochs=60, patience=20, batch=16)
+
+
+def noisy_sine(n, capacity, *, key, garbage=0.0):
+    """y = sin(3 z) with noise of std 0.05 left of zero and 0.4 right of it; and y2 = 2 z exactly."""
+    z_key, noise_key = jr.split(key)
+    z = jr.uniform(z_key, (capacity, 1), minval=-1.0, maxval=1.0)
+    std = jnp.where(z < 0, 0.05, 0.4)
+    y = jnp.concatenate([jnp.sin(3 * z) + std * jr.normal(noise_key, z.shape), 2 * z], axis=1)
+    padding = (jnp.arange(capacity) >= n)[:, None]
+    return jnp.where(padding, garbage, z), jnp.where(padding, garbage, y), jnp.array(n)
+
+
+def test_likelihood_is_the_normal_density():
+    layers = Layers.init(2, 3, hidden=(8,), key=jr.key(0))
+    z, y = jnp.array([0.3, -1.0]), jnp.array([0.1, 0.2, -2.0])
+    mean, log_var = layers(z)
+    expected = -scipy.stats.norm.logpdf(y, mean, np.exp(0.5 * log_var)).mean() - 0.5 * np.log(2 * np.pi)
+    assert negative_log_likelihood(layers, z, y) == pytest.approx(expected, rel=1e-5)
+
+
+def test_log_variance_stays_within_its_bounds():
+    layers = Layers.init(1, 2, hidden=(8,), key=jr.key(0))
+    layers = eqx.tree_at(lambda m: m.weights[-1], layers, 1e3 * jnp.ones_like(layers.weights[-1]))
+    for z in (-5.0, 5.0):
+        log_var = layers(jnp.array([z]))[1]
+        assert jnp.all(log_var <= layers.max_log_var + 1e-4) and jnp.all(log_var >= layers.min_log_var - 1e-4)
+
+
+def test_normaliser_ignores_padding_and_keeps_constants():
+    data = jnp.array([[1.0, 5.0], [3.0, 5.0], [999.0, -999.0]])
+    normaliser = Normaliser.of(data, jnp.array([1.0, 1.0, 0.0]))
+    np.testing.assert_allclose(normaliser.mean, [2.0, 5.0])
+    np.testing.assert_allclose(normaliser.std, [1.0, 1.0])  # the second does not vary: its scale is kept
+    np.testing.assert_allclose(normaliser(data[1]), [1.0, 0.0])
+
+
+def test_fit_finds_function_and_noise():
+    z, y, size = noisy_sine(1500, 2048, key=jr.key(0))
+    fitted, report = SMALL.fit(z, y, size, key=jr.key(1))
+    assert int(report.result) == Result.converged
+    for where, std in ((-0.5, 0.05), (0.5, 0.4)):
+        predicted = fitted(jnp.array([where]))
+        assert predicted.mean[0] == pytest.approx(np.sin(3 * where), abs=0.12)
+        assert predicted.std[0] == pytest.approx(std, rel=0.5)
+        assert predicted.mean[1] == pytest.approx(2 * where, abs=0.05)
+    epochs = int(report.epochs)
+    assert np.isfinite(report.train_loss[:epochs]).all() and np.isnan(report.train_loss[epochs:]).all()
+    assert report.train_loss[epochs - 1] < report.train_loss[0]
+
+
+def test_members_disagree_where_there_is_no_data():
+    z, y, size = noisy_sine(200, 256, key=jr.key(0))
+    fitted, _ = SMALL.fit(z, y, size, key=jr.key(1))
+    spread = lambda at: np.std(eqx.filter_vmap(lambda f: f(jnp.array([at])).mean[0])(fitted.networks))  # noqa: E731
+    assert spread(4.0) > 4 * spread(-0.3)
+
+
+def test_padding_does_not_matter():
+    clean = SMALL.fit(*noisy_sine(100, 256, key=jr.key(0)), key=jr.key(1))
+    dirty = SMALL.fit(*noisy_sine(100, 256, key=jr.key(0), garbage=1e6), key=jr.key(1))
+    for a, b in zip(jax.tree.leaves(clean), jax.tree.leaves(dirty), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_growing_data_compile_once_per_capacity(monkeypatch):
+    traces = []
+    original = negative_log_likelihood
+    monkeypatch.setattr(
+        ensemble_module, "negative_log_likelihood", lambda *a: traces.append(1) or original(*a)
+    )
+    settings = Ensemble(members=2, hidden=(7,), max_epochs=2)  # settings of its own: nothing compiled before
+    fitted = None
+    for n in (10, 20, 30):
+        fitted, _ = settings.fit(*noisy_sine(n, 32, key=jr.key(0)), previous=fitted, key=jr.key(1))
+    assert len(traces) == 1
+    settings.fit(*noisy_sine(40, 64, key=jr.key(0)), previous=fitted, key=jr.key(1))
+    assert len(traces) == 2
+
+
+def test_warm_start_begins_where_the_last_fit_ended():
+    data = noisy_sine(200, 256, key=jr.key(0))
+    first, report = SMALL.fit(*data, key=jr.key(1))
+    _, again = SMALL.fit(*data, previous=first, key=jr.key(2))
+    assert again.train_loss[0] < 0.5 * report.train_loss[0] + 0.5 * report.train_loss[int(report.epochs) - 1]
+
+
+def test_held_out_rows_are_spread_and_stay_held_out():
+    for share in (0.1, 0.3):
+        rows = np.asarray(held_out(4096, share))
+        assert rows.mean() == pytest.approx(share, abs=0.01)
+        assert rows[:50].any()
+        np.testing.assert_array_equal(rows[:256], held_out(256, share))
+    assert not np.asarray(held_out(256, 0.0)).any()
+
+
+def test_no_member_ever_sees_a_held_out_row():
+    """Held-out rows with absurd targets must not change the weights."""
+    z, y, size = noisy_sine(100, 128, key=jr.key(0))
+    absurd = jnp.where(held_out(128, 0.1)[:, None], 1e4, y)
+    settings = Ensemble(members=2, hidden=(8,), max_epochs=1, patience=1)
+    one, other = (settings.fit(z, targets, size, key=jr.key(1))[0] for targets in (y, absurd))
+    np.testing.assert_array_equal(one.networks.layers.weights[0], other.networks.layers.weights[0])
+
+
+def test_mixture_moments():
+    fitted = SMALL.init(2, 2, key=jr.key(0))
+    z = jnp.array([0.5, -0.5])
+    each = eqx.filter_vmap(lambda f: f(z))(fitted.networks)
+    mixed = fitted(z)
+    np.testing.assert_allclose(mixed.mean, np.mean(each.mean, 0), rtol=1e-5)
+    second_moment = np.mean(each.std**2 + each.mean**2, 0)
+    np.testing.assert_allclose(mixed.std**2, second_moment - np.mean(each.mean, 0) ** 2, rtol=1e-4)
+
+
+def test_draws_are_members_and_come_grouped():
+    fitted = SMALL.init(2, 1, key=jr.key(0))
+    z = jnp.ones(2)
+    means = {float(eqx.filter_vmap(lambda f: f(z))(fitted.networks).mean[i, 0]) for i in range(3)}
+    drawn = {round(float(fitted.draw(key=jr.key(i))(z).mean[0]), 5) for i in range(40)}
+    assert drawn == {round(mean, 5) for mean in means}
+    assert draw_many(fitted, 12, key=jr.key(0))[1] == 4
+    with pytest.raises(ValueError, match="multiple of the ensemble's members"):
+        fitted.draw_many(10, key=jr.key(0))
+
+
+def test_diverging_fit_is_reported():
+    z, y, size = noisy_sine(100, 128, key=jr.key(0))
+    _, report = SMALL.fit(z, y.at[3, 0].set(jnp.nan), size, key=jr.key(1))
+    assert int(report.result) == Result.not_finite
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"members": 0}, {"hidden": ()}, {"holdout": 1.0}, {"learning_rate": 0.0}, {"batch": 0}]
+)
+def test_wrong_settings_are_refused(wrong):
+    with pytest.raises(ValueError, match=f"Ensemble.{next(iter(wrong))}"):
+        Ensemble(**wrong)
+
+
+def test_ensemble_is_a_value():
+    assert isinstance(SMALL.init(1, 1, key=jr.key(0)), FittedEnsemble)
+    assert hash(SMALL) == hash(Ensemble(members=3, hidden=(32, 32), max_epochs=60, patience=20, batch=16))
