@@ -6,6 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+AnyArray = Array | np.ndarray  # episodes are recorded on the host as NumPy arrays
+
 
 class Transition(eqx.Module):
     """One step of experience; with a leading axis [T] an episode, in order.
@@ -13,12 +15,12 @@ class Transition(eqx.Module):
     `terminated`: the task ended in `x_next`, nothing follows it.  `truncated`: the clock ended, life would go on.
     """
 
-    x: Float[Array, "*b n"]
-    u: Float[Array, "*b m"]
-    x_next: Float[Array, "*b n"]
-    reward: Float[Array, "*b"]
-    terminated: Bool[Array, "*b"]
-    truncated: Bool[Array, "*b"]
+    x: Float[AnyArray, "*b n"]
+    u: Float[AnyArray, "*b m"]
+    x_next: Float[AnyArray, "*b n"]
+    reward: Float[AnyArray, "*b"]
+    terminated: Bool[AnyArray, "*b"]
+    truncated: Bool[AnyArray, "*b"]
 
     def __len__(self) -> int:
         """The number of steps in an episode."""
