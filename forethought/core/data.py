@@ -6,6 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+AnyArray = Array | np.ndarray  # episodes are recorded on the host as NumPy arrays
+
 
 class Transition(eqx.Module):
     """One step of experience; with a leading axis [T] an episode, in order.
@@ -13,12 +15,12 @@ class Transition(eqx.Module):
     `terminated`: the task ended in `x_next`, nothing follows it.  `truncated`: the clock ended, life would go on.
     """
 
-    x: Float[Array, "*b n"]
-    u: Float[Array, "*b m"]
-    x_next: Float[Array, "*b n"]
-    reward: Float[Array, "*b"]
-    terminated: Bool[Array, "*b"]
-    truncated: Bool[Array, "*b"]
+    x: Float[AnyArray, "*b n"]
+    u: Float[AnyArray, "*b m"]
+    x_next: Float[AnyArray, "*b n"]
+    reward: Float[AnyArray, "*b"]
+    terminated: Bool[AnyArray, "*b"]
+    truncated: Bool[AnyArray, "*b"]
 
     def __len__(self) -> int:
         """The number of steps in an episode."""
@@ -31,10 +33,10 @@ class Trajectory(eqx.Module):
     `alive[t]` is False from the first terminal state on: costs there are zero.
     """
 
-    xs: Float[Array, "T+1 n"]
+    xs: Float[Array, "S n"]  # S = T + 1
     us: Float[Array, "T m"]
-    costs: Float[Array, "T+1"]
-    alive: Bool[Array, "T+1"]
+    costs: Float[Array, "S"]
+    alive: Bool[Array, "S"]
 
     @staticmethod
     def of_episode(episode: Transition) -> "Trajectory":
@@ -80,7 +82,7 @@ class Buffer(eqx.Module):
             capacity *= 2
         number = int(self.episode[start - 1]) + 1 if start else 0
 
-        def insert(old: Array, new: Array) -> Array:
+        def insert(old: Array, new: AnyArray) -> Array:
             rows = np.zeros((capacity, *old.shape[1:]), old.dtype)
             rows[:start] = np.asarray(old)[:start]
             rows[start : start + steps] = np.asarray(new)
