@@ -1,6 +1,6 @@
 """What every algorithm is: frozen settings with `init` and `iterate`, so that one driver serves all."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 from jaxtyping import PRNGKeyArray
@@ -16,6 +16,7 @@ class Info(eqx.Module):
     metrics: dict[str, float]
 
 
+@runtime_checkable
 class Algorithm(Protocol):
     """Settings of an algorithm.  A round ends at an episode boundary; the state is one pytree of arrays whose
     structure does not change (shapes may: buffers grow), so it checkpoints and resumes exactly.

@@ -33,10 +33,10 @@ class Trajectory(eqx.Module):
     `alive[t]` is False from the first terminal state on: costs there are zero.
     """
 
-    xs: Float[Array, "T+1 n"]
+    xs: Float[Array, "S n"]  # S = T + 1
     us: Float[Array, "T m"]
-    costs: Float[Array, "T+1"]
-    alive: Bool[Array, "T+1"]
+    costs: Float[Array, "S"]
+    alive: Bool[Array, "S"]
 
     @staticmethod
     def of_episode(episode: Transition) -> "Trajectory":
@@ -82,7 +82,7 @@ class Buffer(eqx.Module):
             capacity *= 2
         number = int(self.episode[start - 1]) + 1 if start else 0
 
-        def insert(old: Array, new: Array) -> Array:
+        def insert(old: Array, new: AnyArray) -> Array:
             rows = np.zeros((capacity, *old.shape[1:]), old.dtype)
             rows[:start] = np.asarray(old)[:start]
             rows[start : start + steps] = np.asarray(new)

@@ -88,7 +88,7 @@ class Plan(eqx.Module):
     """
 
     policy: LinearGaussian
-    xs: Float[Array, "T+1 n"]
+    xs: Float[Array, "S n"]  # S = T + 1
     cost: Float[Array, ""]
     result: Int[Array, ""]
 

@@ -1,0 +1,264 @@
+"""`train`: one driver for every algorithm.
+
+Round i (from 0) is `algorithm.iterate(state, env, key=fold_in(key(seed), i))`, so that a round depends on nothing but
+the state before it and the seed.  After each round its episodes, its metrics and the new state go to disk, in this
+order; the checkpoint makes the round count.  Whatever is killed before that is done again on resume, key by key.
+"""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.random as jr
+
+from forethought.algorithms.protocol import Algorithm
+from forethought.core import CheckpointError, EnvironmentFailure, Transition, UsageError
+from forethought.envs.env import Env
+from forethought.runs import checkpoint, metrics, transitions
+from forethought.runs.checkpoint import Standing
+from forethought.runs.directory import FORMAT, RunDirectory, now
+from forethought.runs.files import StorageError
+from forethought.runs.progress import Budget, Reporter, reporter_for
+from forethought.runs.provenance import git_commit, hardware, versions
+from forethought.runs.run import INIT, Run, check_seed
+from forethought.runs.settings import fingerprint, first_difference, to_plain
+from forethought.runs.signals import Interrupted, interruptible
+from forethought.runs.world import Watched, has_test, open_world
+
+RESUME = "Continue it with the same command and --resume (in Python: resume=True)"
+
+
+def train(
+    algorithm: Algorithm,
+    env: Any,
+    *,
+    env_steps: int | None = None,
+    iterations: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    resume: bool = False,
+    until_solved: bool = False,
+    cost: Any = None,
+    termination: Any = None,
+    progress: bool = True,
+    callbacks: Sequence[Callable[[dict[str, Any], Any], None]] = (),
+) -> Run:
+    """Train `algorithm` on `env`, leaving a run directory; the run.
+
+    Args:
+        algorithm: settings, such as `PETS()`.
+        env: a Gymnasium id, a `gymnasium.Env`, or an `Env`.
+        env_steps: end with the first round that reaches so many real steps.
+        iterations: end after so many rounds.
+        seed: everything random follows from it.
+        out: the run directory; by default `runs/ALGORITHM-ENV-seedSEED`.
+        resume: continue the run in `out`, to the bit as if it had not stopped; begin it where there is none.
+        until_solved: end after the first round whose last episode meets the task's own test.
+        cost: `cost(x, u)` or its "module:function", where the environment does not bring it.
+        termination: `termination(x)` or its "module:function".
+        progress: show progress on standard output.
+        callbacks: each is called after every round, once it is on disk, with its metrics and the state.
+    Raises:
+        UsageError: the request is wrong; nothing was written.
+        Interrupted: Ctrl-C or SIGTERM; the run can be resumed.
+        EnvironmentFailure, NumericalFailure, StorageError: what was collected before is on disk.
+    """
+    started = time.perf_counter()
+    if isinstance(algorithm, type):
+        raise UsageError(f"algorithm must be settings, such as {algorithm.__name__}(), not the class itself.")
+    check_seed(seed)
+    world, env_record = open_world(env, cost, termination)
+    if until_solved and not has_test(world):
+        raise UsageError(
+            f"until_solved: the task of '{world.name}' has no test of being solved; give a number of steps."
+        )
+    identity = {"algorithm": to_plain(algorithm, "algorithm"), "env": env_record, "seed": seed}
+    directory = RunDirectory(Path(out) if out is not None else default_out(algorithm, world, seed))
+    earlier = _claim(directory, identity, resume)
+    budget = _budget(earlier, env_steps, iterations, until_solved)
+    state = algorithm.init(world, key=jr.fold_in(jr.key(seed), INIT))
+    directory.create()
+    session = Session(algorithm, world, identity, directory, budget, started)
+    with reporter_for(progress) as reporter, directory.locked(), interruptible(reporter.hint) as interruption:
+        try:
+            session.begin(state, earlier, reporter)
+            session.rounds(reporter, callbacks)
+        except BaseException as problem:
+            if interruption.signal is None:
+                session.failed(problem, reporter)
+                raise
+            raise session.interrupted() from None
+    return Run(directory.path, algorithm=algorithm, env=world, restored=(session.state, session.standing))
+
+
+def default_out(algorithm: Algorithm, env: Env, seed: int) -> Path:
+    """Where a run goes unless told otherwise: `runs/pets-halfcheetah-v5-seed0`."""
+    names = (type(algorithm).__name__, re.split("[/:]", env.name)[-1], f"seed{seed}")
+    return Path("runs") / "-".join(re.sub("[^a-z0-9]+", "-", name.lower()).strip("-") for name in names)
+
+
+class Session:
+    """One process's part of a training: it carries the state from round to round and writes what a round leaves."""
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        env: Env,
+        identity: dict[str, Any],
+        directory: RunDirectory,
+        budget: Budget,
+        started: float,
+    ):
+        self.algorithm, self.env, self.directory, self.budget = algorithm, env, directory, budget
+        self.identity, self.settings = identity, fingerprint(identity)
+        self.state: Any = None
+        self.standing = Standing()
+        self.info: dict[str, Any] = {}
+        self.watched = Watched(env, lambda *_: None)
+        self._clock = started  # the time up to which `standing.wall_s` counts
+
+    def begin(self, state: Any, earlier: dict[str, Any] | None, reporter: Reporter) -> None:
+        """Stand where the run was left, or at its beginning, and say in `run.json` that it runs."""
+        self.state = _settled(state)
+        made_with = {"versions": versions(), "git": git_commit(), "hardware": hardware()}
+        if earlier is not None:
+            self._go_back(reporter)
+            difference = first_difference(earlier["versions"], made_with["versions"])
+            if difference:
+                reporter.notice(f"resuming with other versions, so perhaps not to the bit: {difference}")
+        self.info = {
+            "format": FORMAT,
+            **self.identity,
+            "fingerprint": self.settings,
+            **made_with,
+            "created": earlier["created"] if earlier else now(),
+        }
+        self._write("running")
+        reporter.begin(str(self.directory.path), self.budget, self.standing)
+
+    def rounds(self, reporter: Reporter, callbacks: Sequence[Callable[[dict[str, Any], Any], None]]) -> None:
+        """Round after round until the budget is spent."""
+        self.watched = Watched(self.env, reporter.step)
+        while not self.budget.spent(self.standing):
+            line = self.round()
+            reporter.round(line)
+            for callback in callbacks:
+                callback(line, self.state)
+        self._write("done")
+
+    def round(self) -> dict[str, Any]:
+        """One round, on disk when this returns its metrics."""
+        self.watched.start()
+        before = self.standing
+        key = jr.fold_in(jr.key(self.identity["seed"]), before.iteration)
+        state, info = self.algorithm.iterate(self.state, self.watched, key=key)
+        self._save(info.episodes)
+        line, standing = metrics.round_line(before, info, self.env, self._elapsed())
+        metrics.append(self.directory.metrics_path, line)
+        self.state = _settled(state)
+        checkpoint.save(self.directory.checkpoints, self.state, standing, self.settings)
+        self.standing = standing
+        self.watched.start()
+        self._write("running")
+        return line
+
+    def failed(self, problem: BaseException, reporter: Reporter) -> None:
+        """Save what there is and say why in `run.json`, as far as the disk lets us."""
+        reason = str(problem) or type(problem).__name__
+        try:
+            self._save(self.watched.episodes)
+            if isinstance(problem, EnvironmentFailure) and problem.episode is not None:
+                path = self._save([problem.episode], after=len(self.watched.episodes), partial=True)
+                reporter.notice(f"the {len(problem.episode)} steps before the failure are in {path}")
+            self._write("failed", reason)
+        except StorageError:  # the disk is what failed; the first error tells
+            pass
+
+    def interrupted(self) -> Interrupted:
+        """Note it in `run.json`; the error that tells the person how to go on."""
+        stood = f"after round {self.standing.iteration} ({self.standing.env_steps} real steps)"
+        try:
+            self._write("interrupted", f"stopped by a signal {stood}")
+        except StorageError:
+            pass
+        return Interrupted(f"interrupted {stood}; the run is in {self.directory.path}. {RESUME}.")
+
+    def _go_back(self, reporter: Reporter) -> None:
+        """Stand where the newest intact checkpoint stood; what came after it is dropped, and done again."""
+        folder = self.directory.checkpoints
+        damaged: list[CheckpointError] = []
+        for iteration in reversed(checkpoint.iterations(folder)):
+            try:
+                self.state, self.standing = checkpoint.load(folder, iteration, self.state, self.settings)
+                break
+            except CheckpointError as problem:
+                damaged.append(problem)
+        else:
+            self._check_nothing_lost(damaged)
+        for problem in damaged:
+            reporter.notice(f"{problem} Going back to round {self.standing.iteration}; later rounds are done again.")
+        metrics.truncate(self.directory.metrics_path, self.standing.iteration)
+        transitions.drop_after(self.directory.transitions, self.standing.episodes)
+
+    def _check_nothing_lost(self, damaged: list[CheckpointError]) -> None:
+        """Without any checkpoint only a first round may be begun again."""
+        remedy = "Nothing can be resumed; train anew into another --out."
+        if damaged:
+            raise CheckpointError(f"{damaged[0]} {remedy}") from damaged[0]
+        if len(metrics.read(self.directory.metrics_path)) > 1:
+            raise CheckpointError(f"the checkpoints in {self.directory.checkpoints} are gone. {remedy}")
+
+    def _write(self, status: str, reason: str | None = None) -> None:
+        budget = {**vars(self.budget)}
+        standing = {**vars(self.standing), "experience_s": self.standing.env_steps * float(self.env.task.dt)}
+        self.info |= {"budget": budget, "standing": standing, "status": status, "reason": reason}
+        self.directory.write_info(self.info)
+
+    def _save(self, episodes: Sequence[Transition], after: int = 0, partial: bool = False) -> Path | None:
+        """Write episodes of the running round, which follow `after` others of it; the last path."""
+        about = {"env": self.env.name, "iteration": self.standing.iteration + 1, "dt": float(self.env.task.dt)}
+        path = None
+        for number, episode in enumerate(episodes, start=self.standing.episodes + after + 1):
+            path = transitions.save_episode(self.directory.transitions, number, episode, about, partial=partial)
+        return path
+
+    def _elapsed(self) -> float:
+        """Seconds since this was last asked."""
+        before, self._clock = self._clock, time.perf_counter()
+        return self._clock - before
+
+
+def _claim(directory: RunDirectory, identity: dict[str, Any], resume: bool) -> dict[str, Any] | None:
+    """The `run.json` of the run to resume, None where one begins.
+
+    Raises:
+        UsageError: the directory holds another run, or one that was not to be resumed.
+    """
+    if not directory.exists():
+        return None
+    if not resume:
+        if not directory.has_experience():
+            return None
+        raise UsageError(f"{directory.path} holds a run already. {RESUME}, or choose another --out.")
+    earlier = directory.read_info()
+    difference = first_difference({name: earlier[name] for name in identity}, identity)
+    if difference:
+        raise UsageError(f"{directory.path} holds another run: {difference}. Choose another --out.")
+    return earlier
+
+
+def _budget(
+    earlier: dict[str, Any] | None, env_steps: int | None, iterations: int | None, until_solved: bool
+) -> Budget:
+    """The budget asked for; where a run is resumed without one, the budget it had."""
+    if earlier is not None and env_steps is None and iterations is None and not until_solved:
+        return Budget(**earlier["budget"])
+    return Budget(env_steps, iterations, until_solved)
+
+
+def _settled(state: Any) -> Any:
+    """`state` without weak types, which a checkpoint does not keep: continued and resumed runs compile the same."""
+    return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype) if getattr(leaf, "weak_type", False) else leaf, state)

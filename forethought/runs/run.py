@@ -1,0 +1,215 @@
+"""A run: what a training left on disk, ready to act and to be evaluated."""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from forethought.algorithms.protocol import Algorithm
+from forethought.core import CheckpointError, Controller, Transition, UsageError
+from forethought.envs.env import Env
+from forethought.runs import checkpoint, metrics
+from forethought.runs.checkpoint import Standing
+from forethought.runs.directory import RunDirectory
+from forethought.runs.files import finite
+from forethought.runs.settings import from_plain
+from forethought.runs.world import open_world, reopen
+
+# Rounds fold their number, from 0 up, into the seed's key; these are out of their reach.
+INIT, EVALUATE, ACT = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What fresh episodes show of a controller, and the training behind it."""
+
+    episodes: int
+    returns: tuple[float, ...]
+    mean: float
+    std: float  # sample standard deviation; NaN for one episode
+    success: float | None  # share of episodes that meet the task's own test; None where it has none
+    lengths: tuple[int, ...]  # steps
+    env_steps: int  # real steps of the training behind it
+    experience_s: float  # s of real experience behind it
+    seed: int
+    trajectories: tuple[Transition, ...]  # the episodes themselves, each with leading axis [T]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values without the trajectories; null for numbers that do not exist."""
+        return finite({name: value for name, value in vars(self).items() if name != "trajectories"})
+
+
+class Run:
+    """A trained run.  Its algorithm, environment and state are read when they are first asked for."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        algorithm: Algorithm | None = None,
+        env: Env | None = None,
+        iteration: int | None = None,
+        restored: tuple[Any, Standing] | None = None,
+    ):
+        self.path = Path(path)
+        self._directory = RunDirectory(self.path)
+        self._algorithm, self._env, self._iteration = algorithm, env, iteration
+        self._restored = restored
+        self._carry: tuple[int, Any] | None = None
+        self._directory.read_info()  # there must be a run
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The content of `run.json`."""
+        return self._directory.read_info()
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The metrics of every round."""
+        return metrics.read(self._directory.metrics_path)
+
+    @functools.cached_property
+    def algorithm(self) -> Algorithm:
+        """The settings it was trained with."""
+        return self._algorithm or from_plain(self.info["algorithm"])
+
+    @functools.cached_property
+    def env(self) -> Env:
+        """The environment it was trained on; opening one given as `module:Name` imports that module."""
+        return self._env or reopen(self.info["env"])
+
+    @functools.cached_property
+    def _checkpoint(self) -> tuple[Any, Standing]:
+        if self._restored is not None:
+            return self._restored
+        folder = self._directory.checkpoints
+        there = checkpoint.iterations(folder)
+        if not there:
+            raise CheckpointError(f"{self.path} has no checkpoint yet; continue its training with --resume.")
+        iteration = there[-1] if self._iteration is None else self._iteration
+        if iteration not in there:
+            raise UsageError(f"{folder} has no checkpoint of round {iteration}; it has rounds {there}.")
+        skeleton = self.algorithm.init(self.env, key=jr.fold_in(jr.key(self.info["seed"]), INIT))
+        try:
+            return checkpoint.load(folder, iteration, skeleton)
+        except CheckpointError as problem:
+            raise CheckpointError(f"{problem} {_remedy(there, iteration)}") from problem
+
+    @property
+    def state(self) -> Any:
+        """The algorithm's state after the last whole round."""
+        return self._checkpoint[0]
+
+    @property
+    def standing(self) -> Standing:
+        """Where training stood with that state."""
+        return self._checkpoint[1]
+
+    @functools.cached_property
+    def controller(self) -> Controller:
+        """What was learned, ready to act, without exploration."""
+        return self.algorithm.controller(self.state, self.env)
+
+    def act(self, obs: Any, t: int | None = None) -> np.ndarray:
+        """The action [m] for an observation [n], in task units.
+
+        It keeps the controller's memory (a warm start, say) from call to call: call `reset` where an episode begins.
+
+        Args:
+            obs: the state as the environment shows it.
+            t: step of the episode; by default the number of calls since `reset`.
+        Raises:
+            UsageError: the observation has another size than those of the training.
+        """
+        x = jnp.asarray(np.asarray(obs), self.env.task.u_min.dtype)
+        if x.shape != (self.env.space.size,):
+            raise UsageError(f"act needs an observation of shape ({self.env.space.size},), not {x.shape}.")
+        key = self._act_key
+        steps, carry = self._carry or (0, self.controller.init(x, key=jr.fold_in(key, 0)))
+        step_key = jr.fold_in(key, steps + 1)
+        u, carry = _act(self.controller, x, jnp.asarray(steps if t is None else t), carry, step_key)
+        self._carry = (steps + 1, carry)
+        return np.asarray(u)
+
+    @functools.cached_property
+    def _act_key(self) -> PRNGKeyArray:
+        return jr.fold_in(jr.key(self.info["seed"]), ACT)
+
+    def reset(self) -> None:
+        """Forget the episode that `act` is in."""
+        self._carry = None
+
+    def evaluate(self, episodes: int = 10, seed: int | None = None) -> Evaluation:
+        """Run fresh episodes; none of them shares a key with training.
+
+        Args:
+            episodes: how many.
+            seed: of the episodes; by default the training's, which gives other episodes than it saw.
+        Raises:
+            EnvironmentFailure: the environment raised, or returned what is not finite.
+        """
+        if episodes < 1:
+            raise UsageError(f"evaluate needs at least 1 episode, not {episodes}.")
+        seed = check_seed(self.info["seed"] if seed is None else seed)
+        key = jr.fold_in(jr.key(seed), EVALUATE)
+        done = [self.env.run(self.controller, key=jr.fold_in(key, i)) for i in range(episodes)]
+        returns = [metrics.episode_return(episode) for episode in done]
+        solved = [metrics.is_solved(self.env, episode) for episode in done]
+        return Evaluation(
+            episodes=episodes,
+            returns=tuple(returns),
+            mean=float(np.mean(returns)),
+            std=float(np.std(returns, ddof=1)) if episodes > 1 else float("nan"),
+            success=None if solved[0] is None else float(np.mean([bool(s) for s in solved])),
+            lengths=tuple(len(episode) for episode in done),
+            env_steps=self.standing.env_steps,
+            experience_s=self.standing.env_steps * float(self.env.task.dt),
+            seed=seed,
+            trajectories=tuple(done),
+        )
+
+
+def load(path: str | Path, *, algorithm: Algorithm | None = None, env: Any = None, iteration: int | None = None) -> Run:
+    """The run in directory `path`.
+
+    Args:
+        path: the `out` of a training.
+        algorithm: its settings, where they are of a class that is not part of Forethought.
+        env: its environment, where it was given as an object.
+        iteration: the round whose checkpoint to use; by default the last.
+    Raises:
+        UsageError: there is no run.
+        CheckpointError: `run.json` is damaged.
+    """
+    world = None if env is None else open_world(env)[0]
+    return Run(path, algorithm=algorithm, env=world, iteration=iteration)
+
+
+def check_seed(seed: int) -> int:
+    """`seed`, if it is one."""
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"a seed is a whole number from 0 to {2**32 - 1}, not {seed}.")
+    return seed
+
+
+def _remedy(there: list[int], damaged: int) -> str:
+    earlier = [iteration for iteration in there if iteration < damaged]
+    if not earlier:
+        return "No earlier checkpoint is left; train anew into another --out."
+    last = earlier[-1]
+    return f"Continue the training with --resume, which goes back to round {last}, or load(..., iteration={last})."
+
+
+@eqx.filter_jit
+def _act(controller: Controller, x: jax.Array, t: jax.Array, carry: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+    return controller.act(x, t, carry, key=key)

@@ -1,0 +1,79 @@
+"""Ctrl-C and SIGTERM during training: stop at once, leave a run that can be continued, say how."""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from forethought.core.errors import ForethoughtError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ABORT_AFTER = 0.5  # s; a second signal sooner than this is the same request (a terminal and `timeout` send two)
+HINT = "stopping; once more aborts at once (what is saved stays whole)"
+
+
+class Interrupted(ForethoughtError):
+    """Someone stopped the training; the run can be resumed."""
+
+    exit_status = 130
+
+
+class Interruption:
+    """Whether someone asked to stop."""
+
+    signal: int | None = None
+
+    def on_signal(self, number: int, frame: object) -> None:
+        """Leave the main thread's work; the second time it is on its way out already."""
+        del frame
+        if self.signal is None:
+            self.signal = number
+            raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def interruptible(say: Callable[[str], None]) -> Iterator[Interruption]:
+    """While inside, the first SIGINT or SIGTERM raises `KeyboardInterrupt` and a second one ends the process.
+
+    Python runs a signal's handler only between two bytecodes, so a long compiled call delays it; a thread that the
+    signal wakes tells the person at once, and ends the process if asked again.  Outside the main thread, where Python
+    allows no handlers, this does nothing.
+
+    Args:
+        say: tells the person something.
+    """
+    interruption = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    watcher = threading.Thread(target=_watch, args=(reader, say), daemon=True)
+    earlier_wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    earlier = {number: signal.signal(number, interruption.on_signal) for number in SIGNALS}
+    watcher.start()
+    try:
+        yield interruption
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(earlier_wakeup)
+        writer.close()  # ends the watcher
+        watcher.join()
+        reader.close()
+
+
+def _watch(reader: socket.socket, say: Callable[[str], None]) -> None:
+    """Hint at the first signal, end the process at a second one."""
+    first = None
+    while numbers := reader.recv(64):
+        if not any(number in SIGNALS for number in numbers):
+            continue
+        if first is None:
+            first = time.monotonic()
+            say(HINT)
+        elif time.monotonic() - first > ABORT_AFTER:
+            os._exit(Interrupted.exit_status)

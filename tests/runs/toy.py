@@ -1,0 +1,174 @@
+"""A small environment and a small algorithm, whose state has everything a checkpoint must keep.
+
+As a program, `python toy.py OUT ITERATIONS [SLOW]` trains (and resumes) in OUT; SLOW stretches every fsync to SLOW
+seconds, so that a kill falls between two files as often as between two rounds.
+"""
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from forethought.algorithms.protocol import Info
+from forethought.core import Buffer, EnvironmentFailure, Transition
+from forethought.dynamics.space import StateSpace
+
+
+class ToyTask(eqx.Module):
+    """Bring a point to rest at zero; solved where the last state is near it."""
+
+    u_min: Any
+    u_max: Any
+    horizon: int = 7
+    dt: float = 0.1
+    near: float | None = 1e9
+
+    def initial(self, *, key):
+        return jr.normal(key, (2,))
+
+    def cost(self, x, u, t):
+        return jnp.sum(x**2) + 0.1 * jnp.sum(u**2)
+
+    def final_cost(self, x):
+        return jnp.zeros(())
+
+    def terminal(self, x):
+        return jnp.zeros((), bool)
+
+    def solved(self, trajectory):
+        return None if self.near is None else jnp.linalg.norm(trajectory.xs[-1]) < self.near
+
+
+class ToyEnv:
+    """A noisy double integrator; it fails in episode `fails_at` (counted in this process) at step 3."""
+
+    name = "toys/Point-v0"
+    space = StateSpace(2)
+    learn_reward = False
+    learn_termination = False
+
+    def __init__(self, near: float | None = 1e9, fails_at: int | None = None, bad_reward: bool = False):
+        self.task = ToyTask(-jnp.ones(1), jnp.ones(1), near=near)
+        self.fails_at, self.bad_reward, self.count = fails_at, bad_reward, 0
+
+    def run(self, controller, *, key, on_step=None, frames=None):
+        self.count += 1
+        start_key, control_key, step_key = jr.split(key, 3)
+        noise = np.random.default_rng(np.asarray(jr.key_data(step_key)))
+        x = self.task.initial(key=start_key)
+        carry = controller.init(x, key=control_key)
+        rows = []
+        for t in range(self.task.horizon):
+            if self.count == self.fails_at and t == 3:
+                raise EnvironmentFailure(f"{self.name} raised at step 3: the motor is hot.", _stack(rows))
+            u, carry = controller.act(x, jnp.asarray(t), carry, key=jr.fold_in(step_key, t))
+            x_next = np.asarray([x[0] + 0.1 * x[1], x[1] + 0.1 * u[0]]) + 0.01 * noise.normal(size=2)
+            x_next = jnp.asarray(x_next, jnp.float32)
+            reward = np.nan if self.bad_reward else -float(self.task.cost(x, u, t))
+            rows.append(Transition(*map(np.asarray, (x, u, x_next, np.float32(reward), False, t == 6))))
+            x = x_next
+            if on_step is not None:
+                on_step(t + 1, reward)
+        return _stack(rows)
+
+
+def _stack(rows):
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
+
+
+class Feedback(eqx.Module):
+    """u = K x + noise; its memory counts calls."""
+
+    K: Any
+    noise: Any
+
+    def init(self, x0, *, key):
+        return jnp.zeros((), jnp.int32)
+
+    def act(self, x, t, carry, *, key):
+        return jnp.clip(self.K @ x + self.noise * jr.normal(key, (1,)), -1, 1), carry + 1
+
+
+class ToyState(eqx.Module):
+    buffer: Buffer
+    weights: Any
+    key: Any
+    half: Any
+    rounds: int
+    host: np.ndarray
+    activation: Any = jnp.tanh
+
+
+@dataclass(frozen=True)
+class Noise:
+    std: float = 0.3  # of the exploration
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """Random exploration, then a linear model by least squares."""
+
+    ridge: float = 1e-3  # regularisation
+    noise: Noise = Noise()
+    episodes: int = 1  # per round
+    loss: float = 0.5  # reported as the model's loss
+    sizes: tuple[int, ...] = (3, 2)
+
+    def init(self, env, *, key):
+        buffer = Buffer.empty(2, 1, capacity=8)
+        zero = jnp.zeros((3, 2))
+        return ToyState(buffer, zero, key, jnp.zeros(2, jnp.bfloat16), 0, np.zeros(3))
+
+    def iterate(self, state, env, *, key):
+        run_key, own_key = jr.split(key)
+        mixed = jr.fold_in(state.key, state.rounds)
+        controller = Feedback(jr.normal(mixed, (1, 2)) + state.weights.sum(), jnp.asarray(self.noise.std))
+        episodes = [env.run(controller, key=jr.fold_in(run_key, i)) for i in range(self.episodes)]
+        buffer = state.buffer
+        for episode in episodes:
+            buffer = buffer.append(episode)
+        rows = buffer.rows()
+        z = jnp.concatenate([rows.x, rows.u], axis=1)
+        weights = jnp.linalg.solve(z.T @ z + self.ridge * jnp.eye(3), z.T @ rows.x_next)
+        half = (state.half + weights[0].astype(jnp.bfloat16)) * 0.5
+        host = state.host + np.asarray(weights[:, 0], np.float64)
+        after = ToyState(buffer, weights, jr.fold_in(own_key, 1), half, state.rounds + 1, host)
+        return after, Info(episodes, {"model_error": float(jnp.sum(weights**2)), "loss": self.loss})
+
+    def controller(self, state, env):
+        return Feedback(-jnp.ones((1, 2)) * state.weights.sum(), jnp.asarray(0.0))
+
+
+def leaves(state) -> dict[str, bytes]:
+    """The bits of every leaf by name."""
+    from forethought.runs.checkpoint import named_leaves
+
+    def bits(leaf):
+        is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        array = np.asarray(jr.key_data(leaf) if is_key else leaf)
+        return (str(array.dtype), array.shape, array.tobytes())
+
+    return {name: bits(leaf) for name, leaf in named_leaves(state).items() if not callable(leaf)}
+
+
+if __name__ == "__main__":
+    import os
+
+    import forethought as ft
+
+    out, iterations, slow = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
+    real_fsync = os.fsync
+
+    def slow_fsync(handle):
+        time.sleep(slow)
+        real_fsync(handle)
+
+    os.fsync = slow_fsync
+    print("ready", flush=True)
+    ft.train(LeastSquares(), ToyEnv(), iterations=iterations, out=out, resume=True, progress=slow > 0)
