@@ -17,6 +17,4 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
 
 def run(values: argparse.Namespace) -> int:
     """Try the environment out and print the findings; 1 where there is an error among them."""
-    from forethought.envs.check import check_env
-
     raise NotImplementedError

@@ -13,11 +13,8 @@ from forethought.registry import AREAS
 class Parser(argparse.ArgumentParser):
     """Raises `UsageError` where argparse would print its usage and exit; unknown flags name the nearest known."""
 
-    def __init__(self, prog: str, about: str, epilog: str | None = None, **more: Any):
-        formatter = argparse.RawDescriptionHelpFormatter
-        super().__init__(
-            prog, description=about, epilog=epilog, allow_abbrev=False, add_help=False, formatter_class=formatter, **more
-        )
+    def __init__(self, prog: str, about: str, epilog: str | None = None, usage: str | None = None):
+        super().__init__(prog, usage, about, epilog, formatter_class=_Formatter, allow_abbrev=False, add_help=False)
         self.add_argument("-h", "--help", action="help", help="show this help and leave")
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
@@ -33,6 +30,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Report wrong usage."""
         raise UsageError(f"{message}; see `{self.prog} --help`")
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=36)
 
 
 def choose_areas(settings: Settings, argv: Sequence[str]) -> Settings:

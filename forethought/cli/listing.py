@@ -15,7 +15,9 @@ KINDS = ("algorithms", "envs", "models", "planners")
 def configure(parser: Parser, argv: Sequence[str]) -> None:
     """Add the arguments."""
     del argv
-    parser.add_argument("kind", nargs="?", type=_kind, metavar="KIND", help=f"one of: {', '.join(KINDS)} (default: all)")
+    parser.add_argument(
+        "kind", nargs="?", type=_kind, metavar="KIND", help=f"one of: {', '.join(KINDS)} (default: all)"
+    )
 
 
 def run(values: argparse.Namespace) -> int:

@@ -9,13 +9,16 @@ import traceback
 from collections.abc import Sequence
 from types import ModuleType
 
+from forethought._version import __version__
 from forethought.cli import check, evaluate, listing, report, train, video
 from forethought.cli.flags import Parser
 from forethought.core.errors import ForethoughtError, UsageError, nearest
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
-ABOUT = "Model-based reinforcement learning: learn how a system behaves from a few trials, and plan with what was learned."
+ABOUT = (
+    "Model-based reinforcement learning: learn how a system behaves from a few trials, and plan with what was learned."
+)
 COMMANDS: dict[str, ModuleType] = {
     "train": train,
     "evaluate": evaluate,
@@ -39,12 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted", argv)
         return INTERRUPTED
-    except UsageError as error:
-        _complain(f"error: {error}", argv)
-        return WRONG_USAGE
     except ForethoughtError as error:
         _complain(f"error: {error}", argv)
-        return FAILED
+        return error.exit_status
     except Exception as error:  # whatever it is, a person gets one line; --debug shows all of it
         hint = "" if "--debug" in argv else "; run again with --debug for the traceback"
         _complain(f"error: {type(error).__name__}: {error}{hint}", argv)
@@ -57,7 +57,7 @@ def _run(argv: Sequence[str]) -> int:
         front.print_help()
         return DONE if argv else WRONG_USAGE
     if argv[0] == "--version":
-        print(_version())
+        print(__version__)
         return DONE
     name, rest = argv[0], argv[1:]
     if name not in COMMANDS:
@@ -78,16 +78,10 @@ def _front_parser() -> Parser:
     return parser
 
 
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("forethought")
-
-
 def _look_here_for_modules() -> None:
-    """`module:Name` finds modules in the current folder, as with `python -m`."""
+    """`module:Name` finds modules in the current folder; last, so that none there hides an installed package."""
     if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+        sys.path.append(os.getcwd())
 
 
 def _complain(line: str, argv: Sequence[str]) -> None:

@@ -52,7 +52,9 @@ class Settings:
         values = {}
         for field in self.fields:
             if isinstance(field.default, Settings):
-                inside = {path[len(field.name) + 1 :]: v for path, v in given.items() if path.startswith(field.name + ".")}
+                inside = {
+                    path[len(field.name) + 1 :]: v for path, v in given.items() if path.startswith(field.name + ".")
+                }
                 values[field.name] = field.default.construct(inside)
             else:
                 values[field.name] = given.get(field.name, field.default)

@@ -1,0 +1,34 @@
+"""Forethought: model-based reinforcement learning.
+
+Learn how a system behaves from a few trials, and plan with what was learned.  Names are loaded when first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from forethought._lazy import lazy_exports
+from forethought._version import __version__
+
+if TYPE_CHECKING:
+    from forethought.algorithms.pets import PETS
+    from forethought.core.errors import ForethoughtError, UsageError
+    from forethought.core.protocols import Problem
+    from forethought.models.ensemble import Ensemble
+    from forethought.planning.cem import CEM
+    from forethought.planning.icem import ICEM
+    from forethought.planning.mpc import MPC
+    from forethought.planning.random_shooting import RandomShooting
+
+__all__ = [
+    "CEM",
+    "ICEM",
+    "MPC",
+    "PETS",
+    "Ensemble",
+    "ForethoughtError",
+    "Problem",
+    "RandomShooting",
+    "UsageError",
+    "__version__",
+]
+
+__getattr__, __dir__ = lazy_exports(__name__, __file__)
