@@ -1,40 +1,42 @@
-"""Forethought: learn how a system behaves from a few trials, and plan with what was learned.
+"""Forethought: model-based reinforcement learning.
 
-Everything here is imported when it is first used, so that `import forethought` itself costs nothing.
+Learn how a system behaves from a few trials, and plan with what was learned.  Names are loaded when first used.
 """
 
-import importlib
+from typing import TYPE_CHECKING
 
-_HOMES = {
-    "CEM": "forethought.planning.cem",
-    "Ensemble": "forethought.models.ensemble",
-    "Evaluation": "forethought.runs.run",
-    "ICEM": "forethought.planning.icem",
-    "MPC": "forethought.planning.mpc",
-    "PETS": "forethought.algorithms.pets",
-    "RandomShooting": "forethought.planning.shooting",
-    "Run": "forethought.runs.run",
-    "load": "forethought.runs.run",
-    "open_env": "forethought.envs",
-    "train": "forethought.runs.driver",
-}
-_ROOMS = frozenset(
-    "algorithms cli core dynamics envs models planning policies report runs tasks".split()  # `import` finds these
-)
+from forethought._lazy import lazy_exports
+from forethought._version import __version__
 
+if TYPE_CHECKING:
+    from forethought.algorithms.pets import PETS
+    from forethought.core.errors import ForethoughtError, UsageError
+    from forethought.core.protocols import Problem
+    from forethought.envs.open import open_env
+    from forethought.models.ensemble import Ensemble
+    from forethought.planning.cem import CEM
+    from forethought.planning.icem import ICEM
+    from forethought.planning.mpc import MPC
+    from forethought.planning.random_shooting import RandomShooting
+    from forethought.runs.driver import train
+    from forethought.runs.run import Evaluation, Run, load
 
-def __getattr__(name: str) -> object:
-    """The export called `name`, imported now (PEP 562)."""
-    if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-        globals()[name] = value
-        return value
-    if name.startswith("__") or name in _ROOMS:  # what the import system itself asks for
-        raise AttributeError(f"module 'forethought' has no attribute '{name}'")
-    from forethought.core.errors import nearest
+__all__ = [
+    "CEM",
+    "ICEM",
+    "MPC",
+    "PETS",
+    "Ensemble",
+    "Evaluation",
+    "ForethoughtError",
+    "Problem",
+    "RandomShooting",
+    "Run",
+    "UsageError",
+    "__version__",
+    "load",
+    "open_env",
+    "train",
+]
 
-    raise AttributeError(f"module 'forethought' has no attribute '{name}'; {nearest(name, _HOMES)}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__ = lazy_exports(__name__, __file__)

@@ -1,38 +1,43 @@
 """Values, protocols, linear algebra, results and errors: what every other room stands on."""
 
-from forethought.core.data import Buffer, Trajectory, Transition
-from forethought.core.errors import (
-    CheckpointError,
-    EnvironmentFailure,
-    ForethoughtError,
-    NumericalFailure,
-    UsageError,
-    nearest,
-)
-from forethought.core.gaussian import (
-    Delta,
-    DiagonalGaussian,
-    Gaussian,
-    LinearGaussian,
-    Quadratic,
-    condition,
-    expected_kl,
-    join,
-    kl,
-    push_forward,
-)
-from forethought.core.posterior import HasDrawMany, draw_many
-from forethought.core.protocols import (
-    Conditional,
-    Controller,
-    Distribution,
-    Dynamics,
-    Plan,
-    Planner,
-    Problem,
-    Task,
-)
-from forethought.core.result import Result
+from typing import TYPE_CHECKING
+
+from forethought._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from forethought.core.data import Buffer, Trajectory, Transition
+    from forethought.core.errors import (
+        CheckpointError,
+        EnvironmentFailure,
+        ForethoughtError,
+        NumericalFailure,
+        UsageError,
+        nearest,
+    )
+    from forethought.core.gaussian import (
+        Delta,
+        DiagonalGaussian,
+        Gaussian,
+        LinearGaussian,
+        Quadratic,
+        condition,
+        expected_kl,
+        join,
+        kl,
+        push_forward,
+    )
+    from forethought.core.posterior import HasDrawMany, draw_many
+    from forethought.core.protocols import (
+        Conditional,
+        Controller,
+        Distribution,
+        Dynamics,
+        Plan,
+        Planner,
+        Problem,
+        Task,
+    )
+    from forethought.core.result import Result
 
 __all__ = [
     "Buffer",
@@ -66,3 +71,5 @@ __all__ = [
     "nearest",
     "push_forward",
 ]
+
+__getattr__, __dir__ = lazy_exports(__name__, __file__)

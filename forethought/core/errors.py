@@ -5,11 +5,15 @@ from collections.abc import Iterable
 
 
 class ForethoughtError(Exception):
-    """Something went wrong that is not a programming error; exit status 1."""
+    """Something went wrong that is not a programming error."""
+
+    exit_status = 1  # of the command line
 
 
 class UsageError(ForethoughtError):
-    """The request itself is wrong (an unknown name, a setting out of range); exit status 2."""
+    """The request itself is wrong (an unknown name, a setting out of range)."""
+
+    exit_status = 2
 
 
 class EnvironmentFailure(ForethoughtError):

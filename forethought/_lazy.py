@@ -1,0 +1,40 @@
+"""Names that a package exports without importing their home until they are first used (PEP 562).
+
+Help, lists and usage errors answer in a fraction of a second because nothing they touch loads JAX.
+"""
+
+import ast
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+def lazy_exports(package: str, file: str) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` for the package whose `__init__.py` is `file`.
+
+    The exports are that file's own `from home import name` lines under `if TYPE_CHECKING:`, which type checkers and
+    people read too: there is no second list to keep in step.
+    """
+    homes = _guarded_imports(Path(file).read_text(encoding="utf-8"))
+
+    def getattr_(name: str) -> object:
+        if name not in homes:
+            from forethought.core.errors import nearest
+
+            hint = "" if name.startswith("_") else f"; {nearest(name, homes)}"
+            raise AttributeError(f"module '{package}' has no attribute '{name}'{hint}")
+        value = getattr(importlib.import_module(homes[name]), name)
+        setattr(sys.modules[package], name, value)  # the next look-up finds it without coming here
+        return value
+
+    def dir_() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *homes})
+
+    return getattr_, dir_
+
+
+def _guarded_imports(source: str) -> dict[str, str]:
+    guarded = [node for node in ast.parse(source).body if isinstance(node, ast.If)]
+    imports = [line for node in guarded for line in node.body if isinstance(line, ast.ImportFrom)]
+    return {alias.name: line.module for line in imports if line.module for alias in line.names if alias.name != "*"}

@@ -1,0 +1,146 @@
+"""An argument parser that answers in one line, and settings as its flags."""
+
+import argparse
+from collections.abc import Sequence
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+
+from forethought.cli.settings import Field, Settings, read_settings
+from forethought.core.errors import UsageError, nearest
+from forethought.registry import AREAS
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises `UsageError` where argparse would print its usage and exit; unknown flags name the nearest known."""
+
+    def __init__(self, prog: str, about: str, epilog: str | None = None, usage: str | None = None):
+        super().__init__(prog, usage, about, epilog, formatter_class=_Formatter, allow_abbrev=False, add_help=False)
+        self.add_argument("-h", "--help", action="help", help="show this help and leave")
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """The parsed arguments; flags may be written with `_` or `-`."""
+        values, unknown = self.parse_known_args([_dashed(word) for word in argv])
+        if unknown:
+            flag = unknown[0].partition("=")[0]
+            hint = f"; {nearest(flag, self._option_string_actions)}" if flag.startswith("-") else ""
+            self.error(f"unexpected argument '{flag}'{hint}")
+        return values
+
+    def error(self, message: str) -> NoReturn:
+        """Report wrong usage."""
+        raise UsageError(f"{message}; see `{self.prog} --help`")
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=36)
+
+
+def choose_areas(settings: Settings, argv: Sequence[str]) -> Settings:
+    """The settings with the classes that `--planner NAME`, `--model NAME` ask for."""
+    for field in settings.fields:
+        if field.name not in AREAS or not isinstance(field.default, Settings):
+            continue
+        choice = _value_of(f"--{field.name}", argv)
+        if choice is not None:
+            known = AREAS[field.name]
+            if choice not in known:
+                raise UsageError(f"unknown {field.name} '{choice}'; {nearest(choice, known)}")
+            if known[choice] != field.default.home:  # asking for the default's class keeps the default's values
+                settings = settings.with_area(field.name, read_settings(known[choice]))
+    return settings
+
+
+def add_settings(parser: argparse.ArgumentParser, settings: Settings, prefix: str = "") -> None:
+    """A flag for every setting, in one group for each area; they are stored under their dotted path."""
+    title = f"settings of --{prefix.rstrip('.')}" if prefix else "settings of the algorithm"
+    group = parser.add_argument_group(title, settings.about)
+    for field in settings.fields:
+        if isinstance(field.default, Settings):
+            if not prefix and field.name in AREAS:
+                _add_choice(group, field.name, field.default)
+        else:
+            _add_flag(group, prefix + field.name, field)
+    for field in settings.fields:
+        if isinstance(field.default, Settings):
+            add_settings(parser, field.default, f"{prefix}{field.name}.")
+
+
+def given_settings(settings: Settings, values: argparse.Namespace, prefix: str = "") -> dict[str, Any]:
+    """The settings a person gave, by dotted path."""
+    given: dict[str, Any] = {}
+    for field in settings.fields:
+        path = prefix + field.name
+        if isinstance(field.default, Settings):
+            given |= given_settings(field.default, values, path + ".")
+        elif hasattr(values, path):
+            given[path] = tuple(v) if isinstance(v := getattr(values, path), list) else v
+    return given
+
+
+def _add_choice(group: Any, area: str, default: Settings) -> None:
+    known = AREAS[area]
+    current = next((name for name, home in known.items() if home == default.home), default.home)
+    help_ = f"which {area}; its own flags follow (default: {current})"
+    group.add_argument(f"--{area}", choices=list(known), default=argparse.SUPPRESS, help=_escape(help_))
+
+
+def _add_flag(group: Any, path: str, field: Field) -> None:
+    shown = " ".join(map(_shown, field.default)) if isinstance(field.default, tuple) else _shown(field.default)
+    help_ = f"{field.help} (default: {shown})" if field.help else f"default: {shown}"
+    flag = "--" + path.replace("_", "-")
+    group.add_argument(flag, dest=path, default=argparse.SUPPRESS, help=_escape(help_), **_how(field.type))
+
+
+def _how(type_: Any) -> dict[str, Any]:
+    """The `add_argument` keywords that read a value of a type."""
+    origin, parts = get_origin(type_), get_args(type_)
+    if origin in (Union, UnionType):
+        (inner,) = (part for part in parts if part is not NoneType)
+        how = _how(inner)
+        how |= {"type": _or_none(how["type"]), "metavar": f"{how['metavar']}|none"}
+        return how | ({"choices": (*how["choices"], None)} if "choices" in how else {})
+    if origin is tuple:
+        return _how(parts[0]) | {"nargs": "+" if parts[-1] is Ellipsis else len(parts)}
+    if origin is Literal:
+        return {"type": type(parts[0]), "choices": parts, "metavar": "{" + ",".join(map(str, parts)) + "}"}
+    if type_ is bool:
+        return {"type": _boolean, "metavar": "{true,false}"}
+    return {"type": type_, "metavar": type_.__name__.upper()}
+
+
+def _boolean(word: str) -> bool:
+    if word.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected true or false, got '{word}'")
+    return word.lower() == "true"
+
+
+def _or_none(read: Any) -> Any:
+    def read_or_none(word: str) -> Any:
+        return None if word.lower() == "none" else read(word)
+
+    read_or_none.__name__ = getattr(read, "__name__", "value")  # argparse names it in its messages
+    return read_or_none
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) or value is None else f"{value}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("%", "%%")  # argparse formats its help texts
+
+
+def _dashed(word: str) -> str:
+    if not word.startswith("--"):
+        return word
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value
+
+
+def _value_of(flag: str, argv: Sequence[str]) -> str | None:
+    """The last value given to a flag, before there is a parser that knows all others."""
+    values = [after for word, after in zip(argv, [*argv[1:], ""], strict=True) if word == flag]
+    values += [word.partition("=")[2] for word in argv if word.startswith(flag + "=")]
+    return values[-1] if values else None

@@ -1,0 +1,94 @@
+"""`forethought COMMAND ...`: finds the command, and turns every failure into one line and an exit status.
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from types import ModuleType
+
+from forethought._version import __version__
+from forethought.cli import check, evaluate, listing, report, train, video
+from forethought.cli.flags import Parser
+from forethought.core.errors import ForethoughtError, UsageError, nearest
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+ABOUT = (
+    "Model-based reinforcement learning: learn how a system behaves from a few trials, and plan with what was learned."
+)
+COMMANDS: dict[str, ModuleType] = {
+    "train": train,
+    "evaluate": evaluate,
+    "report": report,
+    "video": video,
+    "list": listing,
+    "check": check,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _run(argv)
+        sys.stdout.flush()  # a reader that has gone is noticed here, not at interpreter exit
+        return status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        _complain("interrupted", argv)
+        return INTERRUPTED
+    except ForethoughtError as error:
+        _complain(f"error: {error}", argv)
+        return error.exit_status
+    except Exception as error:  # whatever it is, a person gets one line; --debug shows all of it
+        hint = "" if "--debug" in argv else "; run again with --debug for the traceback"
+        _complain(f"error: {type(error).__name__}: {error}{hint}", argv)
+        return FAILED
+
+
+def _run(argv: Sequence[str]) -> int:
+    front = _front_parser()
+    if not argv or argv[0] in ("-h", "--help"):
+        front.print_help()
+        return DONE if argv else WRONG_USAGE
+    if argv[0] == "--version":
+        print(__version__)
+        return DONE
+    name, rest = argv[0], argv[1:]
+    if name not in COMMANDS:
+        raise UsageError(f"unknown command '{name}'; {nearest(name, COMMANDS)}")
+    command = COMMANDS[name]
+    parser = Parser(f"forethought {name}", command.ABOUT)
+    command.configure(parser, rest)
+    values = parser.parse(rest)
+    _look_here_for_modules()
+    return command.run(values)
+
+
+def _front_parser() -> Parser:
+    lines = [f"  {name:10}{command.ABOUT}" for name, command in COMMANDS.items()]
+    after = "\n".join(["commands:", *lines, "", "`forethought COMMAND --help` shows what a command takes."])
+    parser = Parser("forethought", ABOUT, after, usage="forethought COMMAND ...")
+    parser.add_argument("--version", action="store_true", help="show the version and leave")
+    return parser
+
+
+def _look_here_for_modules() -> None:
+    """`module:Name` finds modules in the current folder; last, so that none there hides an installed package."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+
+
+def _complain(line: str, argv: Sequence[str]) -> None:
+    if "--debug" in argv:
+        traceback.print_exc()
+    print(" ".join(line.split()), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

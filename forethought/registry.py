@@ -1,0 +1,20 @@
+"""The names a person types, and where the settings they stand for live.  Nothing is imported here; what
+`forethought list` says about a name is the first line of the file that it lives in.
+"""
+
+ALGORITHMS = {
+    "pets": "forethought.algorithms.pets:PETS",
+}
+
+PLANNERS = {
+    "cem": "forethought.planning.cem:CEM",
+    "icem": "forethought.planning.icem:ICEM",
+    "random-shooting": "forethought.planning.random_shooting:RandomShooting",
+}
+
+MODELS = {
+    "ensemble": "forethought.models.ensemble:Ensemble",
+}
+
+# An algorithm's field of this name may be given another class of settings: `--planner icem`.
+AREAS = {"planner": PLANNERS, "model": MODELS}

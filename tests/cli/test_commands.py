@@ -1,0 +1,155 @@
+"""Every flag arrives where it belongs."""
+
+import json
+
+import pytest
+
+import forethought.report
+import forethought.runs
+from forethought.algorithms.pets import PETS
+from forethought.cli.main import main
+from forethought.models.ensemble import Ensemble
+from forethought.planning.cem import CEM
+from forethought.planning.icem import ICEM
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The calls of `train`, as (algorithm, env, options)."""
+    calls = []
+
+    class Run:
+        path = "runs/somewhere"
+
+    def train(algorithm, env, **options):
+        calls.append((algorithm, env, options))
+        return Run()
+
+    monkeypatch.setattr(forethought.runs, "train", train, raising=False)
+    return calls
+
+
+def test_train_without_settings_uses_the_defaults(trained, capsys):
+    assert main(["train", "pets", "HalfCheetah-v5", "--env-steps", "500"]) == 0
+    ((algorithm, env, options),) = trained
+    assert (algorithm, env) == (PETS(), "HalfCheetah-v5")
+    assert options == {
+        "env_steps": 500,
+        "iterations": None,
+        "seed": 0,
+        "out": None,
+        "resume": False,
+        "until_solved": False,
+        "cost": None,
+        "termination": None,
+        "angles": None,
+    }
+    assert "runs/somewhere" in capsys.readouterr().out
+
+
+def test_train_passes_everything_on(trained):
+    words = "train pets m:E-v0 --iterations 3 --seed 4 --out o --resume --until-solved --cost m:c --termination m:t"
+    assert main([*words.split(), "--angles", "1", "2"]) == 0
+    ((_, env, options),) = trained
+    assert env == "m:E-v0"
+    assert options == {
+        "env_steps": None,
+        "iterations": 3,
+        "seed": 4,
+        "out": "o",
+        "resume": True,
+        "until_solved": True,
+        "cost": "m:c",
+        "termination": "m:t",
+        "angles": (1, 2),
+    }
+
+
+@pytest.mark.parametrize(
+    ("flags", "algorithm"),
+    [
+        ("--planner.horizon 30", PETS(planner=CEM(horizon=30))),
+        ("--planner.horizon=30", PETS(planner=CEM(horizon=30))),
+        ("--planner cem --planner.horizon 30", PETS(planner=CEM(horizon=30))),
+        ("--planner icem", PETS(planner=ICEM())),
+        ("--planner=icem --planner.beta 3 --planner.horizon 9", PETS(planner=ICEM(beta=3.0, horizon=9))),
+        ("--model.hidden 64 32", PETS(model=Ensemble(hidden=(64, 32)))),
+        (
+            "--model.warm_start false --model.learning-rate 1e-4",
+            PETS(model=Ensemble(warm_start=False, learning_rate=1e-4)),
+        ),
+        ("--random-episodes 2 --planner.propagation ts1", PETS(random_episodes=2, planner=CEM(propagation="ts1"))),
+    ],
+)
+def test_settings_become_the_algorithm(trained, flags, algorithm):
+    assert main(["train", "pets", "E-v0", "--iterations", "1", *flags.split()]) == 0
+    assert trained[0][0] == algorithm
+
+
+def test_flags_may_come_first(trained):
+    assert main(["train", "--iterations", "1", "--planner.horizon", "30", "pets", "E-v0"]) == 0
+    assert trained[0][:2] == (PETS(planner=CEM(horizon=30)), "E-v0")
+
+
+def test_a_setting_that_its_class_refuses_is_wrong_usage(trained, capsys):
+    assert main(["train", "pets", "E-v0", "--iterations", "1", "--planner.elites", "500"]) == 2
+    assert "CEM.elites (500)" in capsys.readouterr().err
+    assert trained == []
+
+
+class Evaluation:
+    """As `run.evaluate` gives it."""
+
+    episodes, returns, lengths = 2, (1.0, 3.0), (10, 12)
+    mean, std, success = 2.0, 1.41, 0.5
+    env_steps, experience_s = 300, 30.0
+
+    def as_json(self):
+        return {"mean": self.mean, "success": self.success}
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+    """The calls of `load` and `evaluate`."""
+    calls = []
+
+    class Run:
+        def evaluate(self, **options):
+            calls.append(options)
+            return Evaluation()
+
+    monkeypatch.setattr(forethought.runs, "load", lambda path: calls.append(path) or Run(), raising=False)
+    return calls
+
+
+def test_evaluate_prints_mean_and_spread(evaluated, capsys):
+    assert main(["evaluate", "runs/a", "--episodes", "2", "--seed", "7"]) == 0
+    assert evaluated == ["runs/a", {"episodes": 2, "seed": 7}]
+    out = capsys.readouterr().out
+    for fact in ("2 +- 1.41", "50%", "300 real steps", "30 s"):
+        assert fact in out
+
+
+def test_evaluate_for_machines(evaluated, capsys):
+    assert main(["evaluate", "runs/a", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"mean": 2.0, "success": 0.5}
+    assert evaluated[1] == {"episodes": 10, "seed": None}
+
+
+def test_evaluate_says_where_a_task_has_no_test(evaluated, capsys, monkeypatch):
+    monkeypatch.setattr(Evaluation, "success", None)
+    assert main(["evaluate", "runs/a"]) == 0
+    assert "no test" in capsys.readouterr().out
+
+
+def test_report_and_video_name_what_they_wrote(monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(
+        forethought.report, "write_report", lambda *a, **k: calls.append((a, k)) or "r.html", raising=False
+    )
+    monkeypatch.setattr(forethought.report, "film", lambda *a, **k: calls.append((a, k)) or "v.mp4", raising=False)
+    assert main(["report", "runs/a", "runs/b", "--out", "r.html"]) == 0
+    assert main(["video", "runs/a", "--seed", "3"]) == 0
+    assert calls == [((["runs/a", "runs/b"],), {"out": "r.html"}), (("runs/a",), {"out": None, "seed": 3})]
+    out = capsys.readouterr().out
+    assert "r.html" in out and "v.mp4" in out

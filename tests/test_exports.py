@@ -1,0 +1,36 @@
+"""The public names: each exists, once, and is loaded only when it is used."""
+
+import importlib
+
+import pytest
+
+import forethought
+import forethought.core
+from forethought._lazy import lazy_exports
+
+PACKAGES = [forethought, forethought.core]
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.__name__)
+def test_every_public_name_exists(package):
+    for name in set(package.__all__) - {"__version__"}:
+        assert getattr(package, name).__module__.startswith("forethought.")
+        assert name in dir(package)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.__name__)
+def test_an_unknown_name_is_an_attribute_error(package):
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+        package.nothing_of_the_kind  # noqa: B018
+
+
+def test_only_guarded_imports_are_exports(tmp_path):
+    file = tmp_path / "__init__.py"
+    file.write_text(
+        "from typing import TYPE_CHECKING\nfrom os import sep\nif TYPE_CHECKING:\n    from math import pi\n"
+    )
+    getattr_, _ = lazy_exports("forethought", str(file))
+    assert getattr_("pi") == importlib.import_module("math").pi
+    with pytest.raises(AttributeError):
+        getattr_("sep")
+    vars(forethought).pop("pi")
