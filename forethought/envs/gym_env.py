@@ -1,5 +1,6 @@
 """Any Gymnasium environment with continuous actions, as a system that episodes can be run on."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from jaxtyping import PRNGKeyArray
 from forethought.core import Controller, EnvironmentFailure, Transition, UsageError
 from forethought.dynamics.space import StateSpace
 from forethought.envs.acting import Actor
+from forethought.envs.episode import EpisodeLog, at, call_env, seed_of
 from forethought.envs.spaces import ActionCodec, ObservationCodec
 from forethought.tasks.function_task import (
     CostFunction,
@@ -116,9 +118,7 @@ class GymEnv:
         except EnvironmentFailure as error:
             error.episode = log.episode()
             raise
-        episode = log.episode()
-        assert episode is not None  # an episode has a step, or the loop above has raised
-        return episode
+        return log.whole()
 
     def close(self) -> None:
         """Close the environment, and the one that makes pictures."""
@@ -132,18 +132,17 @@ class GymEnv:
         env: gym.Env,
         controller: Controller,
         key: PRNGKeyArray,
-        log: "EpisodeLog",
+        log: EpisodeLog,
         on_step: Callable[[int, float], None] | None,
         frames: list[np.ndarray] | None,
     ) -> None:
         seed_key, act_key = jr.split(key)
-        seed = int(jr.randint(seed_key, (), 0, np.iinfo(np.int32).max))
-        x = self._observation.read(self._call(env.reset, 0, seed=seed)[0], 0)
+        x = self._observation.read(call_env(self.name, 0, env.reset, seed=seed_of(seed_key))[0], 0)
         self._take_picture(env, frames)
         actor, total = Actor(controller, x, key=act_key), 0.0
         for t in range(self.task.horizon):
             u = self._action.read(actor(x, t), t)
-            observed, reward, ended, cut, _ = self._call(env.step, t + 1, self._action.write(u))
+            observed, reward, ended, cut, _ = call_env(self.name, t + 1, env.step, self._action.write(u))
             x_next = self._observation.read(observed, t + 1)
             reward = self._reward(x, u, reward, t + 1)
             terminated, truncated = self._endings(x_next, bool(ended), bool(cut), t + 1)
@@ -156,20 +155,13 @@ class GymEnv:
                 return
             x = x_next
 
-    def _call(self, method: Callable, step: int, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return method(*args, **kwargs)
-        except Exception as error:  # foreign code may raise anything; the steps before it must not be lost
-            what = f"raised {type(error).__name__} ({first_line(error)})"
-            raise EnvironmentFailure(f"{self.name} {what} {_at(step)}.") from error
-
     def _reward(self, x: np.ndarray, u: np.ndarray, reward: Any, step: int) -> float:
         if self.task.cost_function is not None:
             value, source = -float(_cost(self.task, x, u)), "the cost function"
         else:
             value, source = _number(reward), self.name
         if not np.isfinite(value):
-            raise EnvironmentFailure(f"{source} gave the reward {reward if value != value else value} {_at(step)}.")
+            raise EnvironmentFailure(f"{source} gave the reward {reward if value != value else value} {at(step)}.")
         return value
 
     def _endings(self, x_next: np.ndarray, ended: bool, cut: bool, step: int) -> tuple[bool, bool]:
@@ -184,7 +176,9 @@ class GymEnv:
         if frames is None:
             return
         try:
-            picture = env.render()
+            with warnings.catch_warnings():  # graphics libraries complain at length before they fail
+                warnings.simplefilter("ignore")
+                picture = env.render()
         except Exception as error:  # graphics drivers raise anything
             raise self._no_picture(error) from error
         if not (isinstance(picture, np.ndarray) and picture.ndim == 3):
@@ -218,30 +212,6 @@ class GymEnv:
         return EnvironmentFailure(f"{self.name} could not render ({first_line(error)}): {remedy}.")
 
 
-class EpisodeLog:
-    """The steps of an episode as they come, and the `Transition` they make."""
-
-    def __init__(self) -> None:
-        """No steps yet."""
-        self._rows: list[tuple] = []
-
-    def append(
-        self, x: np.ndarray, u: np.ndarray, x_next: np.ndarray, reward: float, terminated: bool, truncated: bool
-    ) -> None:
-        """Record one step."""
-        self._rows.append((x, u, x_next, reward, terminated, truncated))
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def episode(self) -> Transition | None:
-        """All steps, leading axis [T], in the dtype of the states; None where there are none."""
-        if not self._rows:
-            return None
-        x, u, x_next, reward, terminated, truncated = (np.stack(column) for column in zip(*self._rows, strict=True))
-        return Transition(x, u, x_next, reward.astype(x.dtype), terminated, truncated)
-
-
 @eqx.filter_jit
 def _cost(task: FunctionTask, x: Any, u: Any) -> jax.Array:
     return task.cost(jnp.asarray(x), jnp.asarray(u), jnp.zeros((), jnp.int32))
@@ -250,10 +220,6 @@ def _cost(task: FunctionTask, x: Any, u: Any) -> jax.Array:
 @eqx.filter_jit
 def _terminal(task: FunctionTask, x: Any) -> jax.Array:
     return task.terminal(jnp.asarray(x))
-
-
-def _at(step: int) -> str:
-    return f"at step {step}" if step else "when it was reset"
 
 
 def _number(reward: Any) -> float:

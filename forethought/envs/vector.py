@@ -1,0 +1,193 @@
+"""Episodes from a Gymnasium vector environment, in all three of its autoreset modes.
+
+After an episode of a sub-environment has ended, Gymnasium starts the next one in one of three ways, and each hides a
+step that is no step: a reset must never be recorded as a transition.
+
+    NEXT_STEP   the next `step` ignores the action and returns the first observation of the new episode
+    SAME_STEP   this `step` returns that observation already; the last one of the old episode is in `final_obs`
+    DISABLED    nothing happens until `reset(options={"reset_mask": mask})`
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import iterate
+from jaxtyping import PRNGKeyArray
+
+from forethought.core import Controller, EnvironmentFailure, Transition, UsageError
+from forethought.envs.episode import EpisodeLog, call_env, seed_of
+from forethought.envs.spaces import ActionCodec, ObservationCodec
+
+
+def collect_vector(
+    envs: VectorEnv,
+    controller: Controller,
+    *,
+    key: PRNGKeyArray,
+    steps: int | None = None,
+    episodes: int | None = None,
+) -> list[Transition]:
+    """Episodes of a vector environment with B sub-environments, in the order in which they ended.
+
+    Args:
+        envs: the vector environment; `metadata["autoreset_mode"]` tells how it starts new episodes.
+        controller: chooses the actions; batched over sub-environments, its memory begun anew in each episode.
+        key: seeds the first reset and the controller.
+        steps: stop once this many transitions are recorded; episodes still running then are cut, and their last
+            step counts as truncated.  Give either this or `episodes`.
+        episodes: this many whole episodes, shared out equally to the sub-environments beforehand, so that short
+            episodes are not preferred.
+
+    Raises:
+        UsageError: spaces that are not continuous, an unknown autoreset mode, or not exactly one budget.
+        EnvironmentFailure: as in `Env.run`; `episode` holds the steps of the sub-environment that failed.
+    """
+    if (steps is None) == (episodes is None):
+        raise UsageError("collect_vector needs either steps or episodes.")
+    run = _VectorRun(envs, controller, key)
+    while not run.enough(steps, episodes):
+        run.step()
+    return run.cut() if steps is not None else run.shared_out(episodes or 0)
+
+
+class _VectorRun:
+    """The sub-environments in the middle of their episodes.
+
+    `fresh` [B]: an episode begins in this state.  `resetting` [B]: the coming step only resets (NEXT_STEP).
+    """
+
+    def __init__(self, envs: VectorEnv, controller: Controller, key: PRNGKeyArray):
+        self.envs, self.controller, self.mode = envs, controller, _autoreset_mode(envs)
+        self.name = envs.spec.id if envs.spec is not None else type(envs).__name__
+        self.observation = ObservationCodec(envs.single_observation_space, self.name)
+        self.action = ActionCodec(envs.single_action_space, self.name)
+        self.logs = [EpisodeLog() for _ in range(envs.num_envs)]
+        self.done: list[tuple[int, Transition]] = []  # with the sub-environment it came from
+        self.counts = np.zeros(envs.num_envs, int)  # of episodes done
+        self.steps = self.calls = 0
+        seed_key, init_key, self.key = jr.split(key, 3)
+        self.xs = self.read(call_env(self.name, 0, envs.reset, seed=seed_of(seed_key))[0])
+        self.carry = _begin(controller, self.xs, init_key)
+        self.fresh = np.zeros(envs.num_envs, bool)
+        self.resetting = np.zeros(envs.num_envs, bool)
+
+    def step(self) -> None:
+        """Step all sub-environments, record what are steps, and see that ended episodes are followed by new ones."""
+        ts = np.array([len(log) for log in self.logs], np.int32)
+        key = jr.fold_in(self.key, self.calls)
+        wishes, self.carry = _act(self.controller, self.xs, ts, self.carry, self.fresh, key)
+        us = [self.action.read(u, int(t)) for u, t in zip(np.asarray(wishes), ts, strict=True)]
+        self.calls += 1
+        actions = np.stack([self.action.write(u) for u in us])
+        observed, rewards, ended, cut, infos = call_env(self.name, self.calls, self.envs.step, actions)
+        starts = self.read(observed)
+        over = (ended | cut) & ~self.resetting
+        arrived = self.arrivals(starts, over, infos)
+        for i in np.flatnonzero(~self.resetting):
+            self.record(int(i), us[i], arrived[i], float(rewards[i]), bool(ended[i]), bool(cut[i]))
+        self.restart(starts, over)
+
+    def arrivals(self, starts: np.ndarray, over: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
+        """The states [B, n] that the step led to, also where `starts` holds the next episode's first state."""
+        if self.mode != AutoresetMode.SAME_STEP or not over.any():
+            return starts
+        arrived = starts.copy()
+        for i in np.flatnonzero(over):
+            arrived[i] = self.observation.read(infos["final_obs"][i], self.calls)
+        return arrived
+
+    def record(self, i: int, u: np.ndarray, x_next: np.ndarray, reward: float, ended: bool, cut: bool) -> None:
+        """One step of sub-environment `i`."""
+        if not np.isfinite(reward):
+            failure = f"{self.name} gave the reward {reward} in sub-environment {i} at step {self.calls}."
+            raise EnvironmentFailure(failure, self.logs[i].episode())
+        self.logs[i].append(self.xs[i], u, x_next, reward, ended, cut)
+        self.steps += 1
+        if ended or cut:
+            self.done.append((i, self.logs[i].whole()))
+            self.logs[i] = EpisodeLog()
+            self.counts[i] += 1
+
+    def restart(self, starts: np.ndarray, over: np.ndarray) -> None:
+        """Make ready for the next step; `starts` [B, n] is what this one returned, episodes ended where `over` [B]."""
+        self.xs, self.fresh = starts, over
+        if self.mode == AutoresetMode.NEXT_STEP:
+            self.fresh, self.resetting = self.resetting, over
+        elif self.mode == AutoresetMode.DISABLED and over.any():
+            reset = call_env(self.name, self.calls, self.envs.reset, options={"reset_mask": over.copy()})
+            self.xs = self.read(reset[0])
+
+    def read(self, observed: Any) -> np.ndarray:
+        """A batch of observations as states [B, n]."""
+        rows = []
+        for i, row in enumerate(iterate(self.envs.observation_space, observed)):
+            try:
+                rows.append(self.observation.read(row, self.calls))
+            except EnvironmentFailure as error:
+                message = f"{str(error).rstrip('.')}, in sub-environment {i}."
+                raise EnvironmentFailure(message, self.logs[i].episode()) from error
+        return np.stack(rows)
+
+    def enough(self, steps: int | None, episodes: int | None) -> bool:
+        """Whether the budget is spent."""
+        if steps is not None:
+            return self.steps >= steps
+        return bool((self.counts >= self.shares(episodes or 0)).all())
+
+    def shares(self, episodes: int) -> np.ndarray:
+        """How many of `episodes` each sub-environment runs [B]."""
+        share, rest = divmod(episodes, self.envs.num_envs)
+        return share + (np.arange(self.envs.num_envs) < rest)
+
+    def cut(self) -> list[Transition]:
+        """All episodes; those still running end here, truncated."""
+        running = [log.whole() for log in self.logs if len(log)]
+        return [episode for _, episode in self.done] + [_truncated(episode) for episode in running]
+
+    def shared_out(self, episodes: int) -> list[Transition]:
+        """The first episodes of each sub-environment, up to its share of `episodes`."""
+        left = self.shares(episodes)
+        chosen = []
+        for i, episode in self.done:
+            if left[i]:
+                left[i] -= 1
+                chosen.append(episode)
+        return chosen
+
+
+@eqx.filter_jit
+def _begin(controller: Controller, xs: Any, key: PRNGKeyArray) -> Any:
+    keys = jr.split(key, xs.shape[0])
+    return eqx.filter_vmap(lambda x, k: controller.init(x, key=k))(jnp.asarray(xs), keys)
+
+
+@eqx.filter_jit
+def _act(controller: Controller, xs: Any, ts: Any, carry: Any, fresh: Any, key: PRNGKeyArray) -> tuple[jax.Array, Any]:
+    def act(x: Any, t: Any, carry: Any, fresh: Any, key: PRNGKeyArray) -> tuple[jax.Array, Any]:
+        init_key, act_key = jr.split(key)
+        start = controller.init(x, key=init_key)
+        carry = jax.tree.map(lambda new, old: jnp.where(fresh, new, old) if eqx.is_array(new) else old, start, carry)
+        return controller.act(x, t, carry, key=act_key)
+
+    return eqx.filter_vmap(act)(*map(jnp.asarray, (xs, ts)), carry, jnp.asarray(fresh), jr.split(key, xs.shape[0]))
+
+
+def _truncated(episode: Transition) -> Transition:
+    truncated = episode.truncated.copy()
+    truncated[-1] = True
+    return eqx.tree_at(lambda e: e.truncated, episode, truncated)
+
+
+def _autoreset_mode(envs: VectorEnv) -> AutoresetMode:
+    mode = (envs.metadata or {}).get("autoreset_mode")
+    try:
+        return mode if isinstance(mode, AutoresetMode) else AutoresetMode(mode)
+    except ValueError as error:
+        known = ", ".join(f"AutoresetMode.{m.name}" for m in AutoresetMode)
+        what = f"{type(envs).__name__} does not tell how it resets (metadata['autoreset_mode'] is {mode!r})"
+        raise UsageError(f"{what}: set it to one of {known}.") from error
