@@ -20,9 +20,10 @@ from forethought.report.diagnostics import LEVELS, Calibration, ModelError
 from forethought.report.foresight import Foresight
 
 INK, MUTED, GRID, PAPER = "#1b1f27", "#667085", "#e4e7ec", "#fefefe"
-THEMED = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper"}
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 SOLVED = "#009e73"
+THEMED = {INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper"}
+THEMED |= {color: f"--s{number}" for number, color in enumerate(SERIES)}
 
 STYLE: dict[str, Any] = {
     "font.size": 10,
