@@ -1,0 +1,79 @@
+"""Learning curves out of runs' metrics: a `Curve` per run, a `Group` of those that differ only in their seeds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A run round by round; NaN where a round has no such number."""
+
+    label: str
+    dt: float  # s per real step
+    env_steps: Float[np.ndarray, "R"]
+    returns: Float[np.ndarray, "R"]
+    model_error: Float[np.ndarray, "R"]
+    wall_s: Float[np.ndarray, "R"]
+    solved: Bool[np.ndarray, "R"]  # the round's last episode met the task's own test
+
+    @staticmethod
+    def of_metrics(metrics: Sequence[Mapping[str, Any]], *, label: str, dt: float) -> "Curve":
+        """From the lines of `metrics.jsonl`."""
+
+        def column(name: str) -> np.ndarray:
+            return np.array([np.nan if line.get(name) is None else float(line[name]) for line in metrics])
+
+        solved = np.array([bool(line.get("solved")) for line in metrics])
+        numbers = (column(name) for name in ("env_steps", "return", "model_error", "wall_s"))
+        return Curve(label, dt, *numbers, solved)
+
+    @property
+    def first_solved(self) -> int | None:
+        """Index of the first round that solved the task."""
+        return int(np.argmax(self.solved)) if self.solved.any() else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs with the same settings on the same environment; they differ in their seeds."""
+
+    label: str
+    curves: tuple[Curve, ...]
+
+    def mean_and_std(self, points: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Over seeds, as (env_steps, mean return, sample standard deviation), where all runs have data.
+
+        Returns are interpolated linearly between rounds, because episodes of different runs differ in length.
+        """
+        known = [(c.env_steps[np.isfinite(c.returns)], c.returns[np.isfinite(c.returns)]) for c in self.curves]
+        known = [(steps, returns) for steps, returns in known if len(steps)]
+        if not known:
+            return np.empty(0), np.empty(0), np.empty(0)
+        first, last = max(steps[0] for steps, _ in known), min(steps[-1] for steps, _ in known)
+        if last < first:  # the runs do not overlap
+            return np.empty(0), np.empty(0), np.empty(0)
+        grid = np.linspace(first, last, points)
+        values = np.stack([np.interp(grid, steps, returns) for steps, returns in known])
+        std = values.std(0, ddof=1) if len(values) > 1 else np.zeros(points)
+        return grid, values.mean(0), std
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Returns of episodes with actions drawn uniformly between the limits."""
+
+    returns: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Average return."""
+        return float(np.mean(self.returns))
+
+    @property
+    def std(self) -> float:
+        """Sample standard deviation; 0 for one episode."""
+        return float(np.std(self.returns, ddof=1)) if len(self.returns) > 1 else 0.0

@@ -1,0 +1,89 @@
+"""What `run.json` and `metrics.jsonl` say, in words and tables."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from forethought.report.curves import Curve, Group
+
+
+def algorithm_name(info: Mapping[str, Any]) -> str:
+    """The algorithm's class, "PETS"."""
+    return str(info["algorithm"]["class"]).rpartition(".")[2]
+
+
+def flat_settings(plain: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """The recorded settings as (dotted name, value), in the order of their classes."""
+    if isinstance(plain, Mapping) and "class" in plain:
+        if name:
+            yield name, str(plain["class"]).rpartition(".")[2]
+        for field, value in plain["settings"].items():
+            yield from flat_settings(value, f"{name}.{field}".lstrip("."))
+    elif isinstance(plain, Mapping):  # a number that JSON has no name for, or a function
+        yield name, ", ".join(str(value) for value in plain.values())
+    elif isinstance(plain, Sequence) and not isinstance(plain, str):
+        yield name, ", ".join(value for part in plain for _, value in flat_settings(part))
+    else:
+        yield name, str(plain)
+
+
+def flat(plain: Mapping[str, Any] | None, name: str = "") -> list[tuple[str, str]]:
+    """Nested mappings as (dotted name, value)."""
+    rows: list[tuple[str, str]] = []
+    for key, value in (plain or {}).items():
+        inner = f"{name}.{key}".lstrip(".")
+        rows += flat(value, inner) if isinstance(value, Mapping) else [(inner, "-" if value is None else str(value))]
+    return rows
+
+
+def curve_of(run: Any, label: str) -> Curve:
+    """The run's learning curve; its step length follows from the metrics, so that no environment need be opened."""
+    last = run.metrics[-1]
+    dt = last["experience_s"] / last["env_steps"] if last["env_steps"] else 1.0
+    return Curve.of_metrics(run.metrics, label=label, dt=round(dt, 9))
+
+
+def groups_of(runs: Sequence[Any]) -> list[Group]:
+    """Runs of the same environment and the same settings together; labels tell the groups apart."""
+    gathered: dict[str, list[Any]] = {}
+    for run in runs:
+        gathered.setdefault(repr((run.info["env"], run.info["algorithm"])), []).append(run)
+    sets = list(gathered.values())
+    labels = _labels([members[0].info for members in sets])
+    return [
+        Group(label, tuple(curve_of(run, f"{label}, seed {run.info['seed']}") for run in members))
+        for label, members in zip(labels, sets, strict=True)
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.3g} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.3g} min"
+    return f"{seconds / 3600:.3g} h"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number as short as it can be read; a dash where there is none."""
+    if value is None or not np.isfinite(value):
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
+
+
+def _labels(infos: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The algorithm, with the environment and those settings that differ between the groups."""
+    settings = [dict(flat_settings(info["algorithm"])) for info in infos]
+    environments = [str(info["env"]["name"]) for info in infos]
+    labels = []
+    for info, mine, environment in zip(infos, settings, environments, strict=True):
+        parts = [algorithm_name(info)]
+        if len(set(environments)) > 1:
+            parts.append(environment)
+        same_kind = [other for other, i in zip(settings, infos, strict=True) if algorithm_name(i) == parts[0]]
+        differing = [name for name in mine if len({other.get(name) for other in same_kind}) > 1]
+        parts += [f"{name}={mine[name]}" for name in differing[:3]]
+        labels.append(" ".join(parts) + (" ..." if len(differing) > 3 else ""))
+    return labels
