@@ -24,7 +24,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
 
 def run(values: argparse.Namespace) -> int:
     """Evaluate and print."""
-    from forethought.runs import load
+    from forethought.runs.run import load
 
     evaluation = load(values.run).evaluate(episodes=values.episodes, seed=values.seed)
     if values.json:

@@ -34,13 +34,14 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
 
 def run(values: argparse.Namespace) -> int:
     """Train; the driver shows its progress and leaves the run directory."""
-    if not (values.env_steps or values.iterations or values.until_solved or values.resume):
+    unlimited = values.env_steps is None and values.iterations is None
+    if unlimited and not (values.until_solved or values.resume):
         raise UsageError("say how long to train: --env-steps N, --iterations N or --until-solved")
     settings = values.settings
     if settings is None or settings.home != ALGORITHMS[values.algorithm]:  # another one was read from a flag's value
         raise UsageError("give ALGORITHM and ENV before the flags")
     algorithm = settings.construct(given_settings(settings, values))
-    from forethought.runs import train
+    from forethought.runs.driver import train
 
     run = train(
         algorithm,

@@ -43,6 +43,7 @@ def train(
     until_solved: bool = False,
     cost: Any = None,
     termination: Any = None,
+    angles: tuple[int, ...] | None = None,
     progress: bool = True,
     callbacks: Sequence[Callable[[dict[str, Any], Any], None]] = (),
 ) -> Run:
@@ -59,6 +60,7 @@ def train(
         until_solved: end after the first round whose last episode meets the task's own test.
         cost: `cost(x, u)` or its "module:function", where the environment does not bring it.
         termination: `termination(x)` or its "module:function".
+        angles: coordinates of the observation that are angles, in radians.
         progress: show progress on standard output.
         callbacks: each is called after every round, once it is on disk, with its metrics and the state.
     Raises:
@@ -70,7 +72,7 @@ def train(
     if isinstance(algorithm, type):
         raise UsageError(f"algorithm must be settings, such as {algorithm.__name__}(), not the class itself.")
     check_seed(seed)
-    world, env_record = open_world(env, cost, termination)
+    world, env_record = open_world(env, cost, termination, angles)
     if until_solved and not has_test(world):
         raise UsageError(
             f"until_solved: the task of '{world.name}' has no test of being solved; give a number of steps."

@@ -12,21 +12,26 @@ from forethought.dynamics.space import StateSpace
 from forethought.envs.env import Env
 
 
-def open_world(env: Any, cost: Any = None, termination: Any = None) -> tuple[Env, dict[str, Any]]:
+def open_world(
+    env: Any, cost: Any = None, termination: Any = None, angles: tuple[int, ...] | None = None
+) -> tuple[Env, dict[str, Any]]:
     """The environment, and the plain values from which `reopen` opens it again.
 
     Args:
         env: a Gymnasium id, a `gymnasium.Env`, or an `Env`.
         cost: `cost(x, u)` or its "module:function"; None where the environment brings one or it is learned.
         termination: `termination(x)` or its "module:function"; likewise.
+        angles: coordinates of the observation that are angles, in radians; None where the environment knows.
     """
-    ready = hasattr(env, "run") and hasattr(env, "task") and cost is None and termination is None
-    world = env if ready else _open_env(env, cost, termination)
+    told = cost is not None or termination is not None or angles is not None
+    ready = hasattr(env, "run") and hasattr(env, "task") and not told
+    world = env if ready else _open_env(env, cost, termination, angles)
     record = {
         "spec": env if isinstance(env, str) else None,
         "name": world.name,
         "cost": _function_name(cost),
         "termination": _function_name(termination),
+        "angles": None if angles is None else list(angles),
     }
     return world, record
 
@@ -41,7 +46,8 @@ def reopen(record: dict[str, Any]) -> Env:
         raise UsageError(
             f"the run was trained on '{record['name']}', given as an object; pass it again: ft.load(path, env=...)."
         )
-    return _open_env(record["spec"], record["cost"], record["termination"])
+    angles = record["angles"]
+    return _open_env(record["spec"], record["cost"], record["termination"], None if angles is None else tuple(angles))
 
 
 def has_test(env: Env) -> bool:
@@ -114,10 +120,10 @@ class Watched:
         return getattr(self.env, name)
 
 
-def _open_env(spec: Any, cost: Any, termination: Any) -> Env:
-    from forethought.envs import open_env  # here: it loads the simulators
+def _open_env(spec: Any, cost: Any, termination: Any, angles: tuple[int, ...] | None) -> Env:
+    from forethought.envs.open import open_env  # here: it loads the simulators
 
-    return open_env(spec, cost=cost, termination=termination)
+    return open_env(spec, cost=cost, termination=termination, angles=angles)
 
 
 def _function_name(function: Any) -> str | None:

@@ -5,7 +5,8 @@ import json
 import pytest
 
 import forethought.report
-import forethought.runs
+import forethought.runs.driver
+import forethought.runs.run
 from forethought.algorithms.pets import PETS
 from forethought.cli.main import main
 from forethought.models.ensemble import Ensemble
@@ -25,7 +26,7 @@ def trained(monkeypatch):
         calls.append((algorithm, env, options))
         return Run()
 
-    monkeypatch.setattr(forethought.runs, "train", train, raising=False)
+    monkeypatch.setattr(forethought.runs.driver, "train", train)
     return calls
 
 
@@ -118,7 +119,7 @@ def evaluated(monkeypatch):
             calls.append(options)
             return Evaluation()
 
-    monkeypatch.setattr(forethought.runs, "load", lambda path: calls.append(path) or Run(), raising=False)
+    monkeypatch.setattr(forethought.runs.run, "load", lambda path: calls.append(path) or Run())
     return calls
 
 
