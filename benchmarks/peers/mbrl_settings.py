@@ -34,7 +34,7 @@ OPTIMISERS = {
 
 def settings(override: str, *, seed: int = 0) -> DictConfig:
     """The settings of one of its examples for the continuous cart-pole, on the CPU."""
-    cfg = OmegaConf.create(
+    return OmegaConf.create(
         {
             "seed": seed,
             "device": "cpu",
@@ -45,7 +45,6 @@ def settings(override: str, *, seed: int = 0) -> DictConfig:
             "action_optimizer": OPTIMISERS[override],
         }
     )
-    return cfg
 
 
 def five_members(override: str = "pets_cartpole") -> DictConfig:
