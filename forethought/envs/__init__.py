@@ -1,22 +1,25 @@
 """The outside world: Gymnasium environments in, our own systems out, episodes collected, environments checked."""
 
-import importlib
+from typing import TYPE_CHECKING
 
-_EXPORTS = {
-    "CheckReport": "check",
-    "Env": "env",
-    "Finding": "check",
-    "GymEnv": "gym_env",
-    "check_env": "check",
-    "collect": "env",
-    "collect_vector": "vector",
-    "open_env": "open",
-}
-__all__ = list(_EXPORTS)  # noqa: PLE0604
+from forethought._lazy import lazy_exports
 
+if TYPE_CHECKING:
+    from forethought.envs.check import CheckReport, Finding, check_env
+    from forethought.envs.env import Env, collect
+    from forethought.envs.gym_env import GymEnv
+    from forethought.envs.open import open_env
+    from forethought.envs.vector import collect_vector
 
-def __getattr__(name: str) -> object:
-    """Load an export on first use: JAX and Gymnasium take a second to import, and `--help` needs neither."""
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+__all__ = [
+    "CheckReport",
+    "Env",
+    "Finding",
+    "GymEnv",
+    "check_env",
+    "collect",
+    "collect_vector",
+    "open_env",
+]
+
+__getattr__, __dir__ = lazy_exports(__name__, __file__)

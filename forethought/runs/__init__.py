@@ -1,1 +1,20 @@
-"""runs"""
+"""Training, run directories, checkpoints and exact resume; runs to load, act with and evaluate."""
+
+from typing import TYPE_CHECKING
+
+from forethought._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from forethought.runs.driver import train
+    from forethought.runs.run import Evaluation, Run, load
+    from forethought.runs.signals import Interrupted
+
+__all__ = [
+    "Evaluation",
+    "Interrupted",
+    "Run",
+    "load",
+    "train",
+]
+
+__getattr__, __dir__ = lazy_exports(__name__, __file__)
