@@ -30,7 +30,9 @@ def arguments(description: str | None, **extra: dict[str, Any]) -> argparse.Name
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=len(cores()), help="processor cores for each side")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, nothing saved: does everything run?")
-    parser.add_argument("--measure", action="store_true", help="measure this library's side only; prints one JSON object")
+    parser.add_argument(
+        "--measure", action="store_true", help="measure this library's side only; prints one JSON object"
+    )
     for name, options in extra.items():
         parser.add_argument("--" + name.replace("_", "-"), **options)
     parsed = parser.parse_args()
@@ -120,7 +122,9 @@ def _cpu() -> str:
 def save(name: str, report: dict[str, Any]) -> Path:
     """Write `results/NAME.json`, with the command and the commit."""
     script = Path(sys.argv[0]).resolve().relative_to(ROOT)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     head = {"command": shlex.join(["python", str(script), *sys.argv[1:]]), "commit": commit.stdout.strip() or None}
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
@@ -132,7 +136,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Columns, the first one to the left, numbers with three significant digits."""
     cells = [list(header), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    lines = ["  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]) for row in cells]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in cells
+    ]
     return "\n".join(lines)
 
 

@@ -58,7 +58,14 @@ def compare(repeats: int, rows: int, epochs: int, threads: int) -> dict:
         turns.append({"mbrl": peer("peer_ensemble.py", *sizes), "forethought": ours(__file__, *sizes)})
         pairs = ", ".join(f"batch {b}: {_theirs(turns[-1], b):.3f} s, {_mine(turns[-1], b):.3f} s" for b in BATCHES)
         print(f"epoch, mbrl and forethought: {pairs}", flush=True)
-    settings = {"rows": rows, "members": MEMBERS, "layers": LAYERS, "epochs": epochs, "threads": threads, "repeats": repeats}
+    settings = {
+        "rows": rows,
+        "members": MEMBERS,
+        "layers": LAYERS,
+        "epochs": epochs,
+        "threads": threads,
+        "repeats": repeats,
+    }
     return {
         "hardware": machine,
         "settings": settings,

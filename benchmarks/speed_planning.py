@@ -12,7 +12,20 @@ them, float32 [5, 1400, 200] x [5, 200, 200]; our share of it counts the operati
 import json
 import statistics
 
-from common import LAYERS, MEMBERS, arguments, describe, forward_flops, hardware, ours, peer, save, seconds, summary, table
+from common import (
+    LAYERS,
+    MEMBERS,
+    arguments,
+    describe,
+    forward_flops,
+    hardware,
+    ours,
+    peer,
+    save,
+    seconds,
+    summary,
+    table,
+)
 
 ITERATIONS, POPULATION, HORIZON, PARTICLES, ELITES = 5, 350, 15, 20, 35
 

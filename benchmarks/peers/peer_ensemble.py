@@ -48,7 +48,11 @@ def epoch_seconds(rows: int, batch: int, epochs: int, *, evaluate: bool) -> floa
     trainer = mbrl.models.ModelTrainer(model, optim_lr=cfg.overrides.model_lr, weight_decay=cfg.overrides.model_wd)
     ends = []
     trainer.train(
-        data, num_epochs=epochs + 1, evaluate=evaluate, silent=True, callback=lambda *_: ends.append(time.perf_counter())
+        data,
+        num_epochs=epochs + 1,
+        evaluate=evaluate,
+        silent=True,
+        callback=lambda *_: ends.append(time.perf_counter()),
     )
     return statistics.median(np.diff(ends))
 

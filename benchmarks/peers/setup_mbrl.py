@@ -1,6 +1,6 @@
 """Make `.venv-mbrl`, the environment that the peer runs in.
 
-    python benchmarks/peers/setup_mbrl.py
+python benchmarks/peers/setup_mbrl.py
 """
 
 import subprocess

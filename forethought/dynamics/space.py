@@ -27,9 +27,11 @@ class StateSpace(eqx.Module):
 
     def features(self, x: Float[Array, "n"]) -> Float[Array, "f"]:
         """Plain coordinates, then sine and cosine of every angle: continuous where an angle wraps."""
-        angles = x[jnp.array(self.angles, int)]
-        plain = x[jnp.array([i for i in range(self.size) if i not in self.angles], int)]
-        return jnp.concatenate([plain, jnp.sin(angles), jnp.cos(angles)])
+        if not self.angles:
+            return x
+        plain = [x[i] for i in range(self.size) if i not in self.angles]
+        angles = jnp.stack([x[i] for i in self.angles])
+        return jnp.concatenate([jnp.stack(plain) if plain else x[:0], jnp.sin(angles), jnp.cos(angles)])
 
     def difference(self, x1: Float[Array, "n"], x0: Float[Array, "n"]) -> Float[Array, "n"]:
         """`x1 - x0`, angles by the shorter way round, in [-pi, pi)."""

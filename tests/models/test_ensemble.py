@@ -79,9 +79,7 @@ def test_padding_does_not_matter():
 def test_growing_data_compile_once_per_capacity(monkeypatch):
     traces = []
     original = negative_log_likelihood
-    monkeypatch.setattr(
-        ensemble_module, "negative_log_likelihood", lambda *a: traces.append(1) or original(*a)
-    )
+    monkeypatch.setattr(ensemble_module, "negative_log_likelihood", lambda *a: traces.append(1) or original(*a))
     settings = Ensemble(members=2, hidden=(7,), max_epochs=2)  # settings of its own: nothing compiled before
     fitted = None
     for n in (10, 20, 30):

@@ -1,0 +1,100 @@
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from forethought.algorithms.pets import PETS
+from forethought.core import NumericalFailure, Problem
+from forethought.dynamics.space import StateSpace
+from forethought.envs.system_env import SystemEnv
+from forethought.models.classifier import Classifier
+from forethought.models.ensemble import Ensemble
+from forethought.planning.icem import ICEM
+from tests.linear import QuadraticTask, double_integrator
+from tests.planning.test_planners import X0, optimum
+
+TINY = PETS(
+    model=Ensemble(members=2, hidden=(24, 24), max_epochs=60, batch=16),
+    planner=ICEM(horizon=12, population=40, elites=6, iterations=3, particles=2, beta=1.0),
+    classifier=Classifier(hidden=8, depth=1, updates=100),
+)
+
+
+class Hidden(SystemEnv):
+    """A system that keeps its cost and its end to itself."""
+
+    learn_reward = True
+    learn_termination = True
+
+
+def system(kind=SystemEnv, **task):
+    return kind("double integrator", Problem(double_integrator(), QuadraticTask(horizon=12, **task)), StateSpace(2))
+
+
+def train(algorithm, env, rounds, seed=0):
+    key = jr.key(seed)
+    state = algorithm.init(env, key=jr.fold_in(key, 1_000_000))
+    infos = []
+    for i in range(rounds):
+        state, info = algorithm.iterate(state, env, key=jr.fold_in(key, i))
+        infos.append(info)
+    return state, infos
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [SystemEnv, Hidden])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_reaches_the_known_optimum(seed, kind):
+    """Within 15% of the best cost that a dense solver finds for the true system (the final cost is not paid)."""
+    env = system(kind)
+    _, infos = train(TINY, env, 7, seed)
+    paid = -min(float(info.episodes[0].reward.sum()) for info in infos[-2:])
+    best = optimum(Problem(double_integrator(), QuadraticTask(final=0.0)), X0)
+    assert best * 0.999 <= paid <= 1.15 * best
+
+
+def test_round_by_round():
+    """Random first; then plans; the data grow; the structure of the state stays; equal seeds give equal bits."""
+    env = system(Hidden, edge=1.02)
+    state, infos = train(TINY, env, 3)
+    again, _ = train(TINY, env, 3)
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+    start = TINY.init(env, key=jr.key(9))
+    assert jax.tree.structure(start) == jax.tree.structure(state)
+    assert [a.dtype for a in jax.tree.leaves(start)] == [a.dtype for a in jax.tree.leaves(state)]
+    assert int(state.buffer.size) == sum(len(info.episodes[0]) for info in infos)
+    assert infos[0].metrics["model_error"] is None and infos[1].metrics["model_error"] > 0
+
+
+def test_ends_are_learned_once_one_was_seen():
+    env = system(Hidden, edge=1.02)
+    state = TINY.init(env, key=jr.key(0))
+    assert TINY.problem(state, env).task.never_terminal
+    ended = False
+    for i in range(4):
+        state, info = TINY.iterate(state, env, key=jr.fold_in(jr.key(1), i))
+        ended = ended or bool(info.episodes[0].terminated.any())
+        assert TINY.problem(state, env).task.never_terminal == (not ended)
+        assert ("termination_error" in info.metrics) == ended
+
+
+def test_known_task_is_used_as_it_is():
+    env = system()
+    state = TINY.init(env, key=jr.key(0))
+    assert TINY.problem(state, env).task is env.task and state.termination is None
+
+
+def test_a_fit_that_is_not_finite_raises():
+    env = system()
+    state = TINY.init(env, key=jr.key(0))
+    broken = jax.tree.map(lambda a: a * jnp.nan if a.dtype == jnp.float32 else a, state.dynamics)
+    state = type(state)(state.buffer, broken, state.termination, state.round)
+    with pytest.raises(NumericalFailure, match="not finite"):
+        TINY.iterate(state, env, key=jr.key(0))
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(ValueError, match="random_episodes"):
+        PETS(random_episodes=0)

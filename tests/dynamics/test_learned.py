@@ -1,0 +1,112 @@
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from forethought.core import Buffer, DiagonalGaussian, LinearGaussian, Problem, Transition, draw_many
+from forethought.dynamics.learned import (
+    LearnedDynamics,
+    fit_dynamics,
+    one_step_error,
+    regression_data,
+)
+from forethought.dynamics.space import StateSpace
+from forethought.models.ensemble import Ensemble
+from forethought.planning.mpc import MPC
+from forethought.planning.random_shooting import RandomShooting
+from forethought.tasks.learned import FromObservation, LearnedTask
+from tests.linear import QuadraticTask, double_integrator
+
+
+def steps(n=50, *, key=0, noise=0.0):
+    """Transitions of x' = x + [0.1 x1 + reward-free noise, 0.1 u] with reward x0 - u^2."""
+    x_key, u_key, noise_key = jr.split(jr.key(key), 3)
+    x, u = jr.normal(x_key, (n, 2)), jr.uniform(u_key, (n, 1), minval=-1.0, maxval=1.0)
+    system = double_integrator()
+    x_next = x @ system.A.T + u @ system.B.T + noise * jr.normal(noise_key, (n, 2))
+    flags = jnp.zeros(n, bool)
+    return Transition(x, u, x_next, x[:, 0] - u[:, 0] ** 2, flags, flags)
+
+
+def exact_model(n_extra=0):
+    F = jnp.zeros((2 + n_extra, 3)).at[0, 1].set(0.1).at[1, 2].set(0.1)
+    return LinearDiagonal(F, jnp.zeros(2 + n_extra).at[2:].set(7.0))
+
+
+class LinearDiagonal(LinearGaussian):
+    def __init__(self, F, f):
+        self.F, self.f, self.cov = F, f, jnp.zeros((F.shape[0], F.shape[0]))
+
+    def __call__(self, z):
+        return DiagonalGaussian(self.F @ z + self.f, jnp.zeros_like(self.f))
+
+
+def test_difference_model_moves_the_state():
+    dynamics = LearnedDynamics(exact_model(), StateSpace(2))
+    data = steps()
+    predicted = jax.vmap(lambda x, u: dynamics(x, u, jnp.array(0)).mean)(data.x, data.u)
+    np.testing.assert_allclose(predicted, data.x_next, rtol=1e-5, atol=1e-6)
+    assert one_step_error(dynamics, data) < 1e-3
+
+
+def test_error_of_the_mean_difference_is_one():
+    data = steps(400)
+    y = regression_data(StateSpace(2), data, 0)[1]
+    mean_only = LearnedDynamics(LinearDiagonal(jnp.zeros((2, 3)), jnp.mean(y, 0)), StateSpace(2))
+    assert one_step_error(mean_only, data) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_coordinates_that_do_not_move_do_not_count():
+    data = steps()
+    still = Transition(
+        *(
+            jnp.pad(a, ((0, 0), (0, 1)), constant_values=3.0) if i in (0, 2) else a
+            for i, a in enumerate((data.x, data.u, data.x_next, data.reward, data.terminated, data.truncated))
+        )
+    )
+    F = jnp.zeros((3, 4)).at[0, 1].set(0.1).at[1, 3].set(0.1)
+    assert one_step_error(LearnedDynamics(LinearDiagonal(F, jnp.zeros(3)), StateSpace(3)), still) < 1e-3
+
+
+def test_angles_wrap_in_targets_and_features():
+    space = StateSpace(2, angles=(0,))
+    flags = jnp.zeros(1, bool)
+    step = Transition(jnp.array([[3.1, 0.0]]), jnp.zeros((1, 1)), jnp.array([[-3.1, 0.0]]), jnp.zeros(1), flags, flags)
+    z, y = regression_data(space, step, 0)
+    np.testing.assert_allclose(z[0], [0.0, np.sin(3.1), np.cos(3.1), 0.0], atol=1e-6)
+    np.testing.assert_allclose(y[0], [2 * np.pi - 6.2, 0.0], atol=1e-5)
+
+
+def test_learned_reward_is_a_coordinate_of_the_state():
+    dynamics = LearnedDynamics(exact_model(1), StateSpace(2), 1)
+    after = dynamics(jnp.array([1.0, 2.0, -99.0]), jnp.array([0.5]), jnp.array(0)).mean
+    np.testing.assert_allclose(after, [1.2, 2.05, 7.0], rtol=1e-6)
+    task = LearnedTask(QuadraticTask(), None, reward_in_state=True)
+    assert task.cost(after, jnp.zeros(1), jnp.array(0)) == -7.0 and task.final_cost(after) == -7.0
+    assert task.initial(key=jr.key(0)).shape == (3,)
+    controller = FromObservation(MPC(RandomShooting(horizon=3, population=4), Problem(dynamics, task)))
+    x = jnp.array([1.0, 2.0])
+    u, _ = controller.act(x, jnp.array(0), controller.init(x, key=jr.key(0)), key=jr.key(0))
+    assert u.shape == (1,)
+
+
+def test_learned_termination_replaces_the_unknown_one():
+    log_odds = LinearDiagonal(jnp.array([[1.0, 0.0]]), jnp.array([-2.0]))  # ends where x0 > 2
+    task = LearnedTask(QuadraticTask(), log_odds, reward_in_state=False)
+    assert bool(task.terminal(jnp.array([2.5, 0.0]))) and not bool(task.terminal(jnp.array([1.5, 0.0])))
+    with_reward = LearnedTask(QuadraticTask(), log_odds, reward_in_state=True)
+    assert bool(with_reward.terminal(jnp.array([2.5, 0.0, 100.0])))
+    never = LearnedTask(QuadraticTask(), log_odds, reward_in_state=False, never_terminal=True)
+    assert not bool(never.terminal(jnp.array([2.5, 0.0])))
+
+
+def test_fit_learns_dynamics_and_reward():
+    buffer = Buffer.empty(2, 1).append(steps(230, key=1)).append(steps(230, key=2))
+    settings = Ensemble(members=2, hidden=(32,), max_epochs=120, batch=32)
+    before = LearnedDynamics(settings.init(3, 3, key=jr.key(0)), StateSpace(2), 1)
+    dynamics, report = fit_dynamics(settings, buffer, before, key=jr.key(1))
+    assert one_step_error(dynamics, steps(100, key=3)) < 0.2 < one_step_error(before, steps(100, key=3))
+    assert report.holdout_error.shape == (3,)
+    functions, copies = draw_many(dynamics, 6, key=jr.key(0))
+    assert copies == 3 and functions.space == StateSpace(2) and functions.n_extra == 1
