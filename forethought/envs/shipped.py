@@ -23,6 +23,7 @@ class Shipped:
     description: str  # one line
     dynamics: str  # in forethought.dynamics
     task: str  # in forethought.tasks
+    picture: str  # in forethought.envs.pictures
     size: int  # coordinates of the state
     angles: tuple[int, ...] = ()  # those of them that are angles
 
@@ -32,6 +33,7 @@ SHIPPED = {
         "swing a pole up by pushing its cart, and balance it over the middle of the rail",
         dynamics="cartpole:CartPole",
         task="cartpole:CartPoleSwingUp",
+        picture="cart_pole",
         size=4,
         angles=(2,),
     ),
@@ -39,6 +41,7 @@ SHIPPED = {
         "swing a rod upright with a motor too weak to lift it at once",
         dynamics="pendulum:Pendulum",
         task="pendulum:PendulumSwingUp",
+        picture="pendulum",
         size=2,
         angles=(0,),
     ),
@@ -46,6 +49,7 @@ SHIPPED = {
         "stand two hinged rods on end with one motor, between them",
         dynamics="double_pendulum:Acrobot",
         task="acrobot:AcrobotSwingUp",
+        picture="acrobot",
         size=4,
         angles=(0, 1),
     ),
@@ -53,6 +57,7 @@ SHIPPED = {
         "bring the tip of a two-link arm to a point and stop there",
         dynamics="reacher:TwoLinkArm",
         task="reacher:ReacherTwoLink",
+        picture="reacher",
         size=4,
         angles=(0, 1),
     ),
@@ -60,6 +65,7 @@ SHIPPED = {
         "park a car that cannot move sideways",
         dynamics="car:Car",
         task="car:CarParking",
+        picture="car",
         size=4,
         angles=(2,),
     ),
@@ -67,6 +73,7 @@ SHIPPED = {
         "fly a planar quadrotor to a point and hover there",
         dynamics="quadrotor:PlanarQuadrotor",
         task="quadrotor:QuadrotorHover",
+        picture="quadrotor",
         size=6,
         angles=(2,),
     ),
@@ -87,11 +94,13 @@ def shipped(name: str) -> SystemEnv:
     if short not in SHIPPED:
         raise UsageError(f"No shipped environment is called '{name}'; {nearest(short, SHIPPED)}")
     parts = SHIPPED[short]
-    dynamics, task = _load("forethought.dynamics", parts.dynamics), _load("forethought.tasks", parts.task)
-    return SystemEnv(NAMESPACE + short, Problem(dynamics(), task()), StateSpace(parts.size, parts.angles))
+    dynamics, task = _load(f"forethought.dynamics.{parts.dynamics}"), _load(f"forethought.tasks.{parts.task}")
+    picture = _load(f"forethought.envs.pictures:{parts.picture}")
+    space = StateSpace(parts.size, parts.angles)
+    return SystemEnv(NAMESPACE + short, Problem(dynamics(), task()), space, picture)
 
 
-def _load(package: str, reference: str) -> Any:
+def _load(reference: str) -> Any:
     """The attribute that "module:attribute" names."""
     module, attribute = reference.split(":")
-    return getattr(importlib.import_module(f"{package}.{module}"), attribute)
+    return getattr(importlib.import_module(module), attribute)
