@@ -1,13 +1,14 @@
 """The systems that come with the library, by name.
 
-Listing them imports nothing heavy; JAX, the dynamics and the pictures are loaded when one is made.
+Listing them imports nothing heavy: dynamics, task and picture are named as "module:attribute" and loaded when a
+system is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from forethought.envs.system_env import SystemEnv
@@ -17,38 +18,89 @@ NAMESPACE = "forethought/"
 
 @dataclass(frozen=True)
 class Shipped:
-    """A shipped system: how to make it, and one line about it."""
+    """What a shipped system is made of."""
 
-    description: str
-    make: Callable[[], SystemEnv]
+    description: str  # one line
+    dynamics: str  # in forethought.dynamics
+    task: str  # in forethought.tasks
+    picture: str  # in forethought.envs.pictures
+    size: int  # coordinates of the state
+    angles: tuple[int, ...] = ()  # those of them that are angles
+
+
+SHIPPED = {
+    "CartPoleSwingUp-v0": Shipped(
+        "swing a pole up by pushing its cart, and balance it over the middle of the rail",
+        dynamics="cartpole:CartPole",
+        task="cartpole:CartPoleSwingUp",
+        picture="cart_pole",
+        size=4,
+        angles=(2,),
+    ),
+    "PendulumSwingUp-v0": Shipped(
+        "swing a rod upright with a motor too weak to lift it at once",
+        dynamics="pendulum:Pendulum",
+        task="pendulum:PendulumSwingUp",
+        picture="pendulum",
+        size=2,
+        angles=(0,),
+    ),
+    "AcrobotSwingUp-v0": Shipped(
+        "stand two hinged rods on end with one motor, between them",
+        dynamics="double_pendulum:Acrobot",
+        task="acrobot:AcrobotSwingUp",
+        picture="acrobot",
+        size=4,
+        angles=(0, 1),
+    ),
+    "ReacherTwoLink-v0": Shipped(
+        "bring the tip of a two-link arm to a point and stop there",
+        dynamics="reacher:TwoLinkArm",
+        task="reacher:ReacherTwoLink",
+        picture="reacher",
+        size=4,
+        angles=(0, 1),
+    ),
+    "CarParking-v0": Shipped(
+        "park a car that cannot move sideways",
+        dynamics="car:Car",
+        task="car:CarParking",
+        picture="car",
+        size=4,
+        angles=(2,),
+    ),
+    "QuadrotorHover-v0": Shipped(
+        "fly a planar quadrotor to a point and hover there",
+        dynamics="quadrotor:PlanarQuadrotor",
+        task="quadrotor:QuadrotorHover",
+        picture="quadrotor",
+        size=6,
+        angles=(2,),
+    ),
+}
 
 
 def shipped(name: str) -> SystemEnv:
-    """The shipped system `name`, with or without the namespace: "CartPoleSwingUp-v0", "forethought/CartPoleSwingUp-v0".
+    """The shipped system `name`, namespace or not: "CartPoleSwingUp-v0" or "forethought/CartPoleSwingUp-v0".
 
     Raises:
         UsageError: there is none of that name.
     """
-    short = name.removeprefix(NAMESPACE)
-    if short not in SHIPPED:
-        from forethought.core.errors import UsageError, nearest
-
-        raise UsageError(f"No shipped environment is called '{name}'; {nearest(short, SHIPPED)}")
-    return SHIPPED[short].make()
-
-
-def _cart_pole_swing_up() -> SystemEnv:
-    from forethought.core import Problem
-    from forethought.dynamics.cartpole import CartPole
+    from forethought.core import Problem, UsageError, nearest
     from forethought.dynamics.space import StateSpace
     from forethought.envs.system_env import SystemEnv
-    from forethought.tasks.cartpole import CartPoleSwingUp
 
-    return SystemEnv(
-        "forethought/CartPoleSwingUp-v0", Problem(CartPole(), CartPoleSwingUp()), StateSpace(4, angles=(2,))
-    )
+    short = name.removeprefix(NAMESPACE)
+    if short not in SHIPPED:
+        raise UsageError(f"No shipped environment is called '{name}'; {nearest(short, SHIPPED)}")
+    parts = SHIPPED[short]
+    dynamics, task = _load(f"forethought.dynamics.{parts.dynamics}"), _load(f"forethought.tasks.{parts.task}")
+    picture = _load(f"forethought.envs.pictures:{parts.picture}")
+    space = StateSpace(parts.size, parts.angles)
+    return SystemEnv(NAMESPACE + short, Problem(dynamics(), task()), space, picture)
 
 
-SHIPPED = {
-    "CartPoleSwingUp-v0": Shipped("swing a pole up by pushing its cart, and balance it", _cart_pole_swing_up),
-}
+def _load(reference: str) -> Any:
+    """The attribute that "module:attribute" names."""
+    module, attribute = reference.split(":")
+    return getattr(importlib.import_module(module), attribute)

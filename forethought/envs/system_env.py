@@ -11,7 +11,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from forethought.core import Controller, EnvironmentFailure, Problem, Task, Transition
+from forethought.core import Controller, EnvironmentFailure, Problem, Task, Transition, UsageError
 from forethought.dynamics.space import StateSpace
 
 CHUNK = 10  # steps between two calls of `on_step`, at most
@@ -19,10 +19,10 @@ CHUNK = 10  # steps between two calls of `on_step`, at most
 
 @runtime_checkable
 class Renderer(Protocol):
-    """Draws a state; plain numpy in and out."""
+    """Draws a state; numpy in and out."""
 
-    def __call__(self, x: np.ndarray, u: np.ndarray | None, seconds: float) -> np.ndarray:
-        """An RGB picture [height, width, 3] uint8 of state `x` while `u` acts (None: nothing acts any more)."""
+    def __call__(self, problem: Problem, x: np.ndarray, u: np.ndarray | None, seconds: float) -> np.ndarray:
+        """An RGB picture [height, width, 3] uint8 of state `x` while `u` acts (None: nothing acts)."""
         ...
 
 
@@ -84,11 +84,15 @@ class SystemEnv(eqx.Module):
 
     def pictures(self, episode: Transition) -> list[np.ndarray]:
         """The episode's T + 1 states as RGB pictures."""
-        if self.renderer is None:
-            raise ValueError(f"{self.name} has no renderer; give SystemEnv(..., renderer=...).")
         dt = self.task.dt
-        pictures = [self.renderer(x, u, t * dt) for t, (x, u) in enumerate(zip(episode.x, episode.u, strict=True))]
-        return [*pictures, self.renderer(episode.x_next[-1], None, len(episode) * dt)]
+        pictures = [self.picture(x, u, t * dt) for t, (x, u) in enumerate(zip(episode.x, episode.u, strict=True))]
+        return [*pictures, self.picture(episode.x_next[-1], None, len(episode) * dt)]
+
+    def picture(self, x: np.ndarray, u: np.ndarray | None, seconds: float) -> np.ndarray:
+        """One state as an RGB picture [height, width, 3] uint8."""
+        if self.renderer is None:
+            raise UsageError(f"{self.name} cannot be drawn; give SystemEnv a renderer.")
+        return self.renderer(self.problem, x, u, seconds)
 
     def _check(self, steps: "_Step") -> None:
         """Raise `EnvironmentFailure` for the first step with a number that is not finite."""

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 
-def quadratic(deviation: Float[Array, "k"], weights: Float[Array, "k"]) -> Float[Array, ""]:
-    """`sum_i weights_i deviation_i^2`."""
-    return jnp.sum(weights * deviation**2)
+def quadratic(deviation: Float[Array, "*k"], *, weight: float) -> Float[Array, ""]:
+    """`weight |deviation|^2`; `weight` is in the inverse of the squared unit of `deviation`."""
+    return weight * jnp.sum(deviation**2)
 
 
 def saturating(squared_distance: Float[Array, ""], *, width: float) -> Float[Array, ""]:
@@ -25,6 +25,6 @@ def never() -> Bool[Array, ""]:
     return jnp.zeros((), bool)
 
 
-def holds_at_end(condition: Bool[Array, "T+1"], *, seconds: float, dt: float) -> Bool[Array, ""]:
+def holds_at_end(condition: Bool[Array, "S"], *, seconds: float, dt: float) -> Bool[Array, ""]:
     """Whether `condition`, one value per state, is true in every state of the last `seconds` of a trajectory."""
     return jnp.all(condition[-(round(seconds / dt) + 1) :])

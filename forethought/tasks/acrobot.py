@@ -1,0 +1,70 @@
+"""Acrobot swing-up: two rods from hanging to standing on end, moved only at the elbow."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from forethought.core import Trajectory
+from forethought.tasks.costs import holds_at_end, never, quadratic
+
+
+class AcrobotSwingUp(eqx.Module):
+    """Bring both rods upright and keep them there; states are those of `forethought.dynamics.double_pendulum`.
+
+    The cost is quadratic in the distance of the tip from its upright place, in the angular speeds and in torque.
+    """
+
+    horizon: int = 120  # steps
+    dt: float = 0.05  # s per step
+    torque_limit: float = 10.0  # N m
+    start_std: float = 0.1  # of angles (rad) and angular speeds (rad/s) at the start, around hanging at rest
+    length1: float = 1.0  # m
+    length2: float = 1.0  # m
+    tip_weight: float = 1.0  # 1/m^2, cost of the tip's distance squared
+    spin_weight: float = 0.01  # s^2/rad^2, cost of each angular speed squared
+    torque_weight: float = 0.001  # 1/(N m)^2, cost of torque squared
+    solved_distance: float = 0.5  # m, of the tip from its place, during the last second
+    solved_spin: float = 1.0  # rad/s, below which both rods count as still, during the last second
+
+    @property
+    def u_min(self) -> Float[Array, "1"]:
+        """Least torque, in N m."""
+        return jnp.array([-self.torque_limit])
+
+    @property
+    def u_max(self) -> Float[Array, "1"]:
+        """Greatest torque, in N m."""
+        return jnp.array([self.torque_limit])
+
+    def initial(self, *, key: PRNGKeyArray) -> Float[Array, "4"]:
+        """Hanging, nearly at rest."""
+        return self.start_std * jr.normal(key, (4,))
+
+    def cost(self, x: Float[Array, "4"], u: Float[Array, "1"], t: Int[Array, ""]) -> Float[Array, ""]:
+        """Distance from upright, speed and effort."""
+        del t
+        return self.final_cost(x) + quadratic(u, weight=self.torque_weight)
+
+    def final_cost(self, x: Float[Array, "4"]) -> Float[Array, ""]:
+        """The same without effort."""
+        return quadratic(self.tip_offset(x), weight=self.tip_weight) + quadratic(x[2:], weight=self.spin_weight)
+
+    def terminal(self, x: Float[Array, "4"]) -> Bool[Array, ""]:
+        """Never: only the clock ends an episode."""
+        del x
+        return never()
+
+    def solved(self, trajectory: Trajectory) -> Bool[Array, ""]:
+        """Tip within `solved_distance` and rods slower than `solved_spin` for the whole last second."""
+        distances = jnp.linalg.norm(jax.vmap(self.tip_offset)(trajectory.xs), axis=-1)
+        still = jnp.all(jnp.abs(trajectory.xs[:, 2:]) < self.solved_spin, axis=-1)
+        return holds_at_end((distances < self.solved_distance) & still & trajectory.alive, seconds=1.0, dt=self.dt)
+
+    def tip_offset(self, x: Float[Array, "4"]) -> Float[Array, "2"]:
+        """From the tip's upright place to the tip: right and up, in m."""
+        first, second = x[0], x[0] + x[1]
+        right = self.length1 * jnp.sin(first) + self.length2 * jnp.sin(second)
+        up = -self.length1 * (jnp.cos(first) + 1) - self.length2 * (jnp.cos(second) + 1)
+        return jnp.stack([right, up])
