@@ -13,7 +13,7 @@ class Info(eqx.Module):
     """What a round did: the real episodes it ran, and numbers for `metrics.jsonl` (name -> float)."""
 
     episodes: list[Transition]
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
 
 
 @runtime_checkable

@@ -1,12 +1,17 @@
 """Experience: transitions, trajectories, and the growing buffer that models learn from."""
 
+from typing import TYPE_CHECKING, Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-AnyArray = Array | np.ndarray  # episodes are recorded on the host as NumPy arrays
+if TYPE_CHECKING:
+    AnyArray = Any  # either may stand where the other is meant; what is really there is checked when tests run
+else:
+    AnyArray = Array | np.ndarray  # episodes are recorded on the host as NumPy arrays
 
 
 class Transition(eqx.Module):

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class ForethoughtError(Exception):
@@ -22,7 +23,7 @@ class EnvironmentFailure(ForethoughtError):
     `episode` holds the steps before that (a `Transition`, leading axis [T]), None where there are none.
     """
 
-    def __init__(self, message: str, episode: object | None = None):
+    def __init__(self, message: str, episode: Any = None):
         super().__init__(message)
         self.episode = episode
 

@@ -85,6 +85,11 @@ class Delta(eqx.Module):
         """Zeros."""
         return jnp.zeros((self.mean.shape[0], self.mean.shape[0]), self.mean.dtype)
 
+    @property
+    def std(self) -> Float[Array, "n"]:
+        """Zeros."""
+        return jnp.zeros_like(self.mean)
+
     def sample(self, *, key: PRNGKeyArray) -> Float[Array, "n"]:
         """The point itself."""
         del key

@@ -27,6 +27,9 @@ class Distribution(Protocol):
     @property
     def cov(self) -> Float[Array, "n n"]: ...
 
+    @property
+    def std(self) -> Float[Array, "n"]: ...
+
     def sample(self, *, key: PRNGKeyArray) -> Float[Array, "n"]: ...
 
 
@@ -56,10 +59,21 @@ class Dynamics(Protocol):
 class Task(Protocol):
     """What is wanted, owned once for the real environment and for every model of it."""
 
-    horizon: int  # steps in an episode
-    dt: float  # s per step
-    u_min: Float[Array, "m"]
-    u_max: Float[Array, "m"]
+    @property
+    def horizon(self) -> int:
+        """Steps in an episode."""
+        ...
+
+    @property
+    def dt(self) -> float:
+        """Seconds in a step."""
+        ...
+
+    @property
+    def u_min(self) -> Float[Array, "m"]: ...
+
+    @property
+    def u_max(self) -> Float[Array, "m"]: ...
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "n"]: ...
 

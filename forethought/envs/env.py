@@ -18,11 +18,24 @@ class Env(Protocol):
     makes an interrupted run resume exactly.
     """
 
-    name: str
-    task: Task
-    space: StateSpace
-    learn_reward: bool  # the task does not know its cost: it must be learned from the rewards seen
-    learn_termination: bool  # likewise for the terminal states
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def task(self) -> Task: ...
+
+    @property
+    def space(self) -> StateSpace: ...
+
+    @property
+    def learn_reward(self) -> bool:
+        """Whether the task does not know its cost: it must be learned from the rewards seen."""
+        ...
+
+    @property
+    def learn_termination(self) -> bool:
+        """Whether the task does not know its terminal states: they must be learned too."""
+        ...
 
     def run(
         self,

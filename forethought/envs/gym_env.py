@@ -71,7 +71,8 @@ class GymEnv:
                 JAX cannot trace.
         """
         self.name = name or (env.spec.id if env.spec else type(env.unwrapped).__name__)
-        self._env, self._pictured, self._make = env, None, make
+        self._env, self._make = env, make
+        self._pictured: gym.Env | None = None
         self._observation = ObservationCodec(env.observation_space, self.name)
         self._action = ActionCodec(env.action_space, self.name)
         n, m = self._observation.size, self._action.size

@@ -52,7 +52,7 @@ def open_env(
         own = {"cost": cost, "termination": termination, "angles": angles or None, "horizon": horizon, "dt": dt}
         _refuse({**own, "make_kwargs": make_kwargs or None}, spec)
         return shipped(str(spec)) if known else _system(spec)
-    options = {
+    options: dict[str, Any] = {
         "cost": load_function(cost, "cost"),
         "termination": load_function(termination, "termination"),
         "angles": angles or (),
@@ -65,7 +65,7 @@ def open_env(
         return GymEnv(spec, **options)
     kwargs = dict(make_kwargs or {})
     env = make_gym(spec, **kwargs)
-    return GymEnv(env, name=spec, make=partial(gym.make, env.spec), **options)
+    return GymEnv(env, name=spec, make=partial(gym.make, env.spec or spec), **options)
 
 
 def make_gym(spec: str, **kwargs: Any) -> gym.Env:

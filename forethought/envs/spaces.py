@@ -34,7 +34,7 @@ class ObservationCodec:
     def _flatten(self, observation: Any, step: int) -> np.ndarray:
         try:
             if isinstance(self.space, gym.spaces.Box):
-                raw = np.asarray(observation)
+                raw: Any = np.asarray(observation)
                 shape, expected = raw.shape, self.space.shape
             else:
                 raw = gym.spaces.flatten(self.space, observation)

@@ -72,7 +72,7 @@ class Layers(eqx.Module):
 
     def squared_weights(self) -> Float[Array, ""]:
         """Half the sum of the squared weights, biases left out."""
-        return 0.5 * sum(jnp.sum(w**2) for w in self.weights)
+        return 0.5 * sum((jnp.sum(w**2) for w in self.weights), start=jnp.zeros(()))
 
 
 class Network(eqx.Module):

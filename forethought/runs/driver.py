@@ -196,8 +196,8 @@ class Session:
             try:
                 self.state, self.standing = checkpoint.load(folder, iteration, self.state, self.settings)
                 break
-            except CheckpointError as problem:
-                damaged.append(problem)
+            except CheckpointError as refusal:
+                damaged.append(refusal)
         else:
             self._check_nothing_lost(damaged)
         for problem in damaged:

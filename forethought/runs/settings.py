@@ -105,7 +105,8 @@ def _settings_class(path: str) -> type:
         kind = getattr(importlib.import_module(module), name, None)
     except ImportError as problem:
         raise refusal from problem
-    frozen = isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen
-    if not frozen or f"{kind.__module__}.{kind.__qualname__}" != path:
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        raise refusal
+    if not vars(kind)["__dataclass_params__"].frozen or f"{kind.__module__}.{kind.__qualname__}" != path:
         raise refusal
     return kind
