@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 from forethought._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from forethought.envs.check import CheckReport, Finding, check_env
+    from forethought.envs.check import check_env
     from forethought.envs.env import Env, collect
+    from forethought.envs.findings import CheckReport, Finding
     from forethought.envs.gym_env import GymEnv
     from forethought.envs.open import open_env
     from forethought.envs.vector import collect_vector

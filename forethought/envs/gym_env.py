@@ -1,7 +1,7 @@
 """Any Gymnasium environment with continuous actions, as a system that episodes can be run on."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -83,7 +83,7 @@ class GymEnv:
             require_termination(termination, n)
         u_min, u_max = jnp.asarray(self._action.low), jnp.asarray(self._action.high)
         steps = _horizon(env, horizon, self.name)
-        self.task = FunctionTask(steps, _time_step(env, dt), u_min, u_max, cost, termination)
+        self.task = FunctionTask(steps, _seconds(env, dt), u_min, u_max, cost, termination)
 
     @property
     def learn_reward(self) -> bool:
@@ -94,6 +94,11 @@ class GymEnv:
     def learn_termination(self) -> bool:
         """Whether termination must be learned: no termination function is known."""
         return self.task.termination_function is None
+
+    @property
+    def nondeterministic(self) -> bool:
+        """Whether the environment says that a seed does not decide an episode."""
+        return self._env.spec is not None and self._env.spec.nondeterministic
 
     def run(
         self,
@@ -262,14 +267,18 @@ def time_limit(env: gym.Env) -> int | None:
     return None
 
 
-def _time_step(env: gym.Env, dt: float | None) -> float:
-    if dt is not None:
-        if not dt > 0:
-            raise UsageError(f"dt must be positive seconds per step, got {dt}.")
-        return float(dt)
+def time_step(env: gym.Env) -> float | None:
+    """Seconds per step: `env.unwrapped.dt`, else one picture (`render_fps`); None where neither is known."""
     own = getattr(env.unwrapped, "dt", None)
     if isinstance(own, int | float) and own > 0:
         return float(own)
-    metadata: Mapping[str, Any] = env.metadata or {}
-    fps = metadata.get("render_fps")
-    return 1.0 / fps if isinstance(fps, int | float) and fps > 0 else 1.0
+    fps = (env.metadata or {}).get("render_fps")
+    return 1.0 / fps if isinstance(fps, int | float) and fps > 0 else None
+
+
+def _seconds(env: gym.Env, dt: float | None) -> float:
+    if dt is None:
+        return time_step(env) or 1.0
+    if not dt > 0:
+        raise UsageError(f"dt must be positive seconds per step, got {dt}.")
+    return float(dt)
