@@ -5,7 +5,9 @@ the first planned episode of 200 steps in which the pole did not fall.  Prints o
 """
 
 import argparse
+import contextlib
 import json
+import sys
 import tempfile
 import time
 
@@ -25,12 +27,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--max-steps", type=int, default=None, help="real steps before giving up; else the example's")
+    parser.add_argument("--population", type=int, default=None, help="smaller, to try the script")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     mbrl_patches.apply()
     cfg = settings(arguments.setting, seed=arguments.seed)
     if arguments.max_steps:
-        cfg.overrides.num_steps = arguments.max_steps
+        cfg.algorithm.dataset_size = arguments.max_steps + cfg.overrides.trial_length
+        cfg.overrides.num_steps = arguments.max_steps - cfg.algorithm.initial_exploration_steps  # planned steps
+    if arguments.population:
+        cfg.overrides.cem_population_size = arguments.population
     start = time.perf_counter()
     env, solved = run(cfg)
     report = {"solved": solved, "env_steps": env.steps, "episodes": env.lengths, "loop_s": time.perf_counter() - start}
@@ -46,7 +52,8 @@ def run(cfg) -> tuple["StopWhenSolved", bool]:
     np.random.seed(cfg.seed)  # noqa: NPY002  the peer's own way
     torch.manual_seed(cfg.seed)
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        # It prints where it saves; standard output is for the report.
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
             mbrl.algorithms.pets.train(
                 env, termination_fns.cartpole, reward_fns.cartpole, cfg, silent=True, work_dir=folder
             )
