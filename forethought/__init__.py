@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from forethought._lazy import lazy_exports
 from forethought._version import __version__
+from forethought.envs.registration import register_when_gymnasium_is_imported
 
 if TYPE_CHECKING:
     from forethought.algorithms.pets import PETS
@@ -40,3 +41,5 @@ __all__ = [
 ]
 
 __getattr__, __dir__ = lazy_exports(__name__, __file__)
+
+register_when_gymnasium_is_imported()

@@ -14,6 +14,7 @@ from forethought.envs.rendering import (
     PAPER,
     Canvas,
     Colour,
+    Number,
     Point,
     rotation,
 )
@@ -128,19 +129,19 @@ def quadrotor(problem: Problem, x: np.ndarray, u: np.ndarray | None, seconds: fl
     return canvas.picture()
 
 
-def _target(canvas: Canvas, place: Point, radius: float) -> None:
+def _target(canvas: Canvas, place: Point, radius: Number) -> None:
     canvas.disc(place, radius, PALE_GREEN)
     canvas.ring(place, radius, GREEN, 0.04 * radius)
     canvas.disc(place, 0.06 * radius, GREEN)
 
 
-def _rod(canvas: Canvas, start: Point, end: Point, colour: Colour, width: float) -> None:
+def _rod(canvas: Canvas, start: Point, end: Point, colour: Colour, width: Number) -> None:
     canvas.stroke(start, end, colour, width)
     canvas.disc(start, 0.3 * width, PAPER)
     canvas.disc(end, 0.75 * width, ORANGE if colour == BLUE else colour)
 
 
-def _car(canvas: Canvas, centre: Point, heading: float, body: Colour, glass: Colour, *, wheel: float = 0.0) -> None:
+def _car(canvas: Canvas, centre: Point, heading: Number, body: Colour, glass: Colour, *, wheel: Number = 0.0) -> None:
     """A car 2 m long; the front wheels are turned by `wheel` (rad)."""
     turn = rotation(heading)
     for along, side, angle in ((0.62, 0.46, wheel), (0.62, -0.46, wheel), (-0.62, 0.46, 0), (-0.62, -0.46, 0)):

@@ -14,8 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from forethought.core.errors import UsageError
+
 Colour = tuple[int, int, int]
-Point = tuple[float, float]
+Number = float | int
+Point = tuple[Number, Number] | np.ndarray
 
 WIDTH, HEIGHT = 640, 400  # pixels; multiples of 16, which video codecs want
 OVERSAMPLING = 3
@@ -46,7 +49,7 @@ class Canvas:
         centre: the point of the world in the middle of the picture (m).
     """
 
-    def __init__(self, *, scale: float, centre: Point = (0.0, 0.0)):
+    def __init__(self, *, scale: Number, centre: Point = (0.0, 0.0)):
         self._pygame = load_pygame()
         self._surface = self._pygame.Surface((WIDTH * OVERSAMPLING, HEIGHT * OVERSAMPLING))
         self._surface.fill(PAPER)
@@ -66,16 +69,16 @@ class Canvas:
         """A filled polygon."""
         self._pygame.draw.polygon(self._surface, colour, [self._pixel(p) for p in points])
 
-    def disc(self, centre: Point, radius: float, colour: Colour) -> None:
+    def disc(self, centre: Point, radius: Number, colour: Colour) -> None:
         """A filled circle."""
         self._pygame.draw.circle(self._surface, colour, self._pixel(centre), radius * self._scale)
 
-    def ring(self, centre: Point, radius: float, colour: Colour, width: float = 0.01) -> None:
+    def ring(self, centre: Point, radius: Number, colour: Colour, width: Number = 0.01) -> None:
         """A circle of `width` metres."""
         thickness = max(1, round(width * self._scale))
         self._pygame.draw.circle(self._surface, colour, self._pixel(centre), radius * self._scale, thickness)
 
-    def stroke(self, start: Point, end: Point, colour: Colour, width: float) -> None:
+    def stroke(self, start: Point, end: Point, colour: Colour, width: Number) -> None:
         """A line of `width` metres with round ends."""
         along = np.subtract(end, start)
         length = float(np.hypot(*along))
@@ -85,7 +88,7 @@ class Canvas:
         self.disc(start, width / 2, colour)
         self.disc(end, width / 2, colour)
 
-    def box(self, centre: Point, size: Point, colour: Colour, *, angle: float = 0.0, corner: float = 0.0) -> None:
+    def box(self, centre: Point, size: Point, colour: Colour, *, angle: Number = 0.0, corner: Number = 0.0) -> None:
         """A rectangle of `size` (m), turned by `angle` (rad), its corners rounded by `corner` (m)."""
         half = np.array(size) / 2 - corner
         corners = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * half
@@ -95,7 +98,7 @@ class Canvas:
             for start, end in zip(corners, np.roll(corners, 1, 0), strict=True):
                 self.stroke(start, end, colour, 2 * corner)
 
-    def arrow(self, start: Point, end: Point, colour: Colour = ORANGE, width: float = 0.02) -> None:
+    def arrow(self, start: Point, end: Point, colour: Colour = ORANGE, width: Number = 0.02) -> None:
         """An arrow; nothing where it is shorter than its width."""
         along = np.subtract(end, start)
         length = float(np.hypot(*along))
@@ -108,7 +111,7 @@ class Canvas:
             self.stroke(start, neck, colour, width)
         self.polygon(np.array([end, neck + 0.55 * head * side, neck - 0.55 * head * side]), colour)
 
-    def turn_arrow(self, centre: Point, radius: float, share: float, *, towards: float = 0.0) -> None:
+    def turn_arrow(self, centre: Point, radius: Number, share: Number, *, towards: Number = 0.0) -> None:
         """An arc with a head about `centre`: a torque, counter-clockwise where `share` (in [-1, 1]) is positive.
 
         Args:
@@ -129,7 +132,7 @@ class Canvas:
         forward = forward / np.hypot(*forward)
         self.arrow(points[-1] - 2.2 * width * forward, points[-1] + 1.2 * width * forward, width=width)
 
-    def title(self, text: str, seconds: float) -> None:
+    def title(self, text: str, seconds: Number) -> None:
         """What it is, in the upper left corner, and when, in the upper right."""
         self._text(text, 19, INK, (18, 14))
         self._text(f"{seconds:.2f} s", 19, GREY, (WIDTH - 18, 14), right=True)
@@ -148,18 +151,21 @@ class Canvas:
         x, y = (float(v) for v in point)
         across = WIDTH * OVERSAMPLING / 2 + (x - self._centre[0]) * self._scale
         down = HEIGHT * OVERSAMPLING / 2 - (y - self._centre[1]) * self._scale
-        limit = 20_000  # far outside the picture; keeps pygame's integers from overflowing
+        limit = 20_000.0  # far outside the picture; keeps pygame's integers from overflowing
         return max(-limit, min(limit, across)), max(-limit, min(limit, down))
 
 
 class Window:
     """A window on the screen that shows pictures at a steady pace."""
 
-    def __init__(self, title: str, *, fps: float):
+    def __init__(self, title: str, *, fps: Number):
         self._pygame = load_pygame()
-        self._pygame.display.init()
+        try:
+            self._pygame.display.init()
+            self._screen = self._pygame.display.set_mode((WIDTH, HEIGHT))
+        except self._pygame.error as error:
+            raise UsageError(f"No window can be opened here ({error}); use render_mode='rgb_array'.") from error
         self._pygame.display.set_caption(title)
-        self._screen = self._pygame.display.set_mode((WIDTH, HEIGHT))
         self._clock, self._fps = self._pygame.time.Clock(), fps
 
     def show(self, picture: np.ndarray) -> None:
@@ -174,7 +180,7 @@ class Window:
         self._pygame.display.quit()
 
 
-def rotation(angle: float) -> np.ndarray:
+def rotation(angle: Number) -> np.ndarray:
     """The counter-clockwise rotation matrix."""
     return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
 

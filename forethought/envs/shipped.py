@@ -24,6 +24,7 @@ class Shipped:
     dynamics: str  # in forethought.dynamics
     task: str  # in forethought.tasks
     picture: str  # in forethought.envs.pictures
+    horizon: int  # steps in an episode; the task's own, here so that Gymnasium can be told without loading it
     size: int  # coordinates of the state
     angles: tuple[int, ...] = ()  # those of them that are angles
 
@@ -34,6 +35,7 @@ SHIPPED = {
         dynamics="cartpole:CartPole",
         task="cartpole:CartPoleSwingUp",
         picture="cart_pole",
+        horizon=40,
         size=4,
         angles=(2,),
     ),
@@ -42,6 +44,7 @@ SHIPPED = {
         dynamics="pendulum:Pendulum",
         task="pendulum:PendulumSwingUp",
         picture="pendulum",
+        horizon=100,
         size=2,
         angles=(0,),
     ),
@@ -50,6 +53,7 @@ SHIPPED = {
         dynamics="double_pendulum:Acrobot",
         task="acrobot:AcrobotSwingUp",
         picture="acrobot",
+        horizon=120,
         size=4,
         angles=(0, 1),
     ),
@@ -58,6 +62,7 @@ SHIPPED = {
         dynamics="reacher:TwoLinkArm",
         task="reacher:ReacherTwoLink",
         picture="reacher",
+        horizon=60,
         size=4,
         angles=(0, 1),
     ),
@@ -66,6 +71,7 @@ SHIPPED = {
         dynamics="car:Car",
         task="car:CarParking",
         picture="car",
+        horizon=80,
         size=4,
         angles=(2,),
     ),
@@ -74,6 +80,7 @@ SHIPPED = {
         dynamics="quadrotor:PlanarQuadrotor",
         task="quadrotor:QuadrotorHover",
         picture="quadrotor",
+        horizon=80,
         size=6,
         angles=(2,),
     ),

@@ -1,0 +1,57 @@
+"""Our systems in Gymnasium's registry, so that any library can make them: `gymnasium.make("forethought/Name-v0")`.
+
+Gymnasium 1.x finds no plugins by itself: a package registers when it is imported.  Importing Gymnasium for that would
+triple the time that `import forethought` takes, so the entries are made when Gymnasium is there: at once where it is
+imported already, else as soon as it has been.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+from forethought.envs.shipped import NAMESPACE, SHIPPED
+
+REGISTRY = "gymnasium.envs.registration"
+
+
+def register_envs() -> None:
+    """Enter every shipped system that Gymnasium does not know yet."""
+    from gymnasium.envs.registration import register, registry
+
+    for name, parts in SHIPPED.items():
+        if NAMESPACE + name not in registry:
+            entry_point = "forethought.envs.gymnasium_env:GymnasiumSystem"
+            register(NAMESPACE + name, entry_point, max_episode_steps=parts.horizon, kwargs={"name": name})
+
+
+def register_when_gymnasium_is_imported() -> None:
+    """Enter the shipped systems now, or right after the first import of Gymnasium's registry."""
+    if REGISTRY in sys.modules:
+        register_envs()
+    elif not any(isinstance(finder, _Waiting) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Waiting())
+
+
+class _Waiting(MetaPathFinder):
+    """Lets Python find the registry as always, and adds our entries once it has run.  Then it is gone."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The usual specification, of this one module only."""
+        if fullname != REGISTRY:
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.loader is None:
+            return spec
+        run = spec.loader.exec_module
+
+        def run_and_register(module: ModuleType) -> None:
+            run(module)
+            register_envs()
+
+        spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
+        return spec
