@@ -2,7 +2,7 @@
 
 From the directory that holds this file, learn to control it with one command:
 
-    forethought train pets my_env:TargetTracker-v0 --cost my_env:cost --iterations 4
+    forethought train pets my_env:TargetTracker-v0 --cost my_env:cost --termination my_env:termination --iterations 6
 
 and try out the environment and its cost first with
 

@@ -156,7 +156,7 @@ def _suggest(name: str, module: str) -> str:
     hint = nearest(name, [*gym.registry, *(NAMESPACE + short for short in SHIPPED)])
     if hint.startswith("did you mean"):
         return hint.replace("'", f"'{prefix}", 1) if module else hint
-    return f"list them with `forethought list envs`, or give module:{name} if a module of yours registers it."
+    return f"give module:{name} if a module registers it; gymnasium.pprint_registry() shows what is known without one."
 
 
 def _system(spec: object) -> Env:

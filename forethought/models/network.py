@@ -43,8 +43,8 @@ class Normaliser(eqx.Module):
 class Layers(eqx.Module):
     """What is learned by gradient descent."""
 
-    weights: list[Float[Array, "i o"]]
-    biases: list[Float[Array, "o"]]
+    weights: list[Float[Array, "_ _"]]
+    biases: list[Float[Array, "_"]]
     min_log_var: Float[Array, "e"]
     max_log_var: Float[Array, "e"]
 
