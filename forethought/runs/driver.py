@@ -18,10 +18,11 @@ from forethought.algorithms.protocol import Algorithm
 from forethought.core import CheckpointError, EnvironmentFailure, Transition, UsageError
 from forethought.envs.env import Env
 from forethought.runs import checkpoint, metrics, transitions
+from forethought.runs.budget import Budget
 from forethought.runs.checkpoint import Standing
 from forethought.runs.directory import FORMAT, RunDirectory, now
 from forethought.runs.files import StorageError
-from forethought.runs.progress import Budget, Reporter, reporter_for
+from forethought.runs.progress import Reporter, reporter_for
 from forethought.runs.provenance import git_commit, hardware, versions
 from forethought.runs.run import INIT, Run, check_seed
 from forethought.runs.settings import fingerprint, first_difference, to_plain
@@ -214,6 +215,9 @@ class Session:
             raise CheckpointError(f"the checkpoints in {self.directory.checkpoints} are gone. {remedy}")
 
     def _write(self, status: str, reason: str | None = None) -> None:
+        """Update `run.json`; a session that has not begun has nothing to say there."""
+        if not self.info:
+            return
         budget = {**vars(self.budget)}
         standing = {**vars(self.standing), "experience_s": self.standing.env_steps * float(self.env.task.dt)}
         self.info |= {"budget": budget, "standing": standing, "status": status, "reason": reason}

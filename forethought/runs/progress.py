@@ -1,70 +1,23 @@
 """What a person sees while training."""
 
-import sys
 import time
 import warnings
-from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Protocol, TextIO, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-from forethought.core.errors import UsageError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from forethought.runs.budget import Budget, TimeLeft
 from forethought.runs.checkpoint import Standing
 
 QUIET_S = 30.0  # s between two lines within a round, at least, where there is no terminal
-RECENT = 5  # rounds that the estimate of the time left looks back on
 
 
-@dataclass(frozen=True)
-class Budget:
-    """When training ends: at the first round end at or past any of these."""
-
-    env_steps: int | None = None  # real steps
-    iterations: int | None = None  # rounds
-    until_solved: bool = False  # end after a round whose last episode is solved
-
-    def __post_init__(self):
-        """There must be an end."""
-        for name, value in (("env_steps", self.env_steps), ("iterations", self.iterations)):
-            if value is not None and value < 1:
-                raise UsageError(f"{name} must be at least 1, not {value}.")
-        if self.env_steps is None and self.iterations is None and not self.until_solved:
-            raise UsageError("say how long to train: env_steps (real steps), iterations (rounds) or until_solved.")
-
-    def spent(self, standing: Standing) -> bool:
-        """Whether training ends here."""
-        return (
-            (self.env_steps is not None and standing.env_steps >= self.env_steps)
-            or (self.iterations is not None and standing.iteration >= self.iterations)
-            or (self.until_solved and bool(standing.solved))
-        )
-
-    def share(self, iteration: float, env_steps: float) -> float:
-        """The part of the budget that is used, from 0 to 1."""
-        parts = [0.0]
-        if self.env_steps is not None:
-            parts.append(env_steps / self.env_steps)
-        if self.iterations is not None:
-            parts.append(iteration / self.iterations)
-        return min(max(parts), 1.0)
-
-
-class TimeLeft:
-    """An estimate of the seconds left, from how the last few rounds used up the budget."""
-
-    def __init__(self):
-        self._points: deque[tuple[float, float]] = deque(maxlen=RECENT + 1)
-
-    def mark(self, share: float, now: float) -> None:
-        """Note the share of the budget used at time `now`, in s."""
-        self._points.append((share, now))
-
-    def __call__(self, now: float) -> float | None:
-        """Seconds left; None before a whole round was seen."""
-        if len(self._points) < 2 or self._points[-1][0] <= self._points[0][0]:
-            return None
-        (share0, start), (share1, end) = self._points[0], self._points[-1]
-        return max((1 - share1) * (end - start) / (share1 - share0) - (now - end), 0.0)
+def say(text: str) -> None:
+    """Print a line, at once."""
+    print(text, flush=True)
 
 
 @runtime_checkable
@@ -124,8 +77,8 @@ class Silent:
 class Plain(Silent):
     """One line per round, and now and then one within a long round: for logs."""
 
-    def __init__(self, stream: TextIO):
-        self.stream = stream
+    def __init__(self, say: Callable[[str], None] = say):
+        self.say = say
         self.budget = Budget(iterations=1)
         self.standing = Standing()
         self.left = TimeLeft()
@@ -148,16 +101,73 @@ class Plain(Silent):
         self.notice(describe(line, self.budget, self.left(time.monotonic())))
 
     def notice(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)
+        self.say(text)
         self.last = time.monotonic()
 
     def hint(self, text: str) -> None:
         self.notice(text)
 
 
+class Live(Plain):
+    """A bar that moves while a round runs, below one line per round: for terminals."""
+
+    def __init__(self, console: Console):
+        super().__init__(lambda text: console.print(text, markup=False, highlight=False))
+        self.numbers = "return -  model error -"
+        self.round_began = time.monotonic()
+        self.round_steps: int | None = None  # real steps of the last round: about as many will this one have
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[now]}", style="cyan"),
+            TimeElapsedColumn(),
+        )
+        self.bar = Progress(*columns, console=console, transient=True)
+        self.task = self.bar.add_task("starting", total=1.0, now="")
+
+    def __enter__(self) -> "Reporter":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.bar.stop()
+
+    def begin(self, name: str, budget: Budget, standing: Standing) -> None:
+        super().begin(name, budget, standing)
+        self._show(0, self.numbers)
+
+    def step(self, steps: int, episode_return: float) -> None:
+        self._show(steps, f"return so far {number(episode_return)}")
+
+    def round(self, line: dict[str, Any]) -> None:
+        self.round_steps = line["env_steps"] - self.standing.env_steps
+        self.round_began = time.monotonic()
+        super().round(line)
+        self.numbers = f"return {number(line['return'])}  model error {number(line['model_error'])}"
+        self._show(0, self.numbers)
+
+    def _show(self, steps: int, numbers: str) -> None:
+        """Move the bar to `steps` real steps into the running round."""
+        env_steps = self.standing.env_steps + steps
+        into_round = min(steps / self.round_steps, 1.0) if self.round_steps else 0.0
+        now = time.monotonic()
+        rate = f"  {number(steps / (now - self.round_began))} steps/s" if steps else ""
+        self.bar.update(
+            self.task,
+            completed=self.budget.share(self.standing.iteration + into_round, env_steps),
+            description=f"round {self.standing.iteration + 1}  env steps {env_steps}",
+            now=f"{numbers}{rate}  left {duration(self.left(now))}",
+        )
+
+
 def reporter_for(progress: bool) -> Reporter:
-    """Lines on standard output, or nothing."""
-    return Plain(sys.stdout) if progress else Silent()
+    """A live bar where standard output is a terminal, lines where it is not, or nothing."""
+    if not progress:
+        return Silent()
+    console = Console()
+    return Live(console) if console.is_terminal and not console.is_jupyter else Plain()
 
 
 def describe(line: dict[str, Any], budget: Budget, left: float | None) -> str:
@@ -177,12 +187,12 @@ def describe(line: dict[str, Any], budget: Budget, left: float | None) -> str:
     return "  ".join(parts)
 
 
-def number(value: float | None) -> str:
+def number(value: int | float | None) -> str:
     """Four significant digits, `-` for none."""
     return "-" if value is None else f"{value:.4g}"
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: int | float | None) -> str:
     """Hours, minutes and seconds, `-` for none."""
     if seconds is None:
         return "-"

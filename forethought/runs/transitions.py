@@ -38,7 +38,7 @@ def save_episode(
         path = folder / f"partial-{number:06d}-{attempt}.safetensors"
         attempt += 1
     arrays = {name: np.asarray(getattr(episode, name), order="C") for name in FIELDS}
-    metadata = {name: json.dumps(value) for name, value in about.items()}
+    metadata = {"about": json.dumps(about)}  # one entry: safetensors does not keep their order
     write_whole(path, safetensors.numpy.save(arrays, metadata))
     return path
 
@@ -54,6 +54,12 @@ def load_episode(path: Path) -> Transition:
         return Transition(**{name: arrays[name] for name in FIELDS})
     except (safetensors.SafetensorError, KeyError) as problem:
         raise CheckpointError(f"{path} is damaged: it is not an episode that training wrote.") from problem
+
+
+def about_episode(path: Path) -> dict[str, Any]:
+    """What was noted with an episode: the environment's `env`, the `iteration`, and `dt` in s."""
+    with safetensors.safe_open(path, "numpy") as file:
+        return json.loads(file.metadata()["about"])
 
 
 def load_episodes(folder: Path) -> list[Transition]:

@@ -33,7 +33,7 @@ class ToyTask(eqx.Module):
         return jr.normal(key, (2,))
 
     def cost(self, x, u, t):
-        return jnp.sum(x**2) + 0.1 * jnp.sum(u**2)
+        return (x**2).sum() + 0.1 * (u**2).sum()
 
     def final_cost(self, x):
         return jnp.zeros(())
@@ -67,15 +67,21 @@ class ToyEnv:
         for t in range(self.task.horizon):
             if self.count == self.fails_at and t == 3:
                 raise EnvironmentFailure(f"{self.name} raised at step 3: the motor is hot.", _stack(rows))
-            u, carry = controller.act(x, jnp.asarray(t), carry, key=jr.fold_in(step_key, t))
+            u, carry = _act(controller, x, jnp.asarray(t), carry, step_key)
+            x, u = np.asarray(x), np.asarray(u)
             x_next = np.asarray([x[0] + 0.1 * x[1], x[1] + 0.1 * u[0]]) + 0.01 * noise.normal(size=2)
-            x_next = jnp.asarray(x_next, jnp.float32)
+            x_next = x_next.astype(np.float32)
             reward = np.nan if self.bad_reward else -float(self.task.cost(x, u, t))
-            rows.append(Transition(*map(np.asarray, (x, u, x_next, np.float32(reward), False, t == 6))))
-            x = x_next
+            rows.append(Transition(x, u, x_next, *map(np.asarray, (np.float32(reward), False, t == 6))))
+            x = jnp.asarray(x_next)
             if on_step is not None:
                 on_step(t + 1, reward)
         return _stack(rows)
+
+
+@eqx.filter_jit
+def _act(controller, x, t, carry, key):
+    return controller.act(x, t, carry, key=jr.fold_in(key, t))
 
 
 def _stack(rows):
@@ -122,24 +128,24 @@ class LeastSquares:
 
     def init(self, env, *, key):
         buffer = Buffer.empty(2, 1, capacity=8)
-        zero = jnp.zeros((3, 2))
-        return ToyState(buffer, zero, key, jnp.zeros(2, jnp.bfloat16), 0, np.zeros(3))
+        return ToyState(buffer, jnp.zeros((3, 2)), key, jnp.zeros(2, jnp.bfloat16), 0, np.zeros(3))
 
     def iterate(self, state, env, *, key):
         run_key, own_key = jr.split(key)
-        mixed = jr.fold_in(state.key, state.rounds)
-        controller = Feedback(jr.normal(mixed, (1, 2)) + state.weights.sum(), jnp.asarray(self.noise.std))
+        noise = np.random.default_rng([*np.asarray(jr.key_data(state.key)), state.rounds])
+        gains = noise.normal(size=(1, 2)) + np.asarray(state.weights).sum()
+        controller = Feedback(jnp.asarray(gains, jnp.float32), jnp.asarray(self.noise.std))
         episodes = [env.run(controller, key=jr.fold_in(run_key, i)) for i in range(self.episodes)]
         buffer = state.buffer
         for episode in episodes:
             buffer = buffer.append(episode)
-        rows = buffer.rows()
-        z = jnp.concatenate([rows.x, rows.u], axis=1)
-        weights = jnp.linalg.solve(z.T @ z + self.ridge * jnp.eye(3), z.T @ rows.x_next)
-        half = (state.half + weights[0].astype(jnp.bfloat16)) * 0.5
+        x, u, x_next = (np.asarray(a)[: int(buffer.size)] for a in (buffer.data.x, buffer.data.u, buffer.data.x_next))
+        z = np.concatenate([x, u], axis=1)
+        weights = np.linalg.solve(z.T @ z + self.ridge * np.eye(3), z.T @ x_next).astype(np.float32)
+        half = (state.half + jnp.asarray(weights[0], jnp.bfloat16)) * 0.5
         host = state.host + np.asarray(weights[:, 0], np.float64)
-        after = ToyState(buffer, weights, jr.fold_in(own_key, 1), half, state.rounds + 1, host)
-        return after, Info(episodes, {"model_error": float(jnp.sum(weights**2)), "loss": self.loss})
+        after = ToyState(buffer, jnp.asarray(weights), jr.fold_in(own_key, 1), half, state.rounds + 1, host)
+        return after, Info(episodes, {"model_error": float(np.sum(weights**2)), "loss": self.loss})
 
     def controller(self, state, env):
         return Feedback(-jnp.ones((1, 2)) * state.weights.sum(), jnp.asarray(0.0))

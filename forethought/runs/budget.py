@@ -1,0 +1,61 @@
+"""How long to train, and how long that will still take."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from forethought.core.errors import UsageError
+from forethought.runs.checkpoint import Standing
+
+RECENT = 5  # rounds that the estimate of the time left looks back on
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When training ends: at the first round end at or past any of these."""
+
+    env_steps: int | None = None  # real steps
+    iterations: int | None = None  # rounds
+    until_solved: bool = False  # end after a round whose last episode is solved
+
+    def __post_init__(self):
+        """There must be an end."""
+        for name, value in (("env_steps", self.env_steps), ("iterations", self.iterations)):
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be at least 1, not {value}.")
+        if self.env_steps is None and self.iterations is None and not self.until_solved:
+            raise UsageError("say how long to train: env_steps (real steps), iterations (rounds) or until_solved.")
+
+    def spent(self, standing: Standing) -> bool:
+        """Whether training ends here."""
+        return (
+            (self.env_steps is not None and standing.env_steps >= self.env_steps)
+            or (self.iterations is not None and standing.iteration >= self.iterations)
+            or (self.until_solved and bool(standing.solved))
+        )
+
+    def share(self, iteration: int | float, env_steps: int) -> float:
+        """The part of the budget that is used, from 0 to 1."""
+        parts = [0.0]
+        if self.env_steps is not None:
+            parts.append(env_steps / self.env_steps)
+        if self.iterations is not None:
+            parts.append(iteration / self.iterations)
+        return min(max(parts), 1.0)
+
+
+class TimeLeft:
+    """An estimate of the seconds left, from how the last few rounds used up the budget."""
+
+    def __init__(self):
+        self._points: deque[tuple[float, float]] = deque(maxlen=RECENT + 1)
+
+    def mark(self, share: float, now: float) -> None:
+        """Note the share of the budget used at time `now`, in s."""
+        self._points.append((share, now))
+
+    def __call__(self, now: float) -> float | None:
+        """Seconds left; None before a whole round was seen."""
+        if len(self._points) < 2 or self._points[-1][0] <= self._points[0][0]:
+            return None
+        (share0, start), (share1, end) = self._points[0], self._points[-1]
+        return max((1 - share1) * (end - start) / (share1 - share0) - (now - end), 0.0)
