@@ -94,8 +94,8 @@ def _plan_and_imagine(
     return plan.us, xs, rewards
 
 
-def unwrapped(space: StateSpace, episode: Transition) -> Float[np.ndarray, "T+1 n"]:
-    """The states of an episode, angles continued past half a turn instead of jumping."""
+def unwrapped(space: StateSpace, episode: Transition) -> Float[np.ndarray, "S n"]:
+    """The T + 1 states of an episode, angles continued past half a turn instead of jumping."""
     xs = np.concatenate([episode.x, episode.x_next[-1:]])
     for i in space.angles:
         xs[:, i] = np.unwrap(xs[:, i])

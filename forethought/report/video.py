@@ -2,8 +2,9 @@
 
 import math
 import os
+import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,18 +41,12 @@ def film(run: "Run | str | Path", *, out: str | Path | None = None, seed: int = 
         raise UsageError(f"video: '{target}' should end in .mp4.")
     if not target.parent.is_dir():
         raise UsageError(f"video: there is no directory '{target.parent}'.")
-    frames: list[np.ndarray] = []
-    run.env.run(run.controller, key=jr.fold_in(jr.key(seed), EPISODE), frames=frames)
-    return write_mp4(frames, target, dt=float(run.env.task.dt))
+    return write_mp4(_frames(run.env, run.controller, seed), target, dt=float(run.env.task.dt))
 
 
 def film_to_bytes(env: Env, controller: Controller, episode: Transition, *, seed: int) -> bytes:
-    """An MP4 of `episode` where the environment can draw recorded states, else of a new episode."""
-    frames: list[np.ndarray] = []
-    if hasattr(env, "pictures"):
-        frames = env.pictures(episode)
-    else:
-        env.run(controller, key=jr.fold_in(jr.key(seed), EPISODE), frames=frames)
+    """The content of an MP4 file of `episode` where the environment can draw recorded states, else of a new episode."""
+    frames = env.pictures(episode) if hasattr(env, "pictures") else _frames(env, controller, seed)
     with tempfile.TemporaryDirectory() as folder:
         return write_mp4(frames, Path(folder) / "run.mp4", dt=float(env.task.dt)).read_bytes()
 
@@ -61,30 +56,45 @@ def write_mp4(frames: Sequence[np.ndarray], target: Path, *, dt: float) -> Path:
 
     The file appears only when it is complete.  Slow sequences repeat pictures, fast ones leave some out.
     """
-    import imageio.v2 as imageio
-
     if not frames:
         raise ForethoughtError("video: the environment drew no pictures.")
     repeat, skip, fps = pace(dt)
+    shown = (_even(frame).tobytes() for frame in frames[::skip] for _ in range(repeat))
+    height, width, _ = _even(frames[0]).shape
     temporary = target.with_name(f".{target.stem}.part.mp4")
     try:
-        with imageio.get_writer(
-            temporary,
-            format="FFMPEG",
-            fps=fps,
-            codec="libx264",
-            pixelformat="yuv420p",
-            macro_block_size=1,
-            ffmpeg_log_level="error",
-            output_params=["-crf", "23", "-movflags", "+faststart"],
-        ) as writer:
-            for frame in frames[::skip]:
-                for _ in range(repeat):
-                    writer.append_data(_even(frame))
+        _encode(shown, temporary, width, height, fps)
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
     return target
+
+
+def _encode(shown: Iterable[bytes], target: Path, width: int, height: int, fps: float) -> None:
+    """Feed raw pictures to ffmpeg.  (Imageio's own writer forks in a way that JAX warns of.)"""
+    import imageio_ffmpeg
+
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps:.6f}", "-i", "-"]
+    coded = ["-an", "-c:v", "libx264", "-crf", "23", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", *raw, *coded, str(target)]
+    with (
+        tempfile.TemporaryFile() as complaints,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints) as process,
+    ):
+        assert process.stdin is not None
+        try:
+            for content in shown:
+                process.stdin.write(content)
+            process.stdin.close()
+        except BrokenPipeError:  # ffmpeg gave up; it says why
+            pass
+        except BaseException:
+            process.kill()
+            raise
+        if process.wait() != 0:
+            complaints.seek(0)
+            reason = complaints.read().decode(errors="replace").strip().splitlines()
+            raise ForethoughtError(f"video: ffmpeg could not write {target}: {reason[-1] if reason else 'no reason'}")
 
 
 def pace(dt: float) -> tuple[int, int, float]:
@@ -93,6 +103,18 @@ def pace(dt: float) -> tuple[int, int, float]:
     repeat = max(1, math.ceil(SLOWEST / natural - 1e-9))
     skip = max(1, math.ceil(natural / FASTEST - 1e-9))
     return repeat, skip, natural * repeat / skip
+
+
+def _frames(env: Env, controller: Controller, seed: int) -> list[np.ndarray]:
+    """The pictures of a new episode."""
+    frames: list[np.ndarray] = []
+    try:
+        env.run(controller, key=jr.fold_in(jr.key(seed), EPISODE), frames=frames)
+    except ForethoughtError:
+        raise
+    except Exception as problem:  # a renderer fails in ways of its own: no display, no driver
+        raise ForethoughtError(f"{env.name} could not be drawn here: {problem}") from problem
+    return frames
 
 
 def _even(frame: np.ndarray) -> np.ndarray:

@@ -1,5 +1,9 @@
 """Small systems whose prediction errors are known exactly."""
 
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,7 +11,10 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from forethought.core import DiagonalGaussian, LinearGaussian, Plan, Problem, Transition
+from forethought.core import DiagonalGaussian, LinearGaussian, Plan, Problem, Transition, UsageError
+from forethought.dynamics.space import StateSpace
+from forethought.policies.uniform import Uniform
+from forethought.runs.run import Evaluation
 
 
 class Linear(eqx.Module):
@@ -93,7 +100,7 @@ class Constant(eqx.Module):
         del key
         m, n = problem.task.u_min.shape[0], x0.shape[0]
         us = jnp.full((self.steps, m), self.value)
-        policy = LinearGaussian(jnp.zeros((self.steps, m, n)), us, jnp.zeros((self.steps, m, m)))
+        policy = jax.vmap(LinearGaussian)(jnp.zeros((self.steps, m, n)), us, jnp.zeros((self.steps, m, m)))
         xs = jnp.broadcast_to(x0, (self.steps + 1, n))
         return Plan(policy, xs, jnp.zeros(()), jnp.zeros((), jnp.int32)), state
 
@@ -126,3 +133,99 @@ def episodes_of(system: Linear, *, count: int = 4, steps: int = 40, seed: int = 
         return jax.tree.map(np.asarray, Transition(*numbers, jnp.asarray(never), jnp.asarray(last)))
 
     return [episode() for _ in range(count)]
+
+
+@dataclass
+class FakeEnv:
+    """A linear system as an environment; it draws grey pictures."""
+
+    system: Linear
+    task: Cost
+    name: str = "fake/Oscillator-v0"
+    space: StateSpace = StateSpace(2)
+    learn_reward: bool = False
+    learn_termination: bool = False
+    drawing_fails: str = ""
+
+    def run(self, controller, *, key, on_step=None, frames=None) -> Transition:
+        seed = int(np.asarray(jax.random.key_data(key))[-1])
+        (episode,) = episodes_of(self.system, count=1, steps=self.task.horizon, seed=seed)
+        if frames is not None:
+            if self.drawing_fails:
+                raise RuntimeError(self.drawing_fails)
+            frames += [np.full((31, 33, 3), 5 * t % 255, np.uint8) for t in range(self.task.horizon + 1)]
+        return episode
+
+
+@dataclass(frozen=True)
+class FakePlanning:
+    """Settings of an algorithm that learned `model`."""
+
+    model: Any
+    planner: Any = Constant()
+
+    def problem(self, state, env) -> Problem:
+        return Problem(self.model, env.task)
+
+
+@dataclass
+class FakeRun:
+    """What the report asks of a run."""
+
+    path: Path
+    env: FakeEnv
+    algorithm: Any
+    metrics: list = field(default_factory=list)
+    info: dict = field(default_factory=dict)
+    state: Any = None
+    evaluation_fails: str = ""
+
+    @property
+    def controller(self):
+        return Uniform(self.env.task.u_min, self.env.task.u_max)
+
+    def evaluate(self, episodes: int = 10, seed: int | None = None) -> Evaluation:
+        if self.evaluation_fails:
+            raise UsageError(self.evaluation_fails)
+        done = tuple(episodes_of(self.env.system, count=episodes, steps=self.env.task.horizon, seed=seed or 0))
+        returns = tuple(float(e.reward.sum()) for e in done)
+        lengths = tuple(len(e) for e in done)
+        mean, std = float(np.mean(returns)), float(np.std(returns, ddof=1))
+        return Evaluation(episodes, returns, mean, std, 0.8, lengths, 200, 20.0, seed or 0, done)
+
+
+def fake_run(path: Path, *, seed: int = 0, rounds: int = 6, model: Any = None, **more: Any) -> FakeRun:
+    """A run that learned `model`; `more` replaces parts of it."""
+    system = oscillator(std=0.05)
+    metrics = [
+        {
+            "iteration": i + 1,
+            "env_steps": 40 * (i + 1),
+            "episodes": i + 1,
+            "return": -30.0 + 4 * i + seed,
+            "solved": i >= 4,
+            "model_error": None if i == 0 else 0.5 / i,
+            "wall_s": 2.5 * (i + 1),
+            "experience_s": 4.0 * (i + 1),
+        }
+        for i in range(rounds)
+    ]
+    planner = {"class": "forethought.planning.cem.CEM", "settings": {"horizon": 6, "decay": {"float": "inf"}}}
+    info = {
+        "algorithm": {
+            "class": "forethought.algorithms.pets.PETS",
+            "settings": {"planner": planner, "hidden": [64, 64]},
+        },
+        "env": {"spec": "fake/Oscillator-v0", "name": "fake/Oscillator-v0", "cost": None},
+        "seed": seed,
+        "versions": {"forethought": "0.1.0", "jax": "0.10.2"},
+        "git": {"commit": "abc123", "modified": False},
+        "hardware": {"cpu": "a processor", "cores": 2},
+        "status": "done",
+        "reason": None,
+        "budget": {"iterations": 6},
+        "standing": {"env_steps": 240},
+        "created": "2025-01-01T00:00:00+00:00",
+    }
+    run = FakeRun(path, FakeEnv(system, task()), FakePlanning(model or system), metrics, info)
+    return replace(run, **more)

@@ -1,0 +1,138 @@
+"""The page: whole, self-contained, and there whatever a run lacks."""
+
+import base64
+import copy
+import re
+
+import pytest
+from report_fakes import FakeEnv, Linear, fake_run, oscillator, task
+
+from forethought.core import UsageError
+from forethought.report import write_report
+from forethought.report.page import Page, Section, Table, inline_svg, render
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The page of a run with everything."""
+    run = fake_run(tmp_path_factory.mktemp("run"))
+    return write_report([run], episodes=4).read_text(encoding="utf-8")
+
+
+def outside(html: str) -> list[str]:
+    """Addresses in the page that a browser would fetch."""
+    found = re.findall(r"(?:src|href|action|data)=[\"']([^\"']*)", html) + re.findall(r"url\(([^)]*)\)", html)
+    return [address for address in found if not address.startswith(("#", "data:"))]
+
+
+def test_page_shows_what_a_person_asks_for(page):
+    for words in (
+        "PETS on fake/Oscillator-v0",
+        "episodes solved",
+        "80 %",
+        "4 fresh episodes, seed 0",
+        "return of random actions",
+        "Learning curve",
+        "Model error by horizon",
+        "Calibration",
+        "Plan against reality",
+        "What stands out",
+        "planner.horizon",
+        "abc123",
+        "0.10.2",
+        "seconds of experience",
+    ):
+        assert words in page, words
+
+
+def test_page_is_self_contained_and_well_formed(page):
+    assert outside(page) == []
+    assert not re.search(r"<(script|link|iframe|object)\b", page)
+    assert "@import" not in page
+    assert set(re.findall(r"https?://[^\s\"'<)]+", page)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+    identifiers = re.findall(r'\bid="([^"]+)"', page)
+    assert len(identifiers) == len(set(identifiers))
+    assert set(re.findall(r'(?:href="|url\()#([^")]+)', page)) <= set(identifiers)
+    for tag in ("section", "figure", "svg", "table", "details", "video"):
+        assert page.count(f"<{tag}") == page.count(f"</{tag}>"), tag
+
+
+def test_page_holds_the_film(page):
+    (content,) = re.findall(r'src="data:video/mp4;base64,([^"]+)"', page)
+    assert base64.b64decode(content)[4:8] == b"ftyp"
+
+
+def test_every_large_picture_is_explained(page):
+    for figure in re.findall(r'<div class="pictures">(.*?)</div>', page, re.DOTALL):
+        assert figure.count("<figure>") == figure.count("<figcaption>")
+
+
+def test_a_run_without_learned_dynamics(tmp_path):
+    run = fake_run(tmp_path, algorithm=object())
+    text = write_report([run], episodes=2, video=False).read_text(encoding="utf-8")
+    assert "no learned dynamics" in text and "<video" not in text and "Plan against reality" not in text
+
+
+def test_an_environment_that_cannot_be_drawn_says_so(tmp_path):
+    run = fake_run(tmp_path, algorithm=object())
+    run.env.drawing_fails = "no display\nand more"
+    text = write_report([run], episodes=2).read_text(encoding="utf-8")
+    assert "no video: " in text and "no display" in text
+
+
+def test_a_run_that_cannot_be_tried_out_shows_its_record(tmp_path):
+    run = fake_run(tmp_path, evaluation_fails="the environment <b>is gone</b>")
+    run.info.update(status="interrupted", reason="stopped by a signal")
+    text = write_report([run], out=tmp_path / "other.html").read_text(encoding="utf-8")
+    assert "the environment &lt;b&gt;is gone&lt;/b&gt;" in text
+    assert "interrupted" in text and "stopped by a signal" in text and "Learning curve" in text
+
+
+def test_no_finished_round_or_no_run_or_no_place_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match="no finished round"):
+        write_report([fake_run(tmp_path, rounds=0)])
+    with pytest.raises(UsageError, match="at least one run"):
+        write_report([])
+    with pytest.raises(UsageError, match="no directory"):
+        write_report([fake_run(tmp_path)], out=tmp_path / "nowhere" / "report.html")
+
+
+def test_runs_compared(tmp_path):
+    runs = [fake_run(tmp_path / str(i), seed=i) for i in range(3)]
+    runs[2].info = copy.deepcopy(runs[2].info)
+    runs[2].info["algorithm"]["settings"]["planner"]["settings"]["horizon"] = 12
+    text = write_report(runs, out=tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "3 runs on fake/Oscillator-v0" in text
+    assert "PETS planner.horizon=6 (mean of 2 seeds)" in text and "PETS planner.horizon=12" in text
+    assert "200 steps (12.5 s)" in text  # the fifth round was the first to solve it
+    assert "Settings that differ" in text and outside(text) == []
+    for run in runs:
+        assert str(run.path) in text
+
+
+def test_a_model_that_diverges_still_gives_a_page(tmp_path):
+    exploding = Linear(1e20 * oscillator().A, oscillator().B, oscillator().offset, oscillator().std)
+    run = fake_run(tmp_path, model=exploding, env=FakeEnv(oscillator(), task()))
+    text = write_report([run], episodes=4, video=False).read_text(encoding="utf-8")
+    assert "nothing changes" in text
+
+
+def test_text_is_escaped():
+    page = Page(
+        "<i>a</i>", "b", "done", sections=[Section("<s>", ["<p>"], ["<q>"], table=Table(("<h>",), (("<c>",),)))]
+    )
+    text = render(page)
+    for word in ("<i>a</i>", "<s>", "<q>", "<h>", "<c>"):
+        assert word not in text
+
+
+def test_inline_svg_drops_declarations_and_takes_the_pages_colours():
+    svg = b'<?xml version="1.0"?><!DOCTYPE svg><svg width="4pt" height="3pt" viewBox="0 0 4 3"><metadata>\nx</metadata>'
+    svg += b'<path id="a" style="fill: #1b1f27"/><use href="#a" clip-path="url(#a)"/></svg>'
+    assert inline_svg(svg, prefix="p-") == (
+        '<svg role="img" viewBox="0 0 4 3"><path id="p-a" style="fill: var(--ink)"/>'
+        '<use href="#p-a" clip-path="url(#p-a)"/></svg>'
+    )
