@@ -1,10 +1,14 @@
 """`forethought check ENV`."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from forethought.cli.flags import Parser
 from forethought.cli.train import add_environment
+
+if TYPE_CHECKING:
+    from forethought.envs.findings import CheckReport
 
 ABOUT = "tell what is wrong with an environment, a cost or a termination function"
 
@@ -17,4 +21,23 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
 
 def run(values: argparse.Namespace) -> int:
     """Try the environment out and print the findings; 1 where there is an error among them."""
-    raise NotImplementedError
+    from forethought.envs.check import check_env
+
+    angles = tuple(values.angles) if values.angles else None
+    report = check_env(values.env, cost=values.cost, termination=values.termination, angles=angles)
+    print("\n".join(_table(report)))
+    return report.exit_status
+
+
+def _table(report: "CheckReport") -> Iterator[str]:
+    yield f"{report.env}: {report.steps} real steps in {report.episodes} episodes of random actions"
+    yield ""
+    width = max(len(finding.name) for finding in report.findings) + 2
+    for finding in report.findings:
+        yield f"{finding.level:6}{finding.name:{width}}{finding.detail}"
+        if finding.remedy:
+            yield f"{'':{width + 6}}-> {finding.remedy}"
+    yield ""
+    levels = [finding.level for finding in report.findings]
+    failures, warnings = levels.count("fail"), levels.count("warn")
+    yield "nothing is wrong" if not failures + warnings else f"{failures} that fail, {warnings} to look at"
