@@ -2,8 +2,8 @@
 
 State x = [position m, velocity m/s, angle rad from upright, angular velocity rad/s]; action u in [-1, 1], 10 N each.
 Explicit Euler at 0.02 s; 200 steps; starts uniformly within 0.05 of upright rest.  Reward 1 for every step, the last
-one included; the episode fails beyond 2.4 m or 12 degrees.  `tests/benchmarks/test_cartpole_balance.py` steps it against
-Gymnasium's own CartPole-v1, which has the same physics with two actions.
+one included; the episode fails beyond 2.4 m or 12 degrees.  `tests/benchmarks/test_cartpole_balance.py` steps it
+against Gymnasium's own CartPole-v1, which has the same physics with two actions.
 Source of equations and constants: Barto, Sutton & Anderson (1983), as in Gymnasium's CartPole and mbrl 0.2.0.
 """
 

@@ -3,8 +3,8 @@
     python benchmarks/peers/setup_mbrl.py     # once
     python benchmarks/speed_ensemble.py
 
-2,000 rows, 5 networks of 4 x 200 units with SiLU, 5 inputs, 4 outputs, Adam, a bootstrap for each member; minibatches of
-256 and of 32.  An epoch is a pass of training and, after it, the evaluation of all rows by all members, as early
+2,000 rows, 5 networks of 4 x 200 units with SiLU, 5 inputs, 4 outputs, Adam, a bootstrap for each member; minibatches
+of 256 and of 32.  An epoch is a pass of training and, after it, the evaluation of all rows by all members, as early
 stopping needs it; mbrl's passes without the evaluation are told too.  Ours is the time of a whole call of `fit` that
 runs a fixed number of epochs, divided by that number; compilation is told apart.
 """

@@ -40,14 +40,15 @@ def compare(flags, *, keep: bool) -> None:
         runs = {"forethought": lambda: ours(__file__, "--seed", seed, *limits)}  # noqa: B023  called in this turn
         for setting in flags.settings:
             small = ["--population", 20] if flags.quick else []
-            runs[f"mbrl {setting}"] = lambda setting=setting: peer(  # noqa: B023
+            runs[f"mbrl {setting}"] = lambda setting=setting: peer(
                 "peer_cartpole.py", "--setting", setting, "--seed", seed, *limits, *small
             )
         for side, run in runs.items():
             result = run()
             report["runs"].append({"side": side, "seed": seed} | result)
             fate = "solved" if result["solved"] else "not solved"
-            print(f"{side}, seed {seed}: {fate} after {result['env_steps']} steps, {result['process_s']:.1f} s", flush=True)
+            cost = f"{result['env_steps']} steps, {result['process_s']:.1f} s"
+            print(f"{side}, seed {seed}: {fate} after {cost}", flush=True)
         report["sides"] = {side: summarise([run for run in report["runs"] if run["side"] == side]) for side in runs}
         report["ratios"] = ratios(report["sides"])
         if keep:

@@ -67,7 +67,7 @@ def _run(argv: Sequence[str]) -> int:
     command.configure(parser, rest)
     values = parser.parse(rest)
     _look_here_for_modules()
-    return command.run(values)
+    return int(command.run(values))
 
 
 def _front_parser() -> Parser:

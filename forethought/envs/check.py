@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Iterator
+from typing import cast
 
 import equinox as eqx
 import gymnasium as gym
@@ -63,7 +64,7 @@ def check_env(
         env = open_env(spec)
         cost = cost or (lambda x, u: env.task.cost(x, u, jnp.zeros((), jnp.int32)))
         return _report(env, [], cost, termination or env.task.terminal, angles or env.space.angles, episodes, seed)
-    raw = make_gym(spec) if isinstance(spec, str) else spec
+    raw = make_gym(spec) if isinstance(spec, str) else cast(gym.Env, spec)
     name = spec if isinstance(spec, str) else (raw.spec.id if raw.spec else type(raw.unwrapped).__name__)
     findings = [*_spaces(raw, name), *_clock(raw, horizon), *_wrappers(raw)]
     if any(finding.name.endswith("space") and finding.level == "fail" for finding in findings):

@@ -1,6 +1,8 @@
 """What a run learned, for people: diagnostics, plots, one self-contained page, a video."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from forethought._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from forethought.report.html import write_report
@@ -8,13 +10,4 @@ if TYPE_CHECKING:
 
 __all__ = ["film", "write_report"]
 
-_HOMES = {"film": "forethought.report.video", "write_report": "forethought.report.html"}
-
-
-def __getattr__(name: str) -> Any:
-    """Load what is asked for only then: plots, pages and films need heavy libraries."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__, __dir__ = lazy_exports(__name__, __file__)

@@ -28,8 +28,8 @@ class Curve:
             return np.array([np.nan if line.get(name) is None else float(line[name]) for line in metrics])
 
         solved = np.array([bool(line.get("solved")) for line in metrics])
-        numbers = (column(name) for name in ("env_steps", "return", "model_error", "wall_s"))
-        return Curve(label, dt, *numbers, solved)
+        env_steps, returns, model_error, wall_s = map(column, ("env_steps", "return", "model_error", "wall_s"))
+        return Curve(label, dt, env_steps, returns, model_error, wall_s, solved)
 
     @property
     def first_solved(self) -> int | None:

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import Dynamics, Problem, Transition, UsageError
+from forethought.core.data import AnyArray
 from forethought.core.posterior import draw_many
 from forethought.dynamics.space import StateSpace
 
@@ -27,11 +28,11 @@ LEVELS = np.linspace(0.05, 0.95, 19)  # of central predictive intervals
 class Windows(eqx.Module):
     """B stretches of real episodes; those that end early are padded, `valid` is False there."""
 
-    start: Int[np.ndarray, "B"]  # step of its episode at which the stretch begins
-    x0: Float[np.ndarray, "B n"]
-    us: Float[np.ndarray, "B H m"]
-    xs: Float[np.ndarray, "B H n"]  # the state after each action
-    valid: Bool[np.ndarray, "B H"]
+    start: Int[AnyArray, "B"]  # step of its episode at which the stretch begins
+    x0: Float[AnyArray, "B n"]
+    us: Float[AnyArray, "B H m"]
+    xs: Float[AnyArray, "B H n"]  # the state after each action
+    valid: Bool[AnyArray, "B H"]
 
 
 class ModelError(eqx.Module):

@@ -90,7 +90,8 @@ def _find_out(run: Any, episodes: int, seed: int) -> Findings:
     baseline = Baseline(tuple(float(value) for value in returns))
     problem = run.algorithm.problem(run.state, env) if hasattr(run.algorithm, "problem") else None
     planner = getattr(run.algorithm, "planner", None)
-    error, calibration, plans = None, None, ()
+    error, calibration = None, None
+    plans: tuple[Foresight, ...] = ()
     if problem is not None:
         horizon = getattr(planner, "horizon", 30)
         error, calibration = examine(problem, env.space, evaluation.trajectories, key=model_key, horizon=horizon)
@@ -141,7 +142,7 @@ def _curve_section(curve: Curve, findings: Findings | None) -> Section:
 
 
 def _hint_section(curve: Curve, findings: Findings) -> Section:
-    known = findings.problem is not None
+    problem = findings.problem
     us = np.concatenate([episode.u for episode in findings.evaluation.trajectories])
     evidence = Evidence(
         curve,
@@ -151,8 +152,8 @@ def _hint_section(curve: Curve, findings: Findings) -> Section:
         error=findings.error,
         calibration=findings.calibration,
         plans=findings.plans,
-        real_reward=real_reward(findings.problem, findings.episode) if known else None,
-        reward_is_learned=known and reward_is_learned(findings.problem),
+        real_reward=None if problem is None else real_reward(problem, findings.episode),
+        reward_is_learned=problem is not None and reward_is_learned(problem),
     )
     points = hints(evidence)
     text = "Read off the numbers on this page; each may have other causes." if points else "Nothing stands out."
