@@ -58,7 +58,9 @@ class Layers(eqx.Module):
             for k, i, o in zip(keys, sizes[:-1], sizes[1:], strict=True)
         ]
         biases = [jnp.zeros(o) for o in sizes[1:]]
-        return Layers(weights, biases, jnp.full(e, -10.0), jnp.full(e, 0.5))
+        # Explicit dtypes: without them the arrays are weakly typed, and the second fit would compile again.
+        low, high = (jnp.full(e, bound, biases[0].dtype) for bound in (-10.0, 0.5))
+        return Layers(weights, biases, low, high)
 
     def __call__(self, z: Float[Array, "d"]) -> tuple[Float[Array, "e"], Float[Array, "e"]]:
         """Mean and log-variance of the standardised output, from the standardised input."""

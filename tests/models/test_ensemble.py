@@ -89,6 +89,17 @@ def test_growing_data_compile_once_per_capacity(monkeypatch):
     assert len(traces) == 2
 
 
+def test_fresh_and_fitted_ensembles_share_a_compilation(monkeypatch):
+    traces = []
+    original = negative_log_likelihood
+    monkeypatch.setattr(ensemble_module, "negative_log_likelihood", lambda *a: traces.append(1) or original(*a))
+    settings = Ensemble(members=2, hidden=(9,), max_epochs=2)  # settings of its own: nothing compiled before
+    data = noisy_sine(10, 32, key=jr.key(0))
+    fitted, _ = settings.fit(*data, previous=settings.init(1, 2, key=jr.key(1)), key=jr.key(2))
+    settings.fit(*data, previous=fitted, key=jr.key(3))
+    assert len(traces) == 1
+
+
 def test_warm_start_begins_where_the_last_fit_ended():
     data = noisy_sine(200, 256, key=jr.key(0))
     first, report = SMALL.fit(*data, key=jr.key(1))
