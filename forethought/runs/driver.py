@@ -250,7 +250,7 @@ def _claim(directory: RunDirectory, identity: dict[str, Any], resume: bool) -> d
             return None
         raise UsageError(f"{directory.path} holds a run already. {RESUME}, or choose another --out.")
     earlier = directory.read_info()
-    difference = first_difference({name: earlier[name] for name in identity}, identity)
+    difference = first_difference({name: earlier.get(name) for name in identity}, identity)
     if difference:
         raise UsageError(f"{directory.path} holds another run: {difference}. Choose another --out.")
     return earlier

@@ -6,9 +6,6 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
 from forethought.runs.budget import Budget, TimeLeft
 from forethought.runs.checkpoint import Standing
 
@@ -111,7 +108,10 @@ class Plain(Silent):
 class Live(Plain):
     """A bar that moves while a round runs, below one line per round: for terminals."""
 
-    def __init__(self, console: Console):
+    def __init__(self, console: Any):
+        # here: loading rich draws from Python's global random numbers, and importing us changes nothing
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
         super().__init__(lambda text: console.print(text, markup=False, highlight=False))
         self.numbers = "return -  model error -"
         self.round_began = time.monotonic()
@@ -166,6 +166,8 @@ def reporter_for(progress: bool) -> Reporter:
     """A live bar where standard output is a terminal, lines where it is not, or nothing."""
     if not progress:
         return Silent()
+    from rich.console import Console
+
     console = Console()
     return Live(console) if console.is_terminal and not console.is_jupyter else Plain()
 

@@ -88,6 +88,16 @@ def _stack(rows):
     return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
 
 
+def price(x, u):
+    """A cost for any system."""
+    return (x**2).sum() + (u**2).sum()
+
+
+def never(x):
+    """No state is terminal."""
+    return (x != x).any()
+
+
 class Feedback(eqx.Module):
     """u = K x + noise; its memory counts calls."""
 
