@@ -1,0 +1,60 @@
+"""A run's real experience as a Minari dataset, so that other libraries can learn from it."""
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+
+from forethought.core import Transition, UsageError
+from forethought.runs import transitions
+from forethought.runs.run import Run
+
+if TYPE_CHECKING:
+    from minari import MinariDataset
+
+
+def export_minari(run: Run, dataset_id: str) -> "MinariDataset":
+    """Write the whole episodes of `run` as a local Minari dataset; the dataset.
+
+    Args:
+        run: a run, from `train` or `load`.
+        dataset_id: such as `cartpole/pets-v0`; Minari keeps it under its own folder (`MINARI_DATASETS_PATH`).
+    Raises:
+        UsageError: Minari is not installed, there is nothing to export, or the dataset exists.
+    """
+    try:
+        import h5py  # noqa: F401  the format that Minari writes by default
+        import minari
+    except ImportError as problem:
+        raise UsageError("exporting needs Minari: pip install 'forethought[minari]'.") from problem
+    episodes = transitions.load_episodes(run.path / "transitions")
+    if not episodes:
+        raise UsageError(f"{run.path} has no whole episode to export.")
+    task, spec = run.env.task, run.info["env"]["spec"]
+    about = {
+        "algorithm_name": type(run.algorithm).__name__,
+        "action_space": gymnasium.spaces.Box(np.asarray(task.u_min), np.asarray(task.u_max), dtype=np.float32),
+        "observation_space": gymnasium.spaces.Box(-np.inf, np.inf, (run.env.space.size,), np.float32),
+        "description": f"All real experience of a training on {spec or run.env.name}, in order.",
+    }
+    buffers = [_buffer(minari.data_collector.EpisodeBuffer, i, episode) for i, episode in enumerate(episodes)]
+    try:
+        with warnings.catch_warnings():  # Minari asks for an author and a link to code, which a run does not know
+            warnings.filterwarnings("ignore", category=UserWarning, module="minari")
+            return minari.create_dataset_from_buffers(dataset_id, buffers, **about)
+    except ValueError as problem:  # a name that Minari does not accept, or one that is taken
+        raise UsageError(f"Minari refuses the dataset '{dataset_id}': {problem}") from problem
+
+
+def _buffer(kind: Any, number: int, episode: Transition) -> Any:
+    """An episode in Minari's form: T + 1 observations, T of everything else."""
+    return kind(
+        id=number,
+        observations=np.concatenate([episode.x, episode.x_next[-1:]]),
+        actions=np.asarray(episode.u),
+        rewards=np.asarray(episode.reward),
+        terminations=np.asarray(episode.terminated),
+        truncations=np.asarray(episode.truncated),
+        infos={},
+    )
