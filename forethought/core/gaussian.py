@@ -103,9 +103,9 @@ class LinearGaussian(eqx.Module):
     controllers; with a leading axis [T] it is time-varying.
     """
 
-    F: Float[Array, "e d"]
-    f: Float[Array, "e"]
-    cov: Float[Array, "e e"]
+    F: Float[Array, "*T e d"]
+    f: Float[Array, "*T e"]
+    cov: Float[Array, "*T e e"]
 
     def __call__(self, z: Float[Array, "d"]) -> Gaussian:
         """The distribution of `y` given `z`."""
