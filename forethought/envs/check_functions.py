@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from forethought.core import Transition, UsageError
-from forethought.envs.findings import Finding
+from forethought.envs.findings import Finding, Level
 from forethought.tasks.function_task import CostFunction, TerminationFunction, require_cost, require_termination
 
 SAME = 1e-4  # relative to the largest reward: float32, and sums in another order
@@ -50,7 +50,7 @@ def check_termination(termination: TerminationFunction | None, episodes: list[Tr
     x_next = np.concatenate([e.x_next for e in episodes])
     said = _batched(termination, x_next).astype(bool)
     false_alarms, missed = np.flatnonzero(said & ~ended), np.flatnonzero(~said & ended)
-    level = "fail" if false_alarms.size + missed.size > max(1, RARE * len(ended)) else "warn"
+    level: Level = "fail" if false_alarms.size + missed.size > max(1, RARE * len(ended)) else "warn"
     for wrong, what in (
         (false_alarms, "ends {} of {} steps after which the environment went on"),
         (missed, "misses {} of {} terminations"),
