@@ -59,6 +59,7 @@ def check_env(
         UsageError: there is no such environment, module or function: nothing to check.
     """
     cost, termination = load_function(cost, "cost"), load_function(termination, "termination")
+<<<<<<< HEAD
     known = (isinstance(spec, str) and spec.startswith(NAMESPACE)) or not isinstance(spec, str | gym.Env)
     if known:
         env = open_env(spec)
@@ -66,12 +67,34 @@ def check_env(
         return _report(env, [], cost, termination or env.task.terminal, angles or env.space.angles, episodes, seed)
     raw = make_gym(spec) if isinstance(spec, str) else cast(gym.Env, spec)
     name = spec if isinstance(spec, str) else (raw.spec.id if raw.spec else type(raw.unwrapped).__name__)
+=======
+    if isinstance(spec, gym.Env) or (isinstance(spec, str) and not spec.startswith(NAMESPACE)):
+        raw = make_gym(spec) if isinstance(spec, str) else spec
+        name = spec if isinstance(spec, str) else (raw.spec.id if raw.spec else type(raw.unwrapped).__name__)
+        return _check_gym(raw, name, cost, termination, angles or (), horizon, episodes, seed)
+    env = open_env(spec)
+    cost = cost or (lambda x, u: env.task.cost(x, u, jnp.zeros((), jnp.int32)))
+    return _report(env, [], cost, termination or env.task.terminal, angles or env.space.angles, episodes, seed)
+
+
+def _check_gym(
+    raw: gym.Env,
+    name: str,
+    cost: CostFunction | None,
+    termination: TerminationFunction | None,
+    angles: tuple[int, ...],
+    horizon: int | None,
+    episodes: int,
+    seed: int,
+) -> CheckReport:
+    """Spaces, clock and wrappers first; episodes only where the spaces allow them."""
+>>>>>>> gymin
     findings = [*_spaces(raw, name), *_clock(raw, horizon), *_wrappers(raw)]
     if any(finding.name.endswith("space") and finding.level == "fail" for finding in findings):
         return CheckReport(name, (*findings, *_gymnasium(raw)), 0, 0)
     steps = horizon if horizon is not None or time_limit(raw) is not None else UNLIMITED_HORIZON
-    env = GymEnv(raw, name=name, angles=angles or (), horizon=steps)
-    report = _report(env, findings, cost, termination, angles or (), episodes, seed)
+    env = GymEnv(raw, name=name, angles=angles, horizon=steps)
+    report = _report(env, findings, cost, termination, angles, episodes, seed)
     return CheckReport(name, (*report.findings, *_gymnasium(raw)), report.episodes, report.steps)
 
 
