@@ -59,15 +59,6 @@ def check_env(
         UsageError: there is no such environment, module or function: nothing to check.
     """
     cost, termination = load_function(cost, "cost"), load_function(termination, "termination")
-<<<<<<< HEAD
-    known = (isinstance(spec, str) and spec.startswith(NAMESPACE)) or not isinstance(spec, str | gym.Env)
-    if known:
-        env = open_env(spec)
-        cost = cost or (lambda x, u: env.task.cost(x, u, jnp.zeros((), jnp.int32)))
-        return _report(env, [], cost, termination or env.task.terminal, angles or env.space.angles, episodes, seed)
-    raw = make_gym(spec) if isinstance(spec, str) else cast(gym.Env, spec)
-    name = spec if isinstance(spec, str) else (raw.spec.id if raw.spec else type(raw.unwrapped).__name__)
-=======
     if isinstance(spec, gym.Env) or (isinstance(spec, str) and not spec.startswith(NAMESPACE)):
         raw = make_gym(spec) if isinstance(spec, str) else spec
         name = spec if isinstance(spec, str) else (raw.spec.id if raw.spec else type(raw.unwrapped).__name__)
@@ -88,7 +79,6 @@ def _check_gym(
     seed: int,
 ) -> CheckReport:
     """Spaces, clock and wrappers first; episodes only where the spaces allow them."""
->>>>>>> gymin
     findings = [*_spaces(raw, name), *_clock(raw, horizon), *_wrappers(raw)]
     if any(finding.name.endswith("space") and finding.level == "fail" for finding in findings):
         return CheckReport(name, (*findings, *_gymnasium(raw)), 0, 0)
