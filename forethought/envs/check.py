@@ -3,7 +3,6 @@
 import re
 import warnings
 from collections.abc import Iterator
-from typing import cast
 
 import equinox as eqx
 import gymnasium as gym

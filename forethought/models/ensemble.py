@@ -24,6 +24,7 @@ class FittedEnsemble(eqx.Module):
     """E networks that agree where there is data and differ where there is none."""
 
     networks: Network  # every array stacked [E]
+    rows: Int[Array, ""]  # how many it was fitted to
 
     @property
     def member_count(self) -> int:
@@ -73,25 +74,28 @@ class Ensemble:
     """Settings of a bootstrapped ensemble of probabilistic networks."""
 
     members: int = 5  # networks
-    hidden: tuple[int, ...] = (200, 200, 200)  # units in each hidden layer
+    hidden: tuple[int, ...] = (200, 200)  # units in each hidden layer
     learning_rate: float = 1e-3  # of Adam
     weight_decay: float = 5e-5  # L2 penalty on the weights
     batch: int = 32  # rows in a minibatch, for each member
-    max_epochs: int = 100  # passes through the data in one fit
-    patience: int = 10  # epochs without a better held-out error before a fit stops
+    max_epochs: int = 300  # passes through the data in one fit
+    max_updates: int = 10000  # gradient steps in one fit
+    patience: int = 60  # epochs without a better held-out error before a fit stops
     holdout: float = 0.1  # share of the data held out for early stopping
     bootstrap: bool = True  # each member learns from its own resample of the data
-    warm_start: bool = True  # begin a fit at the weights of the last one
+    warm_start: float = 0.2  # begin at the last weights where less than this share of the data is new; 1: always
 
     def __post_init__(self):
         """Refuse settings that cannot work."""
-        for name in ("members", "batch", "max_epochs", "patience"):
+        for name in ("members", "batch", "max_epochs", "max_updates", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"Ensemble.{name} must be at least 1, got {getattr(self, name)}.")
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"Ensemble.hidden needs at least one layer of at least one unit, got {self.hidden}.")
         if not 0 <= self.holdout < 1:
             raise ValueError(f"Ensemble.holdout is a share of the data, in [0, 1), got {self.holdout}.")
+        if not 0 <= self.warm_start <= 1:
+            raise ValueError(f"Ensemble.warm_start is a share of the data, in [0, 1], got {self.warm_start}.")
         if self.learning_rate <= 0:
             raise ValueError(f"Ensemble.learning_rate must be > 0, got {self.learning_rate}.")
 
@@ -101,7 +105,7 @@ class Ensemble:
         def network(k: PRNGKeyArray) -> Network:
             return Network(Layers.init(d, e, hidden=self.hidden, key=k), Normaliser.identity(d), Normaliser.identity(e))
 
-        return FittedEnsemble(eqx.filter_vmap(network)(jr.split(key, self.members)))
+        return FittedEnsemble(eqx.filter_vmap(network)(jr.split(key, self.members)), jnp.zeros((), jnp.int32))
 
     def fit(
         self,
@@ -117,13 +121,13 @@ class Ensemble:
         Args:
             z, y: inputs and outputs, padded.
             size: how many rows hold data.
-            previous: where to start from, if `warm_start`.
-            key: seeds the bootstrap, the order of the rows and, without `previous`, the weights.
+            previous: where to start from, as far as `warm_start` allows: weights that were fitted to much less data
+                are overfitted to them, and hard to mend.
+            key: seeds the bootstrap, the order of the rows and the weights.
         """
         init_key, fit_key = jr.split(key)
-        if previous is None or not self.warm_start:
-            previous = self.init(z.shape[1], y.shape[1], key=init_key)
-        return _fit(self, previous, z, y, size, fit_key)
+        fresh = self.init(z.shape[1], y.shape[1], key=init_key)
+        return _fit(self, fresh if previous is None else previous, fresh, z, y, size, fit_key)
 
 
 class _Progress(NamedTuple):
@@ -140,7 +144,9 @@ class _Progress(NamedTuple):
 
 
 @eqx.filter_jit
-def _fit(settings: Ensemble, previous: FittedEnsemble, z, y, size, key) -> tuple[FittedEnsemble, FitReport]:
+def _fit(
+    settings: Ensemble, previous: FittedEnsemble, fresh: FittedEnsemble, z, y, size, key
+) -> tuple[FittedEnsemble, FitReport]:
     boot_key, epoch_key = jr.split(key)
     valid = jnp.arange(z.shape[0]) < size
     held = valid & held_out(z.shape[0], settings.holdout)
@@ -171,7 +177,11 @@ def _fit(settings: Ensemble, previous: FittedEnsemble, z, y, size, key) -> tuple
             p.holdout_loss.at[p.epoch].set(jnp.mean(loss)),
         )
 
-    layers = previous.networks.layers
+    begin_anew = previous.rows < (1 - settings.warm_start) * size
+    layers = jax.tree.map(
+        lambda new, old: jnp.where(begin_anew, new, old), fresh.networks.layers, previous.networks.layers
+    )
+    epochs = jnp.minimum(settings.max_epochs, -(-settings.max_updates // jnp.maximum(count // settings.batch, 1)))
     blank = jnp.full(settings.max_epochs, jnp.nan)
     start = _Progress(
         layers,
@@ -183,8 +193,8 @@ def _fit(settings: Ensemble, previous: FittedEnsemble, z, y, size, key) -> tuple
         blank,
         blank,
     )
-    end = jax.lax.while_loop(lambda p: (p.epoch < settings.max_epochs) & (p.stale < settings.patience), epoch, start)
-    fitted = FittedEnsemble(_stack(end.best_layers, inputs, outputs, settings.members))
+    end = jax.lax.while_loop(lambda p: (p.epoch < epochs) & (p.stale < settings.patience), epoch, start)
+    fitted = FittedEnsemble(_stack(end.best_layers, inputs, outputs, settings.members), size)
     error = jnp.sqrt(jnp.mean(_squared_error(end.best_layers, z, y, judged), 0)) * outputs.std
     result = jnp.where(jnp.all(jnp.isfinite(end.best_loss)), Result.converged, Result.not_finite)
     return fitted, FitReport(end.epoch, end.train_loss, end.holdout_loss, error, result)

@@ -27,14 +27,14 @@ class CEMState(eqx.Module):
 
 @dataclass(frozen=True)
 class CEM:
-    """Settings of CEM; the defaults are those of PETS on cart-pole."""
+    """Settings of CEM, lean enough for a laptop; `docs/fidelity.md` has those of the paper."""
 
-    horizon: int = 25  # steps
-    population: int = 400  # action sequences in each iteration
-    elites: int = 40  # the best, to which the distribution is refitted
+    horizon: int = 20  # steps
+    population: int = 300  # action sequences in each iteration
+    elites: int = 30  # the best, to which the distribution is refitted
     iterations: int = 5  # rounds of refinement
     momentum: float = 0.1  # share of the old mean and variance that is kept, in [0, 1)
-    particles: int = 20  # for each sequence; a multiple of the ensemble's members
+    particles: int = 5  # for each sequence; a multiple of the ensemble's members
     propagation: Propagation = "ts-inf"  # how particles believe in the model: ts-inf, ts1 or mean
 
     def __post_init__(self):

@@ -74,4 +74,6 @@ class CartPoleSwingUp(eqx.Module):
     def tip_velocity(self, x: Float[Array, "4"]) -> Float[Array, "2"]:
         """Of the tip: right and up, in m/s."""
         _, velocity, angle, spin = x
-        return jnp.stack([velocity + self.pole_length * jnp.cos(angle) * spin, self.pole_length * jnp.sin(angle) * spin])
+        return jnp.stack(
+            [velocity + self.pole_length * jnp.cos(angle) * spin, self.pole_length * jnp.sin(angle) * spin]
+        )
