@@ -1,0 +1,163 @@
+"""Learning on real environments: several seeds of one command each, with the curve, the baseline and the evaluation.
+
+    python benchmarks/learning.py cartpole                  # one experiment
+    python benchmarks/learning.py cheetah --seeds 0 1       # hours on two cores: continues where it was stopped
+    python benchmarks/learning.py --list
+
+Each seed is one `forethought train`, resumable, in runs/learning/NAME-seedS, and one `forethought evaluate`.  Results
+go to benchmarks/results/learning_NAME.json and the picture to docs/img/learning_NAME.svg.  The baseline is the return
+of the first round, whose actions are random.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from common import RESULTS, ROOT, hardware
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One environment, with the settings that were chosen for it on other seeds than those reported."""
+
+    env: str
+    flags: str
+    goal: float | None = None  # a return that counts as solved or learned
+
+
+EXPERIMENTS = {
+    "cartpole": Experiment("forethought/CartPoleSwingUp-v0", "--iterations 15 --until-solved"),
+    "inverted_pendulum": Experiment(
+        "InvertedPendulum-v5",
+        "--iterations 20 --planner.population 60 --planner.elites 10 --planner.iterations 3",
+        1000,
+    ),
+    "reacher": Experiment("Reacher-v5", "--env-steps 5000"),
+    "pusher": Experiment("Pusher-v5", "--env-steps 10000"),
+    "cheetah": Experiment(
+        "HalfCheetah-v5",
+        "--env-steps 30000 --planner icem --planner.horizon 25 --planner.population 80 --planner.propagation mean "
+        "--planner.beta 0.25 --model.hidden 200 200 200 --model.batch 64 --model.max-epochs 10 --model.patience 10 "
+        "--model.warm-start 1",
+        2000,
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[[], *EXPERIMENTS], metavar="NAME", help="which experiments")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--episodes", type=int, default=10, help="of each evaluation")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "learning", help="where the runs are kept")
+    parser.add_argument("--list", action="store_true", help="show the commands, run nothing")
+    flags = parser.parse_args()
+    for name in flags.names or EXPERIMENTS:
+        if flags.list:
+            print(f"{name}: forethought {' '.join(command(EXPERIMENTS[name], 0))}")
+        else:
+            run(name, EXPERIMENTS[name], flags)
+
+
+def command(experiment: Experiment, seed: int) -> list[str]:
+    """The training command, without the run directory."""
+    return ["train", "pets", experiment.env, "--seed", str(seed), *experiment.flags.split()]
+
+
+def run(name: str, experiment: Experiment, flags: argparse.Namespace) -> None:
+    """All seeds of one experiment; what is known so far is saved after each."""
+    results = []
+    for seed in flags.seeds:
+        out = flags.runs / f"{name}-seed{seed}"
+        forethought(*command(experiment, seed), "--out", str(out), "--resume")
+        evaluation = json.loads(
+            forethought("evaluate", str(out), "--episodes", str(flags.episodes), "--json", quiet=True)
+        )
+        rounds = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        results.append(summary(seed, experiment, evaluation, rounds))
+        report = {
+            "command": "forethought " + " ".join(command(experiment, 0)),
+            "hardware": hardware(),
+            "goal": experiment.goal,
+            "seeds": results,
+        }
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"learning_{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+        show(name, report)
+        draw(name, experiment, results)
+
+
+def forethought(*words: str, quiet: bool = False) -> str:
+    """Run a command of ours; its standard output where `quiet`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "forethought", *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE if quiet else None,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"forethought {' '.join(words)} failed with exit status {done.returncode}.")
+    return done.stdout or ""
+
+
+def summary(seed: int, experiment: Experiment, evaluation: dict, rounds: list[dict]) -> dict:
+    """What one seed came to."""
+    curve = [{key: line[key] for key in ("env_steps", "return", "model_error", "solved", "wall_s")} for line in rounds]
+    reached = [line["env_steps"] for line in rounds if experiment.goal and line["return"] >= experiment.goal]
+    return {
+        "seed": seed,
+        "rounds": len(rounds),
+        "env_steps": rounds[-1]["env_steps"],
+        "experience_s": rounds[-1]["experience_s"],
+        "wall_s": rounds[-1]["wall_s"],
+        "random_return": rounds[0]["return"],
+        "best_return": max(line["return"] for line in rounds),
+        "steps_to_goal": reached[0] if reached else None,
+        "evaluation": {key: evaluation[key] for key in ("episodes", "mean", "std", "success", "returns")},
+        "curve": curve,
+    }
+
+
+def show(name: str, report: dict) -> None:
+    """A line for each seed, and one for all."""
+    for one in report["seeds"]:
+        evaluation = one["evaluation"]
+        success = "" if evaluation["success"] is None else f", success {evaluation['success']:.0%}"
+        print(
+            f"{name}, seed {one['seed']}: {one['rounds']} rounds, {one['env_steps']} steps, {one['wall_s']:.0f} s; "
+            f"return random {one['random_return']:.1f}, best {one['best_return']:.1f}, evaluated {evaluation['mean']:.1f} +- "
+            f"{evaluation['std']:.1f} ({evaluation['episodes']} episodes{success})"
+        )
+    means = [one["evaluation"]["mean"] for one in report["seeds"]]
+    spread = statistics.stdev(means) if len(means) > 1 else float("nan")
+    print(f"{name}, {len(means)} seeds: evaluated {statistics.mean(means):.1f} +- {spread:.1f} over seeds", flush=True)
+
+
+def draw(name: str, experiment: Experiment, results: list[dict]) -> None:
+    """Return by real steps, a line for each seed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    for one in results:
+        steps = [line["env_steps"] for line in one["curve"]]
+        axes.plot(steps, [line["return"] for line in one["curve"]], marker=".", label=f"seed {one['seed']}")
+    baseline = statistics.mean(one["random_return"] for one in results)
+    axes.axhline(baseline, color="0.5", linestyle=":", label="random actions")
+    if experiment.goal is not None:
+        axes.axhline(experiment.goal, color="0.2", linewidth=0.8, linestyle="--", label="goal")
+    axes.set(title=f"PETS on {experiment.env}", xlabel="real steps", ylabel="return of the round's episode")
+    axes.legend(frameon=False, fontsize="small")
+    axes.spines[["top", "right"]].set_visible(False)
+    folder = ROOT / "docs" / "img"
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"learning_{name}.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
