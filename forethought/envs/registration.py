@@ -6,10 +6,10 @@ imported already, else as soon as it has been.
 """
 
 import sys
-from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
+from typing import Any
 
 from forethought.envs.shipped import NAMESPACE, SHIPPED
 
@@ -37,9 +37,7 @@ def register_when_gymnasium_is_imported() -> None:
 class _Waiting(MetaPathFinder):
     """Lets Python find the registry as always, and adds our entries once it has run.  Then it is gone."""
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
         """The usual specification, of this one module only."""
         if fullname != REGISTRY:
             return None
