@@ -46,7 +46,7 @@ class Budget:
 class TimeLeft:
     """An estimate of the seconds left, from how the last few rounds used up the budget."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._points: deque[tuple[float, float]] = deque(maxlen=RECENT + 1)
 
     def mark(self, share: float, now: float) -> None:
