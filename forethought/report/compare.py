@@ -24,8 +24,9 @@ def compare(runs: Sequence[Any]) -> Page:
     pictures = [
         Picture(
             plots.learning_curve(groups),
-            "Return (sum of rewards) of each round's last episode against real steps; circles mark rounds that solved "
-            "the task." + band,
+            "Return (sum of rewards) of each round's last episode against real steps; circles mark the first round "
+            "of a run that solved the task." + band,
+            size="wide",
         ),
         Picture(plots.wall_time(groups), "The same returns against the wall-clock minutes that training took."),
     ]

@@ -137,7 +137,6 @@ def _curve_section(curve: Curve, findings: Findings | None) -> Section:
             "it on new episodes, before learning from them."
         )
         pictures.append(Picture(plots.model_error_curve(group), caption))
-    pictures.append(Picture(plots.wall_time(group), "The same returns against minutes of wall-clock training."))
     return Section("Learning curve", pictures=pictures)
 
 
@@ -208,16 +207,18 @@ def _plan_sections(findings: Findings) -> list[Section]:
     plans, dt, episode = findings.plans, findings.env.task.dt, findings.episode
     total = np.append(0, np.cumsum(real_reward(findings.problem, episode)))
     panels = [
-        Picture(plots.plan_against_reality(total, plots.expected_reward(plans, total), dt, "total reward"), small=True)
+        Picture(
+            plots.plan_against_reality(total, plots.expected_reward(plans, total), dt, "total reward"), size="small"
+        )
     ]
     real = unwrapped(findings.env.space, episode)
     for i in range(min(real.shape[1], PANELS)):
         turns = real[:, i] - np.append(episode.x[:, i], episode.x_next[-1, i])  # whole turns that were unwrapped
         bands = [(plan.start, plan.xs[:, :, i] + turns[plan.start]) for plan in plans]
-        panels.append(Picture(plots.plan_against_reality(real[:, i], bands, dt, findings.names[i]), small=True))
+        panels.append(Picture(plots.plan_against_reality(real[:, i], bands, dt, findings.names[i]), size="small"))
     for j in range(min(episode.u.shape[1], PANELS)):
         bands = [(plan.start, plan.us[None, :, j]) for plan in plans]
-        panels.append(Picture(plots.plan_against_reality(episode.u[:, j], bands, dt, f"action u[{j}]"), small=True))
+        panels.append(Picture(plots.plan_against_reality(episode.u[:, j], bands, dt, f"action u[{j}]"), size="small"))
     text = (
         "The first evaluation episode. At a few moments a plan is made afresh from the real state; lines are what the "
         "model then expects (median over particles), bands the middle 90 %, in the coordinate's own unit. The "

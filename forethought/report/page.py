@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 from forethought.report.plots import THEMED
 
@@ -16,7 +16,7 @@ class Picture:
 
     svg: bytes
     caption: str = ""
-    small: bool = False  # one of many panels: several fit side by side
+    size: Literal["small", "medium", "wide"] = "medium"  # several, two, or one side by side
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from forethought.report.curves import Baseline, Group
 from forethought.report.diagnostics import LEVELS, Calibration, ModelError
@@ -79,11 +79,15 @@ def picture(
 
 @picture()
 def learning_curve(axes: Axes, groups: Sequence[Group], baseline: Baseline | None = None) -> None:
-    """Return per round against real steps (and seconds of experience); solved rounds are marked."""
+    """Return per round against real steps (and seconds of experience).
+
+    Solved rounds are marked; of several runs the first of each.
+    """
     if baseline is not None:
         low, high = baseline.mean - baseline.std, baseline.mean + baseline.std
         axes.axhspan(low, high, color=MUTED, alpha=0.18, linewidth=0)
         axes.axhline(baseline.mean, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="random actions")
+    single = sum(len(group.curves) for group in groups) == 1
     marked = False
     for number, group in enumerate(groups):
         color, alone = SERIES[number % len(SERIES)], len(group.curves) == 1
@@ -92,9 +96,10 @@ def learning_curve(axes: Axes, groups: Sequence[Group], baseline: Baseline | Non
             markers = {"marker": "o", "markersize": 3.2} if len(curve.returns) <= 60 and alone else {}
             named = {"label": group.label} if alone else {}
             axes.plot(curve.env_steps, curve.returns, color=color, **faint, **markers, **named)
-            if curve.solved.any():
-                steps, returns = curve.env_steps[curve.solved], curve.returns[curve.solved]
-                label = {} if marked else {"label": "solved"}
+            if curve.first_solved is not None:
+                which = curve.solved if single else curve.first_solved
+                steps, returns = curve.env_steps[which], curve.returns[which]
+                label = {} if marked else {"label": "solved" if single else "first solved"}
                 axes.scatter(
                     steps, returns, s=46, facecolors="none", edgecolors=SOLVED, linewidths=1.6, zorder=3, **label
                 )
@@ -162,11 +167,13 @@ def error_by_coordinate(axes: Axes, error: ModelError, names: Sequence[str], lim
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.where(error.scale > 0, error.per_coordinate / error.scale, np.nan)
     moving = [i for i in np.argsort(-np.nan_to_num(relative[-1], nan=-1)) if error.scale[i] > 0][:limit]
-    rows = np.arange(len(moving))
-    axes.barh(rows - 0.2, _drawable(relative[-1, moving]), 0.38, color=SERIES[0], label=f"{error.horizon} steps ahead")
-    axes.barh(rows + 0.2, _drawable(relative[0, moving]), 0.38, color=SERIES[5], label="1 step ahead")
+    rows, thick = np.arange(len(moving)), 0.38 * min(1, len(moving) / 5)
+    axes.barh(
+        rows - thick / 2, _drawable(relative[-1, moving]), thick, color=SERIES[0], label=f"{error.horizon} steps ahead"
+    )
+    axes.barh(rows + thick / 2, _drawable(relative[0, moving]), thick, color=SERIES[5], label="1 step ahead")
     axes.set_yticks(rows, [names[i] for i in moving])
-    axes.invert_yaxis()
+    axes.set_ylim(len(moving) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("RMS error / spread of the data")
     axes.legend(loc="lower right")
@@ -184,8 +191,8 @@ def reliability(axes: Axes, calibration: Calibration, steps: Sequence[int]) -> N
     axes.set(xlim=(0, 100), ylim=(0, 100))
     axes.text(97, 6, "too sure", color=MUTED, ha="right", fontsize=9)
     axes.text(3, 91, "too cautious", color=MUTED, fontsize=9)
-    axes.set_xlabel("interval holds by prediction (%)")
-    axes.set_ylabel("real values inside (%)")
+    axes.set_xlabel("should be inside (%)")
+    axes.set_ylabel("are inside (%)")
     axes.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9))
 
 
@@ -244,6 +251,9 @@ def _log_if_wide(axes: Axes, values: np.ndarray) -> None:
     positive = values[np.isfinite(values) & (values > 0)]
     if len(positive) and positive.max() > 10 * positive.min() and (values[np.isfinite(values)] > 0).all():
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _seconds_above(axes: Axes, dts: set[float], label: str = "seconds of experience") -> None:
