@@ -130,7 +130,8 @@ def show(name: str, report: dict) -> None:
         success = "" if evaluation["success"] is None else f", success {evaluation['success']:.0%}"
         print(
             f"{name}, seed {one['seed']}: {one['rounds']} rounds, {one['env_steps']} steps, {one['wall_s']:.0f} s; "
-            f"return random {one['random_return']:.1f}, best {one['best_return']:.1f}, evaluated {evaluation['mean']:.1f} +- "
+            f"return random {one['random_return']:.1f}, best {one['best_return']:.1f}, "
+            f"evaluated {evaluation['mean']:.1f} +- "
             f"{evaluation['std']:.1f} ({evaluation['episodes']} episodes{success})"
         )
     means = [one["evaluation"]["mean"] for one in report["seeds"]]
