@@ -5,8 +5,8 @@ Learn how a system behaves from a few trials, and plan with what was learned.  N
 
 from typing import TYPE_CHECKING
 
-from forethought._lazy import lazy_exports
 from forethought._version import __version__
+from forethought.core.lazy import lazy_exports
 from forethought.envs.registration import register_when_gymnasium_is_imported
 
 if TYPE_CHECKING:

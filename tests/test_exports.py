@@ -6,7 +6,7 @@ import pytest
 
 import forethought
 import forethought.core
-from forethought._lazy import lazy_exports
+from forethought.core.lazy import lazy_exports
 
 PACKAGES = [forethought, forethought.core]
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from forethought._lazy import lazy_exports
+from forethought.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from forethought.envs.check import check_env

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from forethought.core.errors import nearest
+
 
 def lazy_exports(package: str, file: str) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` for the package whose `__init__.py` is `file`.
@@ -20,8 +22,6 @@ def lazy_exports(package: str, file: str) -> tuple[Callable[[str], object], Call
 
     def getattr_(name: str) -> object:
         if name not in homes:
-            from forethought.core.errors import nearest
-
             hint = "" if name.startswith("_") else f"; {nearest(name, homes)}"
             raise AttributeError(f"module '{package}' has no attribute '{name}'{hint}")
         value = getattr(importlib.import_module(homes[name]), name)
