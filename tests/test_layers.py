@@ -12,7 +12,7 @@ PACKAGE = ROOT / "forethought"
 
 # From the foundations up; rooms of one storey do not know each other.
 STOREYS = [
-    {"_lazy", "_version", "registry"},
+    {"_version", "registry"},
     {"core"},
     {"models", "tasks"},
     {"dynamics"},
