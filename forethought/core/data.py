@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Buffer(eqx.Module):
     size: Int[Array, ""]
 
     @staticmethod
-    def empty(n: int, m: int, *, capacity: int = 256, dtype: jnp.dtype = jnp.float32) -> "Buffer":
+    def empty(n: int, m: int, *, capacity: int = 256, dtype: DTypeLike = jnp.float32) -> "Buffer":
         """A buffer without data, for states [n] and actions [m]."""
         flags = jnp.zeros(capacity, bool)
         xs, us, rewards = (jnp.zeros((capacity, *shape), dtype) for shape in ((n,), (m,), ()))
@@ -94,7 +95,7 @@ class Buffer(eqx.Module):
             return jnp.asarray(rows)
 
         data = jax.tree.map(insert, self.data, episode)
-        numbers = insert(self.episode, jnp.full(steps, number, jnp.int32))
+        numbers = insert(self.episode, np.full(steps, number, np.int32))
         return Buffer(data, numbers, jnp.asarray(start + steps, jnp.int32))
 
     def rows(self) -> Transition:
