@@ -68,12 +68,20 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Interruption]:
 
 def _watch(reader: socket.socket, say: Callable[[str], None]) -> None:
     """Hint at the first signal, end the process at a second one."""
-    first = None
+    hinted = None
     while numbers := reader.recv(64):
         if not any(number in SIGNALS for number in numbers):
             continue
-        if first is None:
-            first = time.monotonic()
+        if hinted is None:
             say(HINT)
-        elif time.monotonic() - first > ABORT_AFTER:
+            _drain(reader)  # what came before the hint could be read is no answer to it
+            hinted = time.monotonic()
+        elif time.monotonic() - hinted > ABORT_AFTER:
             os._exit(Interrupted.exit_status)
+
+
+def _drain(reader: socket.socket) -> None:
+    reader.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        reader.recv(64)
+    reader.setblocking(True)
