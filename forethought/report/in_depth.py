@@ -1,7 +1,7 @@
 """The page about one run: it acts again in its environment, and its model is judged on what then happens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.random as jr
@@ -35,14 +35,11 @@ def in_depth(run: Any, *, episodes: int, seed: int | None, video: bool) -> Page:
         trouble = f"The run could not be tried out again, so the page shows its record only: {problem}"
     sections = [_curve_section(curve, findings)]
     if findings is not None:
-        sections = [
-            *([_video_section(run, findings, seed)] if video else []),
-            *sections,
-            _hint_section(curve, findings),
-            *_model_sections(findings),
-            *_plan_sections(findings),
-        ]
-    version = info.get("versions", {}).get("forethought", "")
+        top = [_hint_section(curve, findings)]
+        if video:
+            top = [replace(section, half=True) for section in (_video_section(run, findings, seed), *top)]
+        sections = [*top, *sections, *_model_sections(findings), *_plan_sections(findings)]
+    version = info.get("versions", {}).get("forethought") or ""
     return Page(
         title=f"{name} on {info['env']['name']}",
         subtitle=f"{run.path} · seed {info['seed']}",
@@ -50,7 +47,7 @@ def in_depth(run: Any, *, episodes: int, seed: int | None, video: bool) -> Page:
         remark=" ".join(part for part in (str(info.get("reason") or ""), trouble) if part),
         figures=_figures(curve, findings),
         sections=[*sections, *_record_sections(info)],
-        foot=f"Written by Forethought {version}; the file needs nothing but itself.",
+        foot=f"Written by Forethought {version}".strip() + "; the file needs nothing but itself.",
     )
 
 

@@ -39,6 +39,7 @@ class Section:
     table: Table | None = None
     video: bytes | None = None  # MP4
     folded: bool = False  # shown when it is opened
+    half: bool = False  # beside another one, where the screen is wide enough
 
 
 @dataclass(frozen=True)
