@@ -24,6 +24,11 @@ def test_an_unknown_name_is_an_attribute_error(package):
         package.nothing_of_the_kind  # noqa: B018
 
 
+def test_a_misspelt_name_is_told_the_nearest():
+    with pytest.raises(AttributeError, match="did you mean 'PETS'"):
+        forethought.PETSS  # noqa: B018
+
+
 def test_only_guarded_imports_are_exports(tmp_path):
     file = tmp_path / "__init__.py"
     file.write_text(

@@ -51,8 +51,8 @@ class GymnasiumSystem(gym.Env):
         if u.shape != self.action_space.shape or not np.isfinite(u).all():
             raise ValueError(f"An action is {self.action_space.shape} finite numbers; got {action!r}.")
         x, t = jnp.asarray(self._state), jnp.asarray(self._steps)
-        x_next, u, reward, terminated = _step(self.system.problem, x, jnp.asarray(u), t, self._key())
-        self._state, self._action, self._steps = np.asarray(x_next), np.asarray(u), self._steps + 1
+        x_next, done, reward, terminated = _step(self.system.problem, x, jnp.asarray(u), t, self._key())
+        self._state, self._action, self._steps = np.asarray(x_next), np.asarray(done), self._steps + 1
         self._show()
         return self._observation(), float(reward), bool(terminated), False, {}
 
@@ -72,6 +72,7 @@ class GymnasiumSystem(gym.Env):
         return np.array(self._state, np.float32)
 
     def _picture(self) -> np.ndarray:
+        assert self._state is not None  # both callers come after a reset
         return self.system.picture(self._state, self._action, self._steps * self.system.task.dt)
 
     def _show(self) -> None:

@@ -76,8 +76,8 @@ def test_train_passes_everything_on(trained):
         ("--planner=icem --planner.beta 3 --planner.horizon 9", PETS(planner=ICEM(beta=3.0, horizon=9))),
         ("--model.hidden 64 32", PETS(model=Ensemble(hidden=(64, 32)))),
         (
-            "--model.warm_start false --model.learning-rate 1e-4",
-            PETS(model=Ensemble(warm_start=False, learning_rate=1e-4)),
+            "--model.bootstrap false --model.max_epochs 9 --model.learning-rate 1e-4",
+            PETS(model=Ensemble(bootstrap=False, max_epochs=9, learning_rate=1e-4)),
         ),
         ("--random-episodes 2 --planner.propagation ts1", PETS(random_episodes=2, planner=CEM(propagation="ts1"))),
     ],

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from forethought.algorithms.pets import PETS
 from forethought.cli import listing
 from forethought.cli import main as main_module
 from forethought.cli.main import COMMANDS, main
 from forethought.core import CheckpointError, UsageError
+from forethought.models.ensemble import Ensemble
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,8 +57,9 @@ def test_answers_without_jax(words):
 
 def test_help_shows_defaults_and_units():
     help_ = " ".join(forethought("train", "pets", "--help").stdout.split())
-    assert "--planner.horizon INT steps (default: 25)" in help_
-    assert "--model.hidden INT [INT ...] units in each hidden layer (default: 200 200 200)" in help_
+    hidden = " ".join(map(str, Ensemble().hidden))
+    assert f"--planner.horizon INT steps (default: {PETS().planner.horizon})" in help_
+    assert f"--model.hidden INT [INT ...] units in each hidden layer (default: {hidden})" in help_
     assert "{cem,icem,random-shooting}" in help_
 
 
