@@ -101,11 +101,7 @@ class Ensemble:
 
     def init(self, d: int, e: int, *, key: PRNGKeyArray) -> FittedEnsemble:
         """An ensemble before any data: random weights, no scaling."""
-
-        def network(k: PRNGKeyArray) -> Network:
-            return Network(Layers.init(d, e, hidden=self.hidden, key=k), Normaliser.identity(d), Normaliser.identity(e))
-
-        return FittedEnsemble(eqx.filter_vmap(network)(jr.split(key, self.members)), jnp.zeros((), jnp.int32))
+        return _init(self, d, e, key)
 
     def fit(
         self,
@@ -128,6 +124,14 @@ class Ensemble:
         init_key, fit_key = jr.split(key)
         fresh = self.init(z.shape[1], y.shape[1], key=init_key)
         return _fit(self, fresh if previous is None else previous, fresh, z, y, size, fit_key)
+
+
+@eqx.filter_jit  # one compilation in place of many small ones
+def _init(settings: Ensemble, d: int, e: int, key: PRNGKeyArray) -> FittedEnsemble:
+    def network(k: PRNGKeyArray) -> Network:
+        return Network(Layers.init(d, e, hidden=settings.hidden, key=k), Normaliser.identity(d), Normaliser.identity(e))
+
+    return FittedEnsemble(eqx.filter_vmap(network)(jr.split(key, settings.members)), jnp.zeros((), jnp.int32))
 
 
 class _Progress(NamedTuple):

@@ -6,10 +6,13 @@ sane where there is no data.
 Source: Chua et al. (2018), "Deep reinforcement learning in a handful of trials", section 4 and appendix A.1.
 """
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import DiagonalGaussian
@@ -52,11 +55,11 @@ class Layers(eqx.Module):
     def init(d: int, e: int, *, hidden: tuple[int, ...], key: PRNGKeyArray) -> "Layers":
         """Truncated normal weights of std 1 / (2 sqrt(in)), as in the authors' code."""
         sizes = (d, *hidden, 2 * e)
-        keys = jr.split(key, len(sizes) - 1)
-        weights = [
-            jr.truncated_normal(k, -2.0, 2.0, (i, o)) / (2 * jnp.sqrt(float(i)))
-            for k, i, o in zip(keys, sizes[:-1], sizes[1:], strict=True)
-        ]
+        shapes = list(zip(sizes[:-1], sizes[1:], strict=True))
+        # One draw for all layers: each draw of its own shape costs most of a second of compilation.
+        ends = np.cumsum([i * o for i, o in shapes])
+        draws = jnp.split(jr.truncated_normal(key, -2.0, 2.0, (int(ends[-1]),)), ends[:-1].tolist())
+        weights = [a.reshape(i, o) / (2 * math.sqrt(i)) for a, (i, o) in zip(draws, shapes, strict=True)]
         biases = [jnp.zeros(o) for o in sizes[1:]]
         # Explicit dtypes: without them the arrays are weakly typed, and the second fit would compile again.
         low, high = (jnp.full(e, bound, biases[0].dtype) for bound in (-10.0, 0.5))
