@@ -49,8 +49,8 @@ def test_killed_at_random_moments_and_resumed(tmp_path, seed):
             time.sleep(0.01)
         time.sleep(moments.uniform(0.0, 1.0))
         process.kill()
-        process.communicate()
-        assert process.returncode in (-signal.SIGKILL, 0)  # 0: it was through before the kill
+        said, _ = process.communicate()
+        assert process.returncode in (-signal.SIGKILL, 0), said  # 0: it was through before the kill
     _finish(_start(out))
     whole, resumed = load(tmp_path / "whole"), load(out)
     assert resumed.standing.iteration == ROUNDS and resumed.info["status"] == "done"
