@@ -22,7 +22,7 @@ class CarParking(eqx.Module):
     turn_limit: float = 1.0  # rad/s
     start_side: float = 2.5  # m, mean distance of the start beside the place
     start_std: float = 0.2  # of position (m), heading (rad) and speed (m/s) at the start
-    position_weight: float = 0.2  # 1/m^2, cost of the distance squared
+    position_weight: float = 1.0  # 1/m^2, cost of the distance squared
     heading_weight: float = 0.3  # cost of the squared distance between the directions of car and place
     speed_weight: float = 0.02  # s^2/m^2, cost of speed squared
     action_weight: float = 0.005  # cost of each action squared, as shares of its limit

@@ -19,7 +19,7 @@ class QuadrotorHover(eqx.Module):
 
     horizon: int = 80  # steps
     dt: float = 0.05  # s per step
-    thrust_limit: float = 10.0  # N, each propeller; they only push
+    thrust_limit: float = 7.5  # N, each propeller; they only push
     weight: float = 9.81  # N, what both propellers together carry in hover
     target_x: float = 0.0  # m, right
     target_z: float = 1.0  # m, up
@@ -28,9 +28,9 @@ class QuadrotorHover(eqx.Module):
     position_weight: float = 1.0  # 1/m^2, cost of the distance squared
     roll_weight: float = 0.1  # cost of the squared distance between the body's upward axis and the vertical
     speed_weight: float = 0.05  # s^2/m^2, cost of speed squared
-    spin_weight: float = 0.01  # s^2/rad^2, cost of angular speed squared
-    thrust_weight: float = 0.001  # 1/N^2, cost of each thrust's squared difference from hover
-    solved_distance: float = 0.15  # m, from the target, during the last second
+    spin_weight: float = 0.05  # s^2/rad^2, cost of angular speed squared
+    thrust_weight: float = 0.01  # 1/N^2, cost of each thrust's squared difference from hover
+    solved_distance: float = 0.25  # m, from the target, during the last second
     solved_speed: float = 0.5  # m/s, below which it counts as hovering, during the last second
 
     @property
