@@ -72,9 +72,9 @@ class PETS:
         termination, alarm = self._fit_termination(state.termination, buffer, key=end_key)
         metrics = {
             "model_error": error,
-            "fit_epochs": float(fit.epochs),
-            "fit_loss": float(fit.train_loss[fit.epochs - 1]),
-            "holdout_mse": float(fit.holdout_loss[fit.epochs - 1]),
+            "fit_epochs": float(jnp.max(fit.epochs)),
+            "fit_loss": float(fit.last_loss),
+            "holdout_mse": float(fit.best_holdout),
             **alarm,
         }
         return PETSState(buffer, dynamics, termination, state.round + 1), Info([episode], metrics)

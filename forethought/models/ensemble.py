@@ -6,8 +6,11 @@ member keeps the weights of its best epoch on them.
 Source: Chua et al. (2018), section 4; early stopping and the choice of the best epoch follow Janner et al. (2019).
 """
 
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -60,13 +63,23 @@ class FittedEnsemble(eqx.Module):
 
 
 class FitReport(eqx.Module):
-    """What a fit did.  Losses are averages over members, one per epoch, NaN from `epochs` on."""
+    """What a fit did, for each member.  Losses are one per epoch, NaN from the member's `epochs` on."""
 
-    epochs: Int[Array, ""]
-    train_loss: Float[Array, "max_epochs"]  # nats per output
-    holdout_loss: Float[Array, "max_epochs"]  # mean squared error of the standardised outputs
-    holdout_error: Float[Array, "e"]  # root mean squared error of the chosen weights, in units of y
+    epochs: Int[Array, "E"]
+    train_loss: Float[Array, "E max_epochs"]  # nats per output
+    holdout_loss: Float[Array, "E max_epochs"]  # mean squared error of the standardised outputs; else the training loss
+    holdout_error: Float[Array, "E e"]  # root mean squared error of the chosen weights, in units of y
     result: Int[Array, ""]
+
+    @property
+    def last_loss(self) -> Float[Array, ""]:
+        """Training loss of the last epoch, averaged over members."""
+        return jnp.mean(self.train_loss[jnp.arange(self.epochs.shape[0]), self.epochs - 1])
+
+    @property
+    def best_holdout(self) -> Float[Array, ""]:
+        """Held-out mean squared error of the chosen weights, averaged over members."""
+        return jnp.mean(jnp.nanmin(self.holdout_loss, axis=1))
 
 
 @dataclass(frozen=True)
@@ -123,7 +136,7 @@ class Ensemble:
         """
         init_key, fit_key = jr.split(key)
         fresh = self.init(z.shape[1], y.shape[1], key=init_key)
-        return _fit(self, fresh if previous is None else previous, fresh, z, y, size, fit_key)
+        return _fit_side_by_side(self, fresh if previous is None else previous, fresh, z, y, size, fit_key)
 
 
 @eqx.filter_jit  # one compilation in place of many small ones
@@ -134,6 +147,47 @@ def _init(settings: Ensemble, d: int, e: int, key: PRNGKeyArray) -> FittedEnsemb
     return FittedEnsemble(eqx.filter_vmap(network)(jr.split(key, settings.members)), jnp.zeros((), jnp.int32))
 
 
+def _fit_side_by_side(
+    settings: Ensemble, previous: FittedEnsemble, fresh: FittedEnsemble, z, y, size, key
+) -> tuple[FittedEnsemble, FitReport]:
+    """Each half of the members in a thread of its own, on a CPU: XLA gives a minibatch's products one core only.
+
+    How the members are shared out never depends on the number of cores, so neither do the results.
+    """
+    members = settings.members
+    halves = [slice(0, members)]
+    if jax.default_backend() == "cpu" and members > 1:
+        halves = [slice(0, (members + 1) // 2), slice((members + 1) // 2, members)]
+    inputs = []
+    for half in halves:
+        before, anew = (jax.tree.map(lambda a, h=half: a[h], each.networks.layers) for each in (previous, fresh))
+        inputs.append((before, previous.rows, anew, z, y, jnp.asarray(size, jnp.int32), jr.fold_in(key, half.start)))
+    # JAX traces in one thread at a time; running what is compiled is safe in several.
+    programs = [_lowered(settings, *_signature(each)) for each in inputs]
+    with ThreadPoolExecutor(len(halves)) as threads:
+        parts = list(threads.map(lambda program, each: jax.block_until_ready(program()(*each)), programs, inputs))
+    networks, reports = (jax.tree.map(lambda *a: _joined(a), *each) for each in zip(*parts, strict=True))
+    return FittedEnsemble(networks, size), reports
+
+
+def _signature(inputs: tuple) -> tuple[jax.tree_util.PyTreeDef, tuple[jax.ShapeDtypeStruct, ...]]:
+    """What a compilation depends on."""
+    leaves, structure = jax.tree.flatten(inputs)
+    return structure, tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves)
+
+
+@functools.lru_cache(maxsize=32)
+def _lowered(settings: Ensemble, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> Callable[[], Callable]:
+    """The fit for inputs of these shapes, traced; calling it compiles it, once."""
+    lowered = jax.jit(functools.partial(_fit, settings)).lower(*jax.tree.unflatten(structure, leaves))
+    return functools.cache(lowered.compile)
+
+
+def _joined(parts: tuple[Array, ...]) -> Array:
+    """Members one after the other; of outcomes, the worst."""
+    return jnp.concatenate(parts) if parts[0].ndim else functools.reduce(jnp.maximum, parts)
+
+
 class _Progress(NamedTuple):
     """The state of a fit between two epochs."""
 
@@ -141,67 +195,60 @@ class _Progress(NamedTuple):
     optimiser: optax.OptState
     best_layers: Layers
     best_loss: Float[Array, "E"]
-    stale: Int[Array, ""]
+    stale: Int[Array, "E"]
+    epochs: Int[Array, "E"]
     epoch: Int[Array, ""]
-    train_loss: Float[Array, "max_epochs"]
-    holdout_loss: Float[Array, "max_epochs"]
+    train_loss: Float[Array, "E max_epochs"]
+    holdout_loss: Float[Array, "E max_epochs"]
 
 
-@eqx.filter_jit
-def _fit(
-    settings: Ensemble, previous: FittedEnsemble, fresh: FittedEnsemble, z, y, size, key
-) -> tuple[FittedEnsemble, FitReport]:
+def _fit(settings: Ensemble, before: Layers, before_rows, fresh: Layers, z, y, size, key) -> tuple[Network, FitReport]:
+    """The members whose weights are stacked in `before` and `fresh`, as one batched computation."""
     boot_key, epoch_key = jr.split(key)
+    members = fresh.min_log_var.shape[0]
     valid = jnp.arange(z.shape[0]) < size
     held = valid & held_out(z.shape[0], settings.holdout)
     kept = (valid & ~held).astype(z.dtype)
     inputs, outputs = Normaliser.of(z, kept), Normaliser.of(y, kept)
     z, y = jax.vmap(inputs)(z), jax.vmap(outputs)(y)
-    rows, count = _bootstrap(settings, valid & ~held, boot_key)
-    judged = jnp.where(jnp.any(held), held, valid)  # too few data to hold any out: judge by all of them
+    rows, count = _bootstrap(settings, members, valid & ~held, boot_key)
+    judges = _judges(settings, held, valid)
     optimiser = optax.adam(settings.learning_rate)
 
     def epoch(p: _Progress) -> _Progress:
         layers, state, train_loss = _epoch(
             settings, optimiser, p.layers, p.optimiser, z, y, rows, count, jr.fold_in(epoch_key, p.epoch)
         )
-        loss = _squared_error(layers, z, y, judged).mean(-1)
-        better = loss < p.best_loss
-        best = jax.tree.map(lambda new, old: jnp.where(_like(better, new), new, old), layers, p.best_layers)
-        # Janner et al. (2019): an epoch counts as progress where some member improves by over 1%.
-        progress = jnp.any(loss < 0.99 * p.best_loss)
+        loss = _squared_error(layers, z, y, *judges).mean(-1) if settings.holdout > 0 else train_loss
+        active = p.stale < settings.patience
+        better = active & (loss < p.best_loss)
+        # Janner et al. (2019): an epoch counts as progress where it improves by over 1%.
+        too_little = loss >= p.best_loss - 0.01 * jnp.abs(p.best_loss)  # false at first, where the best is infinite
+        stale = jnp.where(better & ~too_little, 0, p.stale + 1)
         return _Progress(
             layers,
             state,
-            best,
+            jax.tree.map(lambda new, old: jnp.where(_like(better, new), new, old), layers, p.best_layers),
             jnp.where(better, loss, p.best_loss),
-            jnp.where(progress, 0, p.stale + 1),
+            jnp.where(active, stale, p.stale),
+            p.epochs + active,
             p.epoch + 1,
-            p.train_loss.at[p.epoch].set(train_loss),
-            p.holdout_loss.at[p.epoch].set(jnp.mean(loss)),
+            p.train_loss.at[:, p.epoch].set(jnp.where(active, train_loss, jnp.nan)),
+            p.holdout_loss.at[:, p.epoch].set(jnp.where(active, loss, jnp.nan)),
         )
 
-    begin_anew = previous.rows < (1 - settings.warm_start) * size
-    layers = jax.tree.map(
-        lambda new, old: jnp.where(begin_anew, new, old), fresh.networks.layers, previous.networks.layers
-    )
-    epochs = jnp.minimum(settings.max_epochs, -(-settings.max_updates // jnp.maximum(count // settings.batch, 1)))
-    blank = jnp.full(settings.max_epochs, jnp.nan)
-    start = _Progress(
-        layers,
-        optimiser.init(layers),
-        layers,
-        jnp.full(settings.members, jnp.inf),
-        jnp.zeros((), jnp.int32),
-        jnp.zeros((), jnp.int32),
-        blank,
-        blank,
-    )
-    end = jax.lax.while_loop(lambda p: (p.epoch < epochs) & (p.stale < settings.patience), epoch, start)
-    fitted = FittedEnsemble(_stack(end.best_layers, inputs, outputs, settings.members), size)
-    error = jnp.sqrt(jnp.mean(_squared_error(end.best_layers, z, y, judged), 0)) * outputs.std
+    begin_anew = before_rows < (1 - settings.warm_start) * size
+    layers = jax.tree.map(lambda new, old: jnp.where(begin_anew, new, old), fresh, before)
+    most = jnp.minimum(settings.max_epochs, -(-settings.max_updates // jnp.maximum(count // settings.batch, 1)))
+    none = jnp.zeros(members, jnp.int32)
+    blank = jnp.full((members, settings.max_epochs), jnp.nan)
+    worst = jnp.full(members, jnp.inf)
+    start = _Progress(layers, optimiser.init(layers), layers, worst, none, none, jnp.int32(0), blank, blank)
+    end = jax.lax.while_loop(lambda p: (p.epoch < most) & jnp.any(p.stale < settings.patience), epoch, start)
+    error = jnp.sqrt(_squared_error(end.best_layers, z, y, *judges)) * outputs.std[None]
     result = jnp.where(jnp.all(jnp.isfinite(end.best_loss)), Result.converged, Result.not_finite)
-    return fitted, FitReport(end.epoch, end.train_loss, end.holdout_loss, error, result)
+    report = FitReport(end.epochs, end.train_loss, end.holdout_loss, error, result)
+    return _stack(end.best_layers, inputs, outputs, members), report
 
 
 def held_out(capacity: int, share: float) -> Bool[Array, "capacity"]:
@@ -214,15 +261,23 @@ def held_out(capacity: int, share: float) -> Bool[Array, "capacity"]:
     return spread < jnp.uint32(int(share * (2**32 - 1)))
 
 
-def _bootstrap(settings: Ensemble, usable, key) -> tuple[Int[Array, "E N"], Int[Array, ""]]:
+def _judges(settings: Ensemble, held, valid) -> tuple[Int[Array, "J"], Float[Array, "J"]]:
+    """The rows that members are judged by, and their weights: those held out; all, where none is to be."""
+    judged = held if settings.holdout > 0 else valid
+    most = min(int(settings.holdout * held.shape[0]) + 2 if settings.holdout > 0 else held.shape[0], held.shape[0])
+    rows = jnp.argsort(~judged, stable=True)[:most]
+    return rows, judged[rows] / jnp.sum(judged)
+
+
+def _bootstrap(settings: Ensemble, members: int, usable, key) -> tuple[Int[Array, "E N"], Int[Array, ""]]:
     """For each member the rows it learns from; the first `count` entries are meant."""
     capacity = usable.shape[0]
     count = jnp.sum(usable)
     compact = jnp.argsort(~usable, stable=True)
     if settings.bootstrap:
-        picks = jr.randint(key, (settings.members, capacity), 0, count)
+        picks = jr.randint(key, (members, capacity), 0, count)
     else:
-        picks = jnp.broadcast_to(jnp.arange(capacity), (settings.members, capacity))
+        picks = jnp.broadcast_to(jnp.arange(capacity), (members, capacity))
     return compact[picks], count
 
 
@@ -235,10 +290,10 @@ def _epoch(settings: Ensemble, optimiser, layers, state, z, y, rows, count, key)
 
     def loss(layers: Layers, zb, yb):
         nll = jax.vmap(jax.vmap(negative_log_likelihood, (None, 0, 0)))(layers, zb, yb)
-        fit = jnp.sum(jnp.mean(nll, axis=1))
+        fit = jnp.mean(nll, axis=1)
         # The authors' penalty keeps the learned bounds from drifting apart.
         bounds = 0.01 * (jnp.sum(layers.max_log_var) - jnp.sum(layers.min_log_var)) / y.shape[1]
-        return fit + bounds + settings.weight_decay * layers.squared_weights(), fit
+        return jnp.sum(fit) + bounds + settings.weight_decay * layers.squared_weights(), fit
 
     def update(i, carry):
         layers, state, total = carry
@@ -246,17 +301,16 @@ def _epoch(settings: Ensemble, optimiser, layers, state, z, y, rows, count, key)
         picked = shuffled[:, position]
         gradient, fit = jax.grad(loss, has_aux=True)(layers, z[picked], y[picked])
         change, state = optimiser.update(gradient, state, layers)
-        return optax.apply_updates(layers, change), state, total + fit / settings.members
+        return optax.apply_updates(layers, change), state, total + fit
 
-    layers, state, total = jax.lax.fori_loop(0, batches, update, (layers, state, jnp.zeros((), z.dtype)))
+    layers, state, total = jax.lax.fori_loop(0, batches, update, (layers, state, jnp.zeros(rows.shape[0], z.dtype)))
     return layers, state, total / batches
 
 
-def _squared_error(layers: Layers, z, y, judged) -> Float[Array, "E e"]:
+def _squared_error(layers: Layers, z, y, rows, weight) -> Float[Array, "E e"]:
     """Mean squared error of the means over the rows that are judged."""
-    mean, _ = jax.vmap(lambda member: jax.vmap(member)(z))(layers)
-    weight = judged.astype(z.dtype) / jnp.sum(judged)
-    return jnp.einsum("n,pne->pe", weight, (mean - y[None]) ** 2)
+    mean, _ = jax.vmap(lambda member: jax.vmap(member)(z[rows]))(layers)
+    return jnp.einsum("n,pne->pe", weight, (mean - y[rows][None]) ** 2)
 
 
 def _stack(layers: Layers, inputs: Normaliser, outputs: Normaliser, members: int) -> Network:
