@@ -11,7 +11,7 @@ from forethought.core import ForethoughtError, Problem, Transition
 from forethought.policies.uniform import Uniform
 from forethought.report import plots
 from forethought.report.curves import Baseline, Curve, Group
-from forethought.report.diagnostics import Calibration, ModelError, examine, reward_is_learned
+from forethought.report.diagnostics import LEVELS, Calibration, ModelError, examine, reward_is_learned
 from forethought.report.foresight import Foresight, foresee, real_reward, share_at_limits, unwrapped
 from forethought.report.hints import Evidence, hints
 from forethought.report.page import Page, Picture, Section, Table
@@ -188,13 +188,18 @@ def _model_sections(findings: Findings) -> list[Section]:
             "Flat is honest; a valley means too sure, a hill too cautious, a slope a bias.",
         ),
     ]
+    held = {step: np.interp((0.5, 0.8, 0.9, 0.95), LEVELS, calibration.pooled(step)) for step in steps}
+    coverage = Table(
+        ("steps ahead", "inside the 50 % interval", "80 %", "90 %", "95 %"),
+        [[str(step), *(f"{100 * share:.0f} %" for share in shares)] for step, shares in held.items()],
+    )
     held_out = (
         "Judged on the evaluation episodes, which the model has not been fitted to. From points along them it is "
         "rolled forward without correction under the actions that were really executed."
     )
     return [
         Section("Model error by horizon", text=[held_out], pictures=errors),
-        Section("Calibration", text=["Does reality fall where the model says it will?"], pictures=honest),
+        Section("Calibration", ["Does reality fall where the model says it will?"], pictures=honest, table=coverage),
     ]
 
 

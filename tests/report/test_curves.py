@@ -4,10 +4,10 @@ import copy
 
 import numpy as np
 import pytest
-from report_fakes import fake_run
 
 from forethought.report.curves import Baseline, Curve, Group
 from forethought.report.record import duration, flat_settings, groups_of, number
+from tests.report.fakes import fake_run
 
 
 def curve(steps, returns, solved=None):

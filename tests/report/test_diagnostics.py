@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from report_fakes import Linear, Members, episodes_of, oscillator, task
 
 from forethought.core import DiagonalGaussian, Problem, UsageError
 from forethought.dynamics.space import StateSpace
 from forethought.report.diagnostics import LEVELS, advance, examine, windows
+from tests.report.fakes import Linear, Members, episodes_of, oscillator, task
 
 SPACE = StateSpace(2)
 KEY = jr.key(7)

@@ -6,11 +6,11 @@ import subprocess
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from report_fakes import fake_run
 
 from forethought.core import ForethoughtError, UsageError
 from forethought.report import film
 from forethought.report.video import pace, write_mp4
+from tests.report.fakes import fake_run
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from report_fakes import Constant, Linear, episodes_of, oscillator, task
-from test_diagnostics import WithReward
 
 from forethought.core import Problem
 from forethought.dynamics.space import StateSpace
 from forethought.report.foresight import foresee, real_reward, share_at_limits, unwrapped
+from tests.report.fakes import Constant, Linear, episodes_of, oscillator, task
+from tests.report.test_diagnostics import WithReward
 
 KEY = jr.key(0)
 

@@ -5,11 +5,11 @@ import copy
 import re
 
 import pytest
-from report_fakes import FakeEnv, Linear, fake_run, oscillator, task
 
 from forethought.core import UsageError
 from forethought.report import write_report
 from forethought.report.page import Page, Section, Table, inline_svg, render
+from tests.report.fakes import FakeEnv, Linear, fake_run, oscillator, task
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,7 @@ def test_page_shows_what_a_person_asks_for(page):
         "Learning curve",
         "Model error by horizon",
         "Calibration",
+        "inside the 50 % interval",
         "Plan against reality",
         "What stands out",
         "planner.horizon",

@@ -7,11 +7,11 @@ import matplotlib
 import matplotlib._pylab_helpers
 import numpy as np
 import pytest
-from test_curves import curve
-from test_hints import calibration, model_error
 
 from forethought.report import plots
 from forethought.report.curves import Baseline, Group
+from tests.report.test_curves import curve
+from tests.report.test_hints import calibration, model_error
 
 ONE = [Group("one", (curve([10, 20, 30], [1, np.nan, 3], [False, False, True]),))]
 TWO = [*ONE, Group("two", (curve([10, 20], [0, 1]), curve([15, 30], [0, 2], [True, True])))]
