@@ -186,19 +186,19 @@ def _fit(
         lambda new, old: jnp.where(begin_anew, new, old), fresh.networks.layers, previous.networks.layers
     )
     epochs = jnp.minimum(settings.max_epochs, -(-settings.max_updates // jnp.maximum(count // settings.batch, 1)))
-    blank = jnp.full(settings.max_epochs, jnp.nan)
+    blank = jnp.full(settings.max_epochs, jnp.nan, z.dtype)  # explicit dtypes: weak ones have the loop traced twice
     start = _Progress(
         layers,
         optimiser.init(layers),
         layers,
-        jnp.full(settings.members, jnp.inf),
+        jnp.full(settings.members, jnp.inf, z.dtype),
         jnp.zeros((), jnp.int32),
         jnp.zeros((), jnp.int32),
         blank,
         blank,
     )
     end = jax.lax.while_loop(lambda p: (p.epoch < epochs) & (p.stale < settings.patience), epoch, start)
-    fitted = FittedEnsemble(_stack(end.best_layers, inputs, outputs, settings.members), size)
+    fitted = FittedEnsemble(_stack(end.best_layers, inputs, outputs, settings.members), size.astype(jnp.int32))
     error = jnp.sqrt(jnp.mean(_squared_error(end.best_layers, z, y, judged), 0)) * outputs.std
     result = jnp.where(jnp.all(jnp.isfinite(end.best_loss)), Result.converged, Result.not_finite)
     return fitted, FitReport(end.epoch, end.train_loss, end.holdout_loss, error, result)
