@@ -139,6 +139,7 @@ def epoch_seconds(rows: int, batch: int, epochs: int, *, fits: int = 5) -> dict:
         weight_decay=3e-5,
         batch=batch,
         max_epochs=epochs,
+        max_updates=epochs * rows,
         patience=epochs,  # never stops early
         holdout=0.0,
     )

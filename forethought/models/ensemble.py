@@ -167,7 +167,7 @@ def _fit_side_by_side(
     with ThreadPoolExecutor(len(halves)) as threads:
         parts = list(threads.map(lambda program, each: jax.block_until_ready(program()(*each)), programs, inputs))
     networks, reports = (jax.tree.map(lambda *a: _joined(a), *each) for each in zip(*parts, strict=True))
-    return FittedEnsemble(networks, size), reports
+    return FittedEnsemble(networks, jnp.asarray(size, jnp.int32)), reports
 
 
 def _signature(inputs: tuple) -> tuple[jax.tree_util.PyTreeDef, tuple[jax.ShapeDtypeStruct, ...]]:
@@ -241,8 +241,8 @@ def _fit(settings: Ensemble, before: Layers, before_rows, fresh: Layers, z, y, s
     layers = jax.tree.map(lambda new, old: jnp.where(begin_anew, new, old), fresh, before)
     most = jnp.minimum(settings.max_epochs, -(-settings.max_updates // jnp.maximum(count // settings.batch, 1)))
     none = jnp.zeros(members, jnp.int32)
-    blank = jnp.full((members, settings.max_epochs), jnp.nan)
-    worst = jnp.full(members, jnp.inf)
+    blank = jnp.full((members, settings.max_epochs), jnp.nan, z.dtype)  # weak dtypes would have the loop traced twice
+    worst = jnp.full(members, jnp.inf, z.dtype)
     start = _Progress(layers, optimiser.init(layers), layers, worst, none, none, jnp.int32(0), blank, blank)
     end = jax.lax.while_loop(lambda p: (p.epoch < most) & jnp.any(p.stale < settings.patience), epoch, start)
     error = jnp.sqrt(_squared_error(end.best_layers, z, y, *judges)) * outputs.std[None]

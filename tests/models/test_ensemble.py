@@ -54,7 +54,7 @@ def test_fit_finds_function_and_noise():
     assert int(report.result) == Result.converged
     for where, std in ((-0.5, 0.05), (0.5, 0.4)):
         predicted = fitted(jnp.array([where]))
-        assert predicted.mean[0] == pytest.approx(np.sin(3 * where), abs=0.12)
+        assert predicted.mean[0] == pytest.approx(np.sin(3 * where), abs=0.05 + 0.25 * std)  # the noise limits it
         assert predicted.std[0] == pytest.approx(std, rel=0.5)
         assert predicted.mean[1] == pytest.approx(2 * where, abs=0.05)
     for epochs, losses in zip(report.epochs, report.train_loss, strict=True):
