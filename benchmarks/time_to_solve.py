@@ -19,7 +19,7 @@ from common import arguments, describe, hardware, ours, peer, save, summary, tab
 def main() -> None:
     flags = arguments(
         __doc__,
-        seeds={"type": int, "nargs": "+", "default": [0, 1, 2, 3, 4], "help": "one run of each side for each"},
+        seeds={"type": int, "nargs": "+", "default": [10, 11, 12, 13, 14], "help": "one run of each side for each"},
         settings={"nargs": "*", "default": ["pets_icem_cartpole"], "help": "mbrl's example settings to run"},
         max_steps={"type": int, "default": 2000, "help": "real steps before a run gives up"},
         seed={"type": int, "default": 0, "help": "of the one run with --measure"},
@@ -91,12 +91,15 @@ def show(report: dict) -> None:
 
 
 def settings():
-    """Ours: small networks suffice for so simple a system, and compile and plan quickly."""
+    """Ours: small networks suffice for so simple a system, and compile and plan quickly.
+
+    The system has no noise, so particles differ by their member only ("mean").  Chosen among five on seeds 0 to 4; reported on others.
+    """
     import forethought as ft
 
     return ft.PETS(
-        model=ft.Ensemble(members=5, hidden=(64, 64), batch=32, max_epochs=60),
-        planner=ft.CEM(horizon=25, population=100, elites=10, iterations=3, particles=5),
+        model=ft.Ensemble(members=5, hidden=(64, 64), batch=32, max_epochs=300),
+        planner=ft.CEM(horizon=25, population=100, elites=10, iterations=3, particles=5, propagation="mean"),
         random_episodes=3,
     )
 
