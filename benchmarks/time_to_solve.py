@@ -93,7 +93,8 @@ def show(report: dict) -> None:
 def settings():
     """Ours: small networks suffice for so simple a system, and compile and plan quickly.
 
-    The system has no noise, so particles differ by their member only ("mean").  Chosen among five on seeds 0 to 4; reported on others.
+    The system has no noise, so particles differ by their member only ("mean").
+    Chosen among five on seeds 0 to 4; reported on others.
     """
     import forethought as ft
 
