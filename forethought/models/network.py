@@ -69,7 +69,7 @@ class Layers(eqx.Module):
         """Mean and log-variance of the standardised output, from the standardised input."""
         h = z
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            h = jax.nn.silu(h @ weight + bias)
+            h = silu(h @ weight + bias)
         mean, log_var = jnp.split(h @ self.weights[-1] + self.biases[-1], 2)
         log_var = self.max_log_var - jax.nn.softplus(self.max_log_var - log_var)
         log_var = self.min_log_var + jax.nn.softplus(log_var - self.min_log_var)
@@ -96,6 +96,12 @@ class Network(eqx.Module):
         """Itself: one network knows nothing of its own uncertainty about the function."""
         del key
         return self
+
+
+def silu(x: Float[Array, "h"]) -> Float[Array, "h"]:
+    """`x sigmoid(x)`, written with tanh: the same function, and quicker on a CPU."""
+    half = 0.5 * x
+    return half + half * jnp.tanh(half)
 
 
 def negative_log_likelihood(layers: Layers, z: Float[Array, "d"], y: Float[Array, "e"]) -> Float[Array, ""]:

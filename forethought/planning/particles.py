@@ -16,9 +16,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from forethought.core import LinearGaussian, Plan, Problem, Result, draw_many
+from forethought.core import LinearGaussian, Plan, Problem, Result, Task, draw_many
 
 Propagation = Literal["ts-inf", "ts1", "mean"]
 over_functions = eqx.if_array(0)
@@ -37,52 +37,102 @@ def expected_cost(
 
     Raises: ValueError where `particles` is not a multiple of an ensemble's members.
     """
-    draw_key, step_key = jr.split(key)
+    draw_key, walk_key = jr.split(key)
     functions, copies = draw_many(problem.dynamics, particles, key=draw_key)
-    groups, rows = particles // copies, copies * us.shape[0]
-    # Layout: [group, copy and candidate], so that a group is one matrix product.
+    groups = particles // copies
+    # Rows are [copy and candidate], so that a group is one matrix product.
     us = jnp.tile(jnp.moveaxis(us, 1, 0), (1, copies, 1))
-    xs = jnp.broadcast_to(x0, (groups, rows, x0.shape[0]))
-    alive = jnp.ones((groups, rows), bool)
-    cost = jnp.zeros((groups, rows), xs.dtype)
-    task = problem.task
-
-    def step(carry, inputs):
-        xs, alive, cost = carry
-        t, u, key = inputs
-        now = jax.vmap(jax.vmap(task.cost, (0, 0, None)), (0, None, None))(xs, u, t)
-        cost = cost + jnp.where(alive, now, 0)
-        noise_key, shuffle_key = jr.split(key)
-        xs = _advance(functions, xs, u, t, propagation, noise_key)
-        alive = alive & ~jax.vmap(jax.vmap(task.terminal))(xs)
-        if propagation == "ts1":
-            order = jr.permutation(shuffle_key, particles)
-            xs, alive, cost = (_exchange(a, copies, order) for a in (xs, alive, cost))
-        return (xs, alive, cost), None
-
-    steps = (jnp.arange(us.shape[0]), us, jr.split(step_key, us.shape[0]))
-    (xs, alive, cost), _ = jax.lax.scan(step, (xs, alive, cost), steps)
-    cost = cost + jnp.where(alive, jax.vmap(jax.vmap(task.final_cost))(xs), 0)
+    if propagation == "ts1":
+        cost = _walk_together(problem.task, functions, groups, copies, x0, us, key=walk_key)
+    else:
+        cost = _walk_apart(problem.task, functions, groups, x0, us, propagation == "mean", key=walk_key)
     mean = jnp.mean(cost.reshape(particles, -1), axis=0)
     return jnp.where(jnp.isfinite(mean), mean, jnp.inf)
 
 
-def _advance(functions: Any, xs, u, t, propagation: Propagation, key):
-    """One step of every particle, each group by its own function."""
-    keys = jr.split(key, xs.shape[:2])
+class _Cloud(eqx.Module):
+    """Particles on their way, one row each."""
 
-    def one(function, x, u, key):
-        y = function(x, u, t)
-        return y.mean if propagation == "mean" else y.sample(key=key)
+    xs: Float[Array, "*g R n"]
+    alive: Bool[Array, "*g R"]
+    cost: Float[Array, "*g R"]
 
-    group = eqx.filter_vmap(one, in_axes=(None, 0, 0, 0))
-    return eqx.filter_vmap(group, in_axes=(over_functions, 0, None, 0))(functions, xs, u, keys)
+    @staticmethod
+    def start(x0: Float[Array, "n"], *rows: int) -> "_Cloud":
+        return _Cloud(jnp.broadcast_to(x0, (*rows, *x0.shape)), jnp.ones(rows, bool), jnp.zeros(rows, x0.dtype))
+
+    def step(self, task: Task, function: Any, u, t, noiseless: bool, key) -> "_Cloud":
+        """All rows [R] by one function: pay, move, die."""
+
+        def move(x, u, key):
+            y = function(x, u, t)
+            return y.mean if noiseless else y.sample(key=key)
+
+        now = jax.vmap(task.cost, (0, 0, None))(self.xs, u, t)
+        xs = jax.vmap(move)(self.xs, u, jr.split(key, u.shape[0]))
+        alive = self.alive & ~jax.vmap(task.terminal)(xs)
+        return _Cloud(xs, alive, self.cost + jnp.where(self.alive, now, 0))
+
+    def final_cost(self, task: Task) -> Float[Array, "R"]:
+        """What each row has cost in the end."""
+        return self.cost + jnp.where(self.alive, jax.vmap(task.final_cost)(self.xs), 0)
 
 
-def _exchange(a: Array, copies: int, order: Array) -> Array:
-    """Particles change places among the groups; every candidate by the same permutation."""
-    apart = a.reshape(a.shape[0] * copies, -1, *a.shape[2:])
-    return apart[order].reshape(a.shape)
+def _walk_apart(task: Task, functions: Any, groups: int, x0, us, noiseless: bool, *, key) -> Float[Array, "G R"]:
+    """Each group to the horizon by its own function.
+
+    On a CPU one group after the other: the activations of one fit its cache, those of all do not.
+    """
+    arrays, static = eqx.partition(functions, eqx.is_array)
+
+    def walk(group) -> Float[Array, "R"]:
+        arrays, key = group
+        function = eqx.combine(arrays, static)
+
+        def step(cloud: _Cloud, inputs):
+            t, u, key = inputs
+            return cloud.step(task, function, u, t, noiseless, key), None
+
+        cloud, _ = jax.lax.scan(step, _Cloud.start(x0, us.shape[1]), _clock(us, key))
+        return cloud.final_cost(task)
+
+    one_by_one = jax.default_backend() == "cpu"
+    return (jax.lax.map if one_by_one else _at_once)(walk, (arrays, jr.split(key, groups)))
+
+
+def _at_once(f, stacked):
+    return jax.vmap(f)(stacked)
+
+
+def _walk_together(task: Task, functions: Any, groups: int, copies: int, x0, us, *, key) -> Float[Array, "G R"]:
+    """All groups step by step; after each, particles change places among them, every candidate by one permutation."""
+    particles = groups * copies
+
+    def step(cloud: _Cloud, inputs):
+        t, u, key = inputs
+        noise_key, shuffle_key = jr.split(key)
+        keys = jr.split(noise_key, groups)
+        move = eqx.filter_vmap(
+            lambda cloud, function, key: cloud.step(task, function, u, t, False, key), in_axes=(0, over_functions, 0)
+        )
+        return exchanged(move(cloud, functions, keys), shuffle_key), None
+
+    def exchanged(cloud: _Cloud, key) -> _Cloud:
+        order = jr.permutation(key, particles)
+
+        def exchange(a: Array) -> Array:
+            apart = a.reshape(particles, -1, *a.shape[2:])
+            return apart[order].reshape(a.shape)
+
+        return jax.tree.map(exchange, cloud)
+
+    cloud, _ = jax.lax.scan(step, _Cloud.start(x0, groups, us.shape[1]), _clock(us, key))
+    return jax.vmap(lambda h: h.final_cost(task))(cloud)
+
+
+def _clock(us: Float[Array, "T R m"], key) -> tuple[Array, Array, Array]:
+    """Time, actions and a key for each step."""
+    return jnp.arange(us.shape[0]), us, jr.split(key, us.shape[0])
 
 
 def open_loop_plan(problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"], cost: Float[Array, ""]) -> Plan:

@@ -30,6 +30,9 @@ class Drifts(eqx.Module):
     def __call__(self, x, u, t):
         raise AssertionError("particles believe in members, not in their mixture")
 
+    def draw(self, *, key):
+        raise AssertionError("particles come grouped by member")
+
     def draw_many(self, count, *, key):
         return self.each, count // 2
 
