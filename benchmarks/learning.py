@@ -32,17 +32,15 @@ class Experiment:
 EXPERIMENTS = {
     "cartpole": Experiment("forethought/CartPoleSwingUp-v0", "--iterations 15 --until-solved"),
     "inverted_pendulum": Experiment(
-        "InvertedPendulum-v5",
-        "--iterations 20 --planner.population 60 --planner.elites 10 --planner.iterations 3",
-        1000,
+        "InvertedPendulum-v5", "--iterations 30 --planner.horizon 30 --planner.population 150 --planner.elites 15", 1000
     ),
-    "reacher": Experiment("Reacher-v5", "--env-steps 5000"),
-    "pusher": Experiment("Pusher-v5", "--env-steps 10000"),
+    "reacher": Experiment("Reacher-v5", "--env-steps 2500 --model.max-updates 1500"),
+    "pusher": Experiment("Pusher-v5", "--env-steps 6000 --model.max-updates 1500"),
     "cheetah": Experiment(
         "HalfCheetah-v5",
-        "--env-steps 30000 --planner icem --planner.horizon 25 --planner.population 80 --planner.propagation mean "
-        "--planner.beta 0.25 --model.hidden 200 200 200 --model.batch 64 --model.max-epochs 10 --model.patience 10 "
-        "--model.warm-start 1",
+        "--angles 1 --env-steps 30000 --planner icem --planner.horizon 12 --planner.population 120 --planner.elites 6 "
+        "--planner.iterations 4 --planner.noise 1 --planner.propagation mean --planner.beta 0.25 --model.batch 64 "
+        "--model.max-updates 4000 --model.patience 300",
         2000,
     ),
 }
