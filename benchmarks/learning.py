@@ -68,7 +68,8 @@ def command(experiment: Experiment, seed: int) -> list[str]:
 
 def run(name: str, experiment: Experiment, flags: argparse.Namespace) -> None:
     """All seeds of one experiment; what is known so far is saved after each."""
-    results = []
+    path = RESULTS / f"learning_{name}.json"
+    known = json.loads(path.read_text())["seeds"] if path.exists() else []
     for seed in flags.seeds:
         out = flags.runs / f"{name}-seed{seed}"
         forethought(*command(experiment, seed), "--out", str(out), "--resume")
@@ -76,7 +77,8 @@ def run(name: str, experiment: Experiment, flags: argparse.Namespace) -> None:
             forethought("evaluate", str(out), "--episodes", str(flags.episodes), "--json", quiet=True)
         )
         rounds = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-        results.append(summary(seed, experiment, evaluation, rounds))
+        known = [one for one in known if one["seed"] != seed] + [summary(seed, experiment, evaluation, rounds)]
+        results = sorted(known, key=lambda one: one["seed"])
         report = {
             "command": "forethought " + " ".join(command(experiment, 0)),
             "hardware": hardware(),
@@ -84,7 +86,7 @@ def run(name: str, experiment: Experiment, flags: argparse.Namespace) -> None:
             "seeds": results,
         }
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"learning_{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+        path.write_text(json.dumps(report, indent=1) + "\n")
         show(name, report)
         draw(name, experiment, results)
 
