@@ -10,7 +10,7 @@ SEED := 0
 
 demo: $(VENV)/.installed
 	$(BIN)/forethought train pets forethought/CartPoleSwingUp-v0 --seed $(SEED) --iterations 15 --until-solved --out $(RUN)
-	$(BIN)/forethought evaluate $(RUN)
+	$(BIN)/forethought evaluate $(RUN) --episodes 5
 	$(BIN)/forethought video $(RUN)
 	$(BIN)/forethought report $(RUN)
 
