@@ -107,6 +107,6 @@ def test_fit_learns_dynamics_and_reward():
     before = LearnedDynamics(settings.init(3, 3, key=jr.key(0)), StateSpace(2), 1)
     dynamics, report = fit_dynamics(settings, buffer, before, key=jr.key(1))
     assert one_step_error(dynamics, steps(100, key=3)) < 0.2 < one_step_error(before, steps(100, key=3))
-    assert report.holdout_error.shape == (3,)
+    assert report.holdout_error.shape == (2, 3)
     functions, copies = draw_many(dynamics, 6, key=jr.key(0))
     assert copies == 3 and functions.space == StateSpace(2) and functions.n_extra == 1
