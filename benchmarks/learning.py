@@ -132,7 +132,7 @@ def show(name: str, report: dict) -> None:
             f"{name}, seed {one['seed']}: {one['rounds']} rounds, {one['env_steps']} steps, {one['wall_s']:.0f} s; "
             f"return random {one['random_return']:.1f}, best {one['best_return']:.1f}, "
             f"evaluated {evaluation['mean']:.1f} +- "
-            f"{evaluation['std']:.1f} ({evaluation['episodes']} episodes{success})"
+            f"{evaluation['std'] or 0.0:.1f} ({evaluation['episodes']} episodes{success})"
         )
     means = [one["evaluation"]["mean"] for one in report["seeds"]]
     spread = statistics.stdev(means) if len(means) > 1 else float("nan")
