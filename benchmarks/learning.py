@@ -128,15 +128,15 @@ def show(name: str, report: dict) -> None:
     for one in report["seeds"]:
         evaluation = one["evaluation"]
         success = "" if evaluation["success"] is None else f", success {evaluation['success']:.0%}"
+        spread = "" if evaluation["std"] is None else f" +- {evaluation['std']:.1f}"
         print(
             f"{name}, seed {one['seed']}: {one['rounds']} rounds, {one['env_steps']} steps, {one['wall_s']:.0f} s; "
             f"return random {one['random_return']:.1f}, best {one['best_return']:.1f}, "
-            f"evaluated {evaluation['mean']:.1f} +- "
-            f"{evaluation['std'] or 0.0:.1f} ({evaluation['episodes']} episodes{success})"
+            f"evaluated {evaluation['mean']:.1f}{spread} ({evaluation['episodes']} episodes{success})"
         )
     means = [one["evaluation"]["mean"] for one in report["seeds"]]
-    spread = statistics.stdev(means) if len(means) > 1 else float("nan")
-    print(f"{name}, {len(means)} seeds: evaluated {statistics.mean(means):.1f} +- {spread:.1f} over seeds", flush=True)
+    spread = f" +- {statistics.stdev(means):.1f} over seeds" if len(means) > 1 else ""
+    print(f"{name}, {len(means)} seeds: evaluated {statistics.mean(means):.1f}{spread}", flush=True)
 
 
 def draw(name: str, experiment: Experiment, results: list[dict]) -> None:

@@ -45,9 +45,15 @@ class PETS:
     random_episodes: int = 1  # episodes of uniform actions before the first plan
 
     def __post_init__(self):
-        """Without experience there is nothing to learn from."""
+        """Refuse settings that cannot work together."""
         if self.random_episodes < 1:
             raise ValueError(f"PETS.random_episodes must be at least 1, got {self.random_episodes}.")
+        members = self.model.members
+        particles = getattr(self.planner, "particles", members)  # a planner of one's own may have none
+        if particles % members:
+            raise ValueError(
+                f"planner.particles ({particles}) must be a multiple of model.members ({members}); use {members}."
+            )
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> PETSState:
         """No experience; an untrained ensemble."""

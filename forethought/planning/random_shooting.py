@@ -19,7 +19,7 @@ class RandomShooting:
     horizon: int = 20  # steps
     population: int = 1000  # action sequences tried
     hold: int = 1  # steps for which an action is held
-    particles: int = 1  # for each sequence; a multiple of the ensemble's members
+    particles: int = 5  # for each sequence; a multiple of the ensemble's members
     propagation: Propagation = "ts-inf"  # how particles believe in the model: ts-inf, ts1 or mean
 
     def __post_init__(self):

@@ -19,7 +19,7 @@ T = 12
 PLANNERS = {
     "cem": (CEM(horizon=T, population=300, elites=30, iterations=12, particles=1), 1.02),
     "icem": (ICEM(horizon=T, population=150, elites=15, iterations=12, decay=1.0, beta=1.0, particles=1), 1.02),
-    "random": (RandomShooting(horizon=T, population=4000, hold=3), 1.15),
+    "random": (RandomShooting(horizon=T, population=4000, hold=3, particles=1), 1.15),
 }
 X0 = jnp.array([1.0, 0.0])
 make_plan = eqx.filter_jit(lambda planner, problem, state, key: planner.plan(problem, X0, state, key=key))
