@@ -109,22 +109,30 @@ def test_an_interrupt_that_a_library_swallows_still_counts(tmp_path):
 
 def test_a_second_signal_ends_the_process_even_inside_a_long_call():
     script = (
-        "import sys, signal, time, os\n"
+        "import time, os\n"
         "from forethought.runs.signals import interruptible\n"
-        "with interruptible(lambda text: print(text, flush=True)):\n"
-        "    print('ready', flush=True)\n"
+        "def say(text): os.write(1, f'{text}\\n'.encode())  # whole lines: two threads speak\n"
+        "with interruptible(say):\n"
         "    try:\n"
+        "        say('ready')\n"
         "        time.sleep(60)\n"
         "    except KeyboardInterrupt:\n"
-        "        print('unwinding', flush=True)\n"
+        "        say('unwinding')\n"
         "        time.sleep(60)\n"
     )
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", script],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(TOY.parents[2])},
-    )
+    ) as process:
+        try:
+            _ask_to_stop(process)
+        finally:
+            process.kill()
+
+
+def _ask_to_stop(process):
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)  # at once: the same request
