@@ -27,12 +27,17 @@ class Experiment:
     env: str
     flags: str
     goal: float | None = None  # a return that counts as solved or learned
+    alive: bool = False  # the environment pays 1 for each step alive, and the cost is ours: count steps, not the cost
 
 
 EXPERIMENTS = {
     "cartpole": Experiment("forethought/CartPoleSwingUp-v0", "--iterations 15 --until-solved"),
     "inverted_pendulum": Experiment(
-        "InvertedPendulum-v5", "--iterations 30 --planner.horizon 30 --planner.population 150 --planner.elites 15", 1000
+        "InvertedPendulum-v5",
+        "--cost benchmarks.costs:balance --env-steps 4000 --planner.horizon 20 --planner.population 100 "
+        "--planner.elites 10 --planner.iterations 4 --planner.propagation mean --model.hidden 64 64",
+        1000,
+        alive=True,
     ),
     "reacher": Experiment("Reacher-v5", "--env-steps 2500 --model.max-updates 1500"),
     "pusher": Experiment("Pusher-v5", "--env-steps 6000 --model.max-updates 1500"),
@@ -108,19 +113,29 @@ def forethought(*words: str, quiet: bool = False) -> str:
 def summary(seed: int, experiment: Experiment, evaluation: dict, rounds: list[dict]) -> dict:
     """What one seed came to."""
     curve = [{key: line[key] for key in ("env_steps", "return", "model_error", "solved", "wall_s")} for line in rounds]
-    reached = [line["env_steps"] for line in rounds if experiment.goal and line["return"] >= experiment.goal]
+    if experiment.alive:
+        returns = evaluation["lengths"]
+        evaluation = evaluation | {"returns": returns, "mean": statistics.mean(returns), "std": spread_of(returns)}
+        for line, before in zip(curve, [0, *(line["env_steps"] for line in curve)], strict=False):
+            line["return"] = line["env_steps"] - before
+    reached = [line["env_steps"] for line in curve if experiment.goal and line["return"] >= experiment.goal]
     return {
         "seed": seed,
         "rounds": len(rounds),
         "env_steps": rounds[-1]["env_steps"],
         "experience_s": rounds[-1]["experience_s"],
         "wall_s": rounds[-1]["wall_s"],
-        "random_return": rounds[0]["return"],
-        "best_return": max(line["return"] for line in rounds),
+        "random_return": curve[0]["return"],
+        "best_return": max(line["return"] for line in curve),
         "steps_to_goal": reached[0] if reached else None,
         "evaluation": {key: evaluation[key] for key in ("episodes", "mean", "std", "success", "returns")},
         "curve": curve,
     }
+
+
+def spread_of(values: list[float]) -> float | None:
+    """Sample standard deviation; None for one value."""
+    return statistics.stdev(values) if len(values) > 1 else None
 
 
 def show(name: str, report: dict) -> None:

@@ -1,7 +1,11 @@
-"""A small network that tells two classes apart: which states end an episode.
+"""Which states end an episode, learned from few ends: limits on coordinates where they explain all, else a network.
 
-Symbols: inputs z [N, d], labels in {0, 1} [N]; the output is the log-odds of class 1.  Both classes weigh the same in
-the loss, since ends are rare.
+Symbols: inputs z [N, d], labels in {0, 1} [N]; the output is the log-odds of class 1.
+Almost every task ends where a coordinate leaves an interval (a pole leans too far, a torso is too low), and a planner
+exploits each end that a model misses.  A network that saw five falls separates them in any of many ways, most of them
+wrong elsewhere.  So limits come first: the fewest sides of single coordinates, beyond everything seen alive, that
+explain all ends; sides that explain equally many are all believed.  Only where no limits explain every end does a
+network learn them, with both classes of the same weight, since ends are rare.
 """
 
 from dataclasses import dataclass
@@ -17,15 +21,35 @@ from forethought.core import DiagonalGaussian
 from forethought.models.network import Normaliser
 
 
+class Limits(eqx.Module):
+    """An interval for each coordinate, infinite where there is no limit."""
+
+    lower: Float[Array, "d"]
+    upper: Float[Array, "d"]
+
+    @staticmethod
+    def none(d: int) -> "Limits":
+        """No limits."""
+        return Limits(jnp.full(d, -jnp.inf), jnp.full(d, jnp.inf))
+
+    def __call__(self, z: Float[Array, "d"]) -> Float[Array, ""]:
+        """How far the worst coordinate is outside; negative inside."""
+        return jnp.max(jnp.maximum(z - self.upper, self.lower - z))
+
+
 class FittedClassifier(eqx.Module):
     """Log-odds of class 1 as a conditional distribution of one certain number."""
 
     network: eqx.nn.MLP
     inputs: Normaliser
+    limits: Limits  # of the normalised inputs
+    limited: Bool[Array, ""]  # whether the limits explain everything, so that the network is not asked
 
     def __call__(self, z: Float[Array, "d"]) -> DiagonalGaussian:
-        """The log-odds [1]; above 0 class 1 is the more likely."""
-        return DiagonalGaussian(self.network(self.inputs(z)), jnp.zeros(1, z.dtype))
+        """The log-odds [1]; above 0 class 1 is the more likely.  Of limits it is the distance, in normalised units."""
+        z = self.inputs(z)
+        log_odds = jnp.where(self.limited, self.limits(z)[None], self.network(z))
+        return DiagonalGaussian(log_odds, jnp.zeros(1, z.dtype))
 
     def draw(self, *, key: PRNGKeyArray) -> "FittedClassifier":
         """Itself."""
@@ -46,7 +70,7 @@ class Classifier:
     def init(self, d: int, *, key: PRNGKeyArray) -> FittedClassifier:
         """Before any data."""
         network = eqx.nn.MLP(d, 1, self.hidden, self.depth, activation=jax.nn.silu, key=key)
-        return FittedClassifier(network, Normaliser.identity(d))
+        return FittedClassifier(network, Normaliser.identity(d), Limits.none(d), jnp.zeros((), bool))
 
     def fit(
         self,
@@ -61,14 +85,54 @@ class Classifier:
         return _fit(self, previous, z, label, size, key)
 
 
+def explain(z: Float[Array, "N d"], ends: Bool[Array, "N"], alive: Bool[Array, "N"]) -> tuple[Limits, Bool[Array, ""]]:
+    """Limits between what was seen `alive` and the `ends` beyond it; and whether they explain every end.
+
+    Greedy set cover: again and again the sides beyond which most of the unexplained ends lie.
+    """
+    lowest = jnp.min(z, axis=0, initial=jnp.inf, where=alive[:, None])
+    highest = jnp.max(z, axis=0, initial=-jnp.inf, where=alive[:, None])
+    beyond = ends[:, None] & jnp.concatenate([z < lowest[None], z > highest[None]], axis=1)
+
+    def choose(_, carry):
+        unexplained, chosen = carry
+        count = jnp.sum(beyond & unexplained[:, None], axis=0)
+        best = (count > 0) & (count == jnp.max(count))
+        return unexplained & ~jnp.any(beyond & best[None], axis=1), chosen | best
+
+    d = z.shape[1]
+    unexplained, chosen = jax.lax.fori_loop(0, 2 * d, choose, (ends, jnp.zeros(2 * d, bool)))
+    below, above = beyond[:, :d], beyond[:, d:]
+    nearest_below = jnp.max(z, axis=0, initial=-jnp.inf, where=below)
+    nearest_above = jnp.min(z, axis=0, initial=jnp.inf, where=above)
+    lower = jnp.where(chosen[:d], 0.5 * (lowest + nearest_below), -jnp.inf)
+    upper = jnp.where(chosen[d:], 0.5 * (highest + nearest_above), jnp.inf)
+    return Limits(lower, upper), ~jnp.any(unexplained)
+
+
 @eqx.filter_jit
 def _fit(settings: Classifier, previous: FittedClassifier, z, label, size, key):
     valid = jnp.arange(z.shape[0]) < size
     inputs = Normaliser.of(z, valid.astype(z.dtype))
     z = jax.vmap(inputs)(z)
-    optimiser = optax.adam(settings.learning_rate)
-    arrays, static = eqx.partition(previous.network, eqx.is_array)
     classes = (valid & label, valid & ~label)
+    limits, limited = explain(z, *classes)
+    arrays, static = eqx.partition(previous.network, eqx.is_array)
+    learned = jax.lax.cond(
+        limited, lambda: arrays, lambda: eqx.filter(_descend(settings, previous.network, z, classes, key), eqx.is_array)
+    )
+    fitted = FittedClassifier(eqx.combine(learned, static), inputs, limits, limited)
+    says = jax.vmap(lambda z: jnp.where(limited, limits(z), fitted.network(z)[0]))(z) > 0
+    miss, alarm = (
+        jnp.sum(rows & (says != truth)) / jnp.sum(rows) for rows, truth in zip(classes, (True, False), strict=True)
+    )
+    return fitted, 0.5 * (miss + alarm)
+
+
+def _descend(settings: Classifier, network: eqx.nn.MLP, z, classes, key) -> eqx.nn.MLP:
+    """Adam on the logistic loss of balanced minibatches."""
+    optimiser = optax.adam(settings.learning_rate)
+    arrays, static = eqx.partition(network, eqx.is_array)
 
     def loss(arrays, key):
         network = jax.vmap(eqx.combine(arrays, static))
@@ -85,9 +149,4 @@ def _fit(settings: Classifier, previous: FittedClassifier, z, label, size, key):
         return optax.apply_updates(arrays, change), state
 
     arrays, _ = jax.lax.fori_loop(0, settings.updates, update, (arrays, optimiser.init(arrays)))
-    network = eqx.combine(arrays, static)
-    says = jax.vmap(network)(z)[:, 0] > 0
-    miss, alarm = (
-        jnp.sum(rows & (says != truth)) / jnp.sum(rows) for rows, truth in zip(classes, (True, False), strict=True)
-    )
-    return FittedClassifier(network, inputs), 0.5 * (miss + alarm)
+    return eqx.combine(arrays, static)

@@ -18,3 +18,43 @@ def test_rare_class_is_found():
     fresh = jr.uniform(jr.key(3), (1000, 3), minval=-1.0, maxval=1.0)
     says = np.asarray(jax.vmap(fitted)(fresh).mean[:, 0] > 0)
     assert np.mean(says == (np.abs(fresh[:, 0]) > 0.9)) > 0.94
+
+
+def fit(z, label, d=3):
+    fitter = Classifier()
+    return fitter.fit(
+        jnp.asarray(z, jnp.float32),
+        jnp.asarray(label),
+        jnp.array(len(z)),
+        previous=fitter.init(d, key=jr.key(1)),
+        key=jr.key(2),
+    )
+
+
+def test_limits_are_found_from_a_handful_of_ends():
+    """|z1| < 0.2 ends episodes; the velocity z2 goes with it but does not explain every end."""
+    generator = np.random.default_rng(0)
+    alive = generator.uniform([-1, -0.19, -2], [1, 0.19, 2], (60, 3))
+    ends = np.array([[0.3, 0.22, 2.5], [-0.5, 0.21, 1.5], [0.1, 0.23, 0.2], [0.9, -0.24, -1.0], [0.2, -0.21, -2.1]])
+    fitted, error = fit(np.vstack([alive, ends]), np.arange(65) >= 60)
+    assert error == 0 and fitted.limited
+    assert (
+        np.isfinite(fitted.limits.upper).tolist() == np.isfinite(fitted.limits.lower).tolist() == [False, True, False]
+    )
+    for state, terminal in (([5, 0.3, 0], True), ([-5, -0.3, 9], True), ([5, 0.1, -9], False), ([0, -0.15, 9], False)):
+        assert (fitted(jnp.array(state, jnp.float32)).mean[0] > 0) == terminal
+
+
+def test_sides_that_explain_equally_many_ends_are_all_believed():
+    fitted, _ = fit([[0, 0, 0], [0.1, 0.1, 0], [1, 1, 0]], [False, False, True])
+    assert np.isfinite(fitted.limits.upper).tolist() == [True, True, False]
+    assert np.isinf(fitted.limits.lower).all()
+
+
+def test_ends_that_no_limits_explain_are_left_to_the_network():
+    """A ring: ends lie in the middle."""
+    z = np.random.default_rng(1).uniform(-1, 1, (500, 2))
+    label = np.hypot(*z.T) < 0.5
+    fitted, error = fit(z, label, 2)
+    assert not fitted.limited and error < 0.1
+    assert fitted(jnp.zeros(2)).mean[0] > 0 > fitted(jnp.array([0.9, 0.9])).mean[0]
