@@ -39,8 +39,16 @@ EXPERIMENTS = {
         1000,
         alive=True,
     ),
-    "reacher": Experiment("Reacher-v5", "--env-steps 2500 --model.max-updates 1500"),
-    "pusher": Experiment("Pusher-v5", "--env-steps 6000 --model.max-updates 1500"),
+    "reacher": Experiment(
+        "Reacher-v5",
+        "--env-steps 2000 --planner.horizon 15 --planner.population 100 --planner.elites 10 --planner.iterations 4 "
+        "--planner.propagation mean --model.max-updates 1500",
+    ),
+    "pusher": Experiment(
+        "Pusher-v5",
+        "--env-steps 4000 --planner.horizon 20 --planner.population 150 --planner.elites 15 --planner.iterations 4 "
+        "--planner.propagation mean --model.max-updates 1500",
+    ),
     "cheetah": Experiment(
         "HalfCheetah-v5",
         "--angles 1 --env-steps 30000 --planner icem --planner.horizon 12 --planner.population 120 --planner.elites 6 "

@@ -4,7 +4,7 @@ An ensemble of probabilistic networks learns the dynamics from all experience so
 each candidate judged by the average over particles that each believe in one member.
 Source: Chua et al. (2018), algorithm 1.
 Differs: the first rounds act at random and the model is fitted from then on after every episode, with early stopping
-instead of five epochs; a reward or termination that the task does not know is learned.
+instead of five epochs; a reward or termination that the task does not know is learned; the final cost may be weighted.
 """
 
 from dataclasses import dataclass
@@ -43,11 +43,14 @@ class PETS:
     planner: Planner = CEM()
     classifier: Classifier = Classifier()
     random_episodes: int = 1  # episodes of uniform actions before the first plan
+    final_weight: float = 1.0  # the last state of a plan counts as this many: a crude value beyond the horizon
 
     def __post_init__(self):
         """Refuse settings that cannot work together."""
         if self.random_episodes < 1:
             raise ValueError(f"PETS.random_episodes must be at least 1, got {self.random_episodes}.")
+        if not self.final_weight >= 0:
+            raise ValueError(f"PETS.final_weight must be at least 0, got {self.final_weight}.")
         members = self.model.members
         particles = getattr(self.planner, "particles", members)  # a planner of one's own may have none
         if particles % members:
@@ -88,8 +91,9 @@ class PETS:
     def problem(self, state: PETSState, env: Env) -> Problem:
         """The task with what was learned in place of what was unknown."""
         never = env.learn_termination and not bool(jnp.any(state.buffer.data.terminated))
-        known = not env.learn_reward and not env.learn_termination
-        task = env.task if known else LearnedTask(env.task, state.termination, env.learn_reward, never)
+        known = not env.learn_reward and not env.learn_termination and self.final_weight == 1
+        learned = LearnedTask(env.task, state.termination, env.learn_reward, never, self.final_weight)
+        task = env.task if known else learned
         return Problem(state.dynamics, task)
 
     def controller(self, state: PETSState, env: Env) -> Controller:

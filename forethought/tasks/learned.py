@@ -25,6 +25,7 @@ class LearnedTask(eqx.Module):
     termination: Conditional | None
     reward_in_state: bool = eqx.field(static=True)
     never_terminal: bool = eqx.field(static=True, default=False)  # no end was ever seen
+    final_weight: float = eqx.field(static=True, default=1.0)  # of the final cost: a crude value beyond the horizon
 
     @property
     def horizon(self) -> int:
@@ -55,8 +56,8 @@ class LearnedTask(eqx.Module):
         return -x[-1] if self.reward_in_state else self.base.cost(x, u, t)
 
     def final_cost(self, x: Float[Array, "n"]) -> Float[Array, ""]:
-        """Likewise for the last state."""
-        return -x[-1] if self.reward_in_state else self.base.final_cost(x)
+        """Likewise for the last state, `final_weight` times."""
+        return self.final_weight * (-x[-1] if self.reward_in_state else self.base.final_cost(x))
 
     def terminal(self, x: Float[Array, "n"]) -> Bool[Array, ""]:
         """Whether the episode ends in `x`."""
