@@ -52,8 +52,8 @@ EXPERIMENTS = {
     "cheetah": Experiment(
         "HalfCheetah-v5",
         "--angles 1 --env-steps 30000 --planner icem --planner.horizon 12 --planner.population 120 --planner.elites 6 "
-        "--planner.iterations 4 --planner.noise 1 --planner.propagation mean --planner.beta 0.25 --model.batch 64 "
-        "--model.max-updates 4000 --model.patience 300",
+        "--planner.iterations 4 --planner.noise 1 --planner.propagation mean --planner.beta 0.25 --final-weight 8 "
+        "--model.batch 64 --model.max-updates 8000 --model.max-epochs 1000 --model.patience 300",
         2000,
     ),
 }
