@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import Plan, Problem
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
+from forethought.planning.search import run_search
 from forethought.planning.settings import check_elites, check_sampling
 
 
@@ -27,6 +28,16 @@ class ICEMState(eqx.Module):
 
     mean: Float[Array, "T m"]
     elites: Float[Array, "kept T m"]
+
+
+class ICEMSearch(eqx.Module):
+    """The sampling distribution, the elites kept, and the best sequence so far with its cost."""
+
+    mean: Float[Array, "T m"]
+    std: Float[Array, "T m"]
+    kept: Float[Array, "kept T m"]
+    best: Float[Array, "T m"]
+    cost: Float[Array, ""]
 
 
 @dataclass(frozen=True)
@@ -68,30 +79,49 @@ class ICEM:
         mean = jnp.broadcast_to(middle, (self.horizon, middle.shape[0]))
         return ICEMState(mean, jnp.broadcast_to(mean, (self.kept_count, *mean.shape)))
 
+    @property
+    def stages(self) -> int:
+        """Every iteration has its own population."""
+        return self.iterations
+
     def plan(
         self, problem: Problem, x0: Float[Array, "n"], state: ICEMState, *, key: PRNGKeyArray
     ) -> tuple[Plan, ICEMState]:
         """The best sequence found, and the warm start for the next step."""
+        return run_search(self, problem, x0, state, key=key)
+
+    def begin(self, problem: Problem, x0: Float[Array, "n"], state: ICEMState) -> ICEMSearch:
+        """Around the warm start; nothing is tried yet."""
+        reach = (problem.task.u_max - problem.task.u_min)[None] / 2
+        std = jnp.broadcast_to(self.noise * reach, state.mean.shape)
+        return ICEMSearch(state.mean, std, state.elites, state.mean, jnp.full((), jnp.inf, x0.dtype))
+
+    def improve(
+        self, problem: Problem, x0: Float[Array, "n"], search: ICEMSearch, i: int, *, key: PRNGKeyArray
+    ) -> ICEMSearch:
+        """Sample, score beside what was kept, refit.  The last iteration tries the mean too."""
         lower, upper = problem.task.u_min[None, None], problem.task.u_max[None, None]
-        mean = state.mean
-        std = jnp.broadcast_to(self.noise * (upper - lower)[0] / 2, mean.shape)
-        kept = state.elites
-        best, best_cost = mean, jnp.array(jnp.inf, mean.dtype)
-        for i, iteration_key in enumerate(jr.split(key, self.iterations)):
-            sample_key, cost_key = jr.split(iteration_key)
-            noise = self._coloured((self._population(i), *mean.shape), mean.dtype, key=sample_key)
-            fresh = jnp.clip(mean[None] + std[None] * noise, lower, upper)
-            last = [mean[None]] if i == self.iterations - 1 else []
-            us = jnp.concatenate([fresh, kept, *last])
-            costs = expected_cost(problem, x0, us, particles=self.particles, propagation=self.propagation, key=cost_key)
-            order = jax.lax.top_k(-costs, self.elites)[1]
-            elites, lowest = us[order], costs[order[0]]
-            best = jnp.where(lowest < best_cost, elites[0], best)
-            best_cost = jnp.minimum(lowest, best_cost)
-            mean = self.momentum * mean + (1 - self.momentum) * jnp.mean(elites, axis=0)
-            std = self.momentum * std + (1 - self.momentum) * jnp.std(elites, axis=0)
-            kept = elites[: self.kept_count]
-        return open_loop_plan(problem, x0, best, best_cost), ICEMState(_shift(mean), jax.vmap(_shift)(kept))
+        mean, std = search.mean, search.std
+        sample_key, cost_key = jr.split(key)
+        noise = self._coloured((self._population(i), *mean.shape), mean.dtype, key=sample_key)
+        fresh = jnp.clip(mean[None] + std[None] * noise, lower, upper)
+        last = [mean[None]] if i == self.iterations - 1 else []
+        us = jnp.concatenate([fresh, search.kept, *last])
+        costs = expected_cost(problem, x0, us, particles=self.particles, propagation=self.propagation, key=cost_key)
+        order = jax.lax.top_k(-costs, self.elites)[1]
+        elites, lowest = us[order], costs[order[0]]
+        return ICEMSearch(
+            mean=self.momentum * mean + (1 - self.momentum) * jnp.mean(elites, axis=0),
+            std=self.momentum * std + (1 - self.momentum) * jnp.std(elites, axis=0),
+            kept=elites[: self.kept_count],
+            best=jnp.where(lowest < search.cost, elites[0], search.best),
+            cost=jnp.minimum(lowest, search.cost),
+        )
+
+    def finish(self, problem: Problem, x0: Float[Array, "n"], search: ICEMSearch) -> tuple[Plan, ICEMState]:
+        """The best sequence ever seen; mean and kept elites move one step on."""
+        warm = ICEMState(_shift(search.mean), jax.vmap(_shift)(search.kept))
+        return open_loop_plan(problem, x0, search.best, search.cost), warm
 
     def _population(self, iteration: int) -> int:
         """Source: algorithm 1, line 5."""
