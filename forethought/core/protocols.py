@@ -56,6 +56,15 @@ class Dynamics(Protocol):
 
 
 @runtime_checkable
+class HasSimulate(Protocol):
+    """Capability of dynamics without noise: many open-loop rollouts at once (a simulator with threads of its own)."""
+
+    def simulate(self, x0: Float[Array, "n"], us: Float[Array, "S T m"]) -> Float[Array, "S T1 n"]:
+        """The states under each of S action sequences, T1 = T + 1, the first of them `x0`."""
+        ...
+
+
+@runtime_checkable
 class Task(Protocol):
     """What is wanted, owned once for the real environment and for every model of it."""
 

@@ -14,12 +14,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import Plan, Problem
+from forethought.planning.noise import colour_filter
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
-from forethought.planning.search import run_search
+from forethought.planning.search import one_step_later, run_search
 from forethought.planning.settings import check_elites, check_sampling
 
 
@@ -120,7 +120,7 @@ class ICEM:
 
     def finish(self, problem: Problem, x0: Float[Array, "n"], search: ICEMSearch) -> tuple[Plan, ICEMState]:
         """The best sequence ever seen; mean and kept elites move one step on."""
-        warm = ICEMState(_shift(search.mean), jax.vmap(_shift)(search.kept))
+        warm = ICEMState(one_step_later(search.mean), jax.vmap(one_step_later)(search.kept))
         return open_loop_plan(problem, x0, search.best, search.cost), warm
 
     def _population(self, iteration: int) -> int:
@@ -131,18 +131,3 @@ class ICEM:
         """Noise of unit variance, correlated in time."""
         white = jr.normal(key, shape, dtype)
         return jnp.einsum("ts,bsm->btm", jnp.asarray(colour_filter(shape[1], self.beta), dtype), white)
-
-
-def colour_filter(steps: int, beta: float) -> Float[np.ndarray, "T T"]:
-    """The circulant matrix that turns white noise [T] into noise of unit variance with spectrum 1 / f^beta."""
-    frequency = np.fft.rfftfreq(steps)
-    frequency[0] = frequency[1] if steps > 1 else 1.0
-    amplitude = frequency ** (-beta / 2)
-    impulse = np.fft.irfft(amplitude, steps)
-    impulse /= np.sqrt(np.sum(impulse**2))
-    return np.stack([np.roll(impulse, shift) for shift in range(steps)], axis=1)
-
-
-def _shift(us: Float[Array, "T m"]) -> Float[Array, "T m"]:
-    """One step later; the last action is repeated."""
-    return jnp.concatenate([us[1:], us[-1:]])

@@ -9,6 +9,7 @@ compiled function (`run_search`) or under a clock on the host (`forethought.plan
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -71,3 +72,8 @@ def run_search(
         for i, iteration_key in zip(names, keys, strict=True):
             search = planner.improve(problem, x0, search, i, key=iteration_key)
     return planner.finish(problem, x0, search)
+
+
+def one_step_later(us: Float[Array, "T m"]) -> Float[Array, "T m"]:
+    """A warm start out of what was planned: the first action is done, the last one is repeated."""
+    return jnp.concatenate([us[1:], us[-1:]])
