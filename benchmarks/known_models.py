@@ -14,7 +14,7 @@ import time
 from common import RESULTS, arguments, describe, hardware, save, table
 
 SETTINGS = {
-    "HalfCheetah-v5": {"horizon": 30, "population": 30, "elites": 10, "iterations": 3, "noise": 0.5, "beta": 0.25},
+    "HalfCheetah-v5": {"horizon": 20, "population": 60, "elites": 10, "iterations": 3, "noise": 0.5, "beta": 0.25},
     "Hopper-v5": {"horizon": 50, "population": 30, "elites": 10, "iterations": 2, "noise": 0.5, "beta": 2.0},
     "Walker2d-v5": {"horizon": 50, "population": 30, "elites": 10, "iterations": 2, "noise": 0.5, "beta": 2.0},
 }

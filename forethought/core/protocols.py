@@ -147,7 +147,7 @@ class Controller(Protocol):
 class OnHost(Protocol):
     """Capability of a controller whose `act` cannot be traced (it watches a clock, or asks a device).
 
-    It is called with NumPy arrays, one step at a time, and its carry may be anything.
+    It is called with arrays that hold values, one step at a time, and its carry may be anything.
     """
 
     @property

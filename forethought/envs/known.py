@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import gymnasium as gym
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ from forethought.tasks.function_task import (
     require_termination,
 )
 
-Source = str | os.PathLike | gym.Env | mujoco.MjModel | SystemEnv
+Source: TypeAlias = str | os.PathLike | gym.Env | mujoco.MjModel | SystemEnv
 
 
 def known_model(
@@ -61,7 +61,7 @@ def known_model(
             does more between two actions than simulate.
     """
     if isinstance(source, SystemEnv) or (isinstance(source, str) and source.startswith(NAMESPACE)):
-        return (source if isinstance(source, SystemEnv) else shipped(source)).problem
+        return (shipped(source) if isinstance(source, str) else source).problem
     functions = load_function(cost, "cost"), load_function(termination, "termination")
     if isinstance(source, mujoco.MjModel) or _is_mjcf(source):
         model = source if isinstance(source, mujoco.MjModel) else load_model(source)
@@ -92,7 +92,7 @@ def known_system(source: Source, **options: Any) -> tuple[Env, Problem]:
     if isinstance(source, mujoco.MjModel) or _is_mjcf(source):
         raise UsageError("A bare MuJoCo model is no environment: plan with known_model, or give a Gymnasium id.")
     if isinstance(source, SystemEnv) or (isinstance(source, str) and source.startswith(NAMESPACE)):
-        system = source if isinstance(source, SystemEnv) else shipped(source)
+        system = shipped(source) if isinstance(source, str) else source
         return system, system.problem
     env = source if isinstance(source, gym.Env) else make_gym(str(source), **dict(options.get("make_kwargs") or {}))
     problem = known_model(env, **{k: v for k, v in options.items() if k != "make_kwargs"})
