@@ -9,6 +9,7 @@ ALGORITHMS = {
 PLANNERS = {
     "cem": "forethought.planning.cem:CEM",
     "icem": "forethought.planning.icem:ICEM",
+    "mppi": "forethought.planning.mppi:MPPI",
     "random-shooting": "forethought.planning.random_shooting:RandomShooting",
 }
 

@@ -56,6 +56,15 @@ class Dynamics(Protocol):
 
 
 @runtime_checkable
+class HasSimulate(Protocol):
+    """Capability of dynamics without noise: many open-loop rollouts at once (a simulator with threads of its own)."""
+
+    def simulate(self, x0: Float[Array, "n"], us: Float[Array, "S T m"]) -> Float[Array, "S T1 n"]:
+        """The states under each of S action sequences, T1 = T + 1, the first of them `x0`."""
+        ...
+
+
+@runtime_checkable
 class Task(Protocol):
     """What is wanted, owned once for the real environment and for every model of it."""
 
@@ -123,10 +132,23 @@ class Planner(Protocol):
 
 @runtime_checkable
 class Controller(Protocol):
-    """Chooses actions.  `carry` is its memory, `()` where it has none; `act` is pure, so it runs in a scan."""
+    """Chooses actions.  `carry` is its memory, `()` where it has none; `act` is pure, so it runs in a scan;
+    see `OnHost` for those that are not.
+    """
 
     def init(self, x0: Float[Array, "n"], *, key: PRNGKeyArray) -> Any: ...
 
     def act(
         self, x: Float[Array, "n"], t: Int[Array, ""], carry: Any, *, key: PRNGKeyArray
     ) -> tuple[Float[Array, "m"], Any]: ...
+
+
+@runtime_checkable
+class OnHost(Protocol):
+    """Capability of a controller whose `act` cannot be traced (it watches a clock, or asks a device).
+
+    It is called with arrays that hold values, one step at a time, and its carry may be anything.
+    """
+
+    @property
+    def on_host(self) -> bool: ...

@@ -1,4 +1,4 @@
-"""A controller on the host, one compiled call per step."""
+"""A controller in a loop on the host: one compiled call per step, or its own where it cannot be traced."""
 
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from forethought.core import Controller
+from forethought.core import Controller, OnHost
 
 
 class Actor:
@@ -23,15 +23,27 @@ class Actor:
     def __init__(self, controller: Controller, x0: np.ndarray, *, key: PRNGKeyArray):
         """Ready to act from the first state `x0` [n]."""
         init_key, self._key = jr.split(key)
+        self._host = controller if runs_on_host(controller) else None
+        if self._host is not None:
+            self._memory = controller.init(jnp.asarray(x0), key=init_key)
+            return
         carry = _init(controller, x0, init_key)
         self._controller, static = _take_apart(controller)
         self._carry, memory = _take_apart(carry)
         self._static = (static, memory)
 
-    def __call__(self, x: np.ndarray, t: int) -> jax.Array:
+    def __call__(self, x: np.ndarray, t: int) -> jax.Array | np.ndarray:
         """The action [m] in state `x` [n] at step `t`."""
+        if self._host is not None:
+            u, self._memory = self._host.act(jnp.asarray(x), jnp.asarray(t), self._memory, key=jr.fold_in(self._key, t))
+            return u
         u, self._carry = _act(self._static, self._controller, x, np.int32(t), self._carry, self._key)
         return u
+
+
+def runs_on_host(controller: Controller) -> bool:
+    """Whether the controller cannot be part of a compiled loop."""
+    return isinstance(controller, OnHost) and controller.on_host
 
 
 @eqx.filter_jit

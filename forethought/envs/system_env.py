@@ -13,7 +13,9 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from forethought.core import Controller, EnvironmentFailure, Problem, Task, Transition, UsageError
 from forethought.dynamics.space import StateSpace
+from forethought.envs.acting import Actor, runs_on_host
 
+OnStep = Callable[[int, float], None] | None
 CHUNK = 10  # steps between two calls of `on_step`, at most
 
 
@@ -64,6 +66,17 @@ class SystemEnv(eqx.Module):
         frames: list[np.ndarray] | None = None,
     ) -> Transition:
         """One episode; see `Env.run`."""
+        row = (
+            self._on_host(controller, key, on_step)
+            if runs_on_host(controller)
+            else self._scan(controller, key, on_step)
+        )
+        if frames is not None:
+            frames += self.pictures(row)
+        return row
+
+    def _scan(self, controller: Controller, key: PRNGKeyArray, on_step: OnStep) -> Transition:
+        """An episode in compiled pieces of at most `CHUNK` steps."""
         horizon = self.task.horizon
         chunk = math.ceil(horizon / math.ceil(horizon / CHUNK))
         moment, step_key = _begin(self.problem, controller, key)
@@ -78,8 +91,24 @@ class SystemEnv(eqx.Module):
                 on_step(len(steps.row), float(steps.row.reward.sum()))
             if over:
                 break
-        if frames is not None:
-            frames += self.pictures(steps.row)
+        return steps.row
+
+    def _on_host(self, controller: Controller, key: PRNGKeyArray, on_step: OnStep) -> Transition:
+        """An episode step by step, for a controller that cannot be traced."""
+        start_key, controller_key, step_key = jr.split(key, 3)
+        x = np.asarray(_initial(self.problem, start_key))
+        actor = Actor(controller, x, key=controller_key)
+        parts: list[_Step] = []
+        for t in range(self.task.horizon):
+            part = _one_step(self.problem, x, np.asarray(actor(x, t)), np.int32(t), step_key)
+            parts.append(jax.tree.map(np.asarray, part))
+            steps = jax.tree.map(lambda *rows: np.stack(rows), *parts)
+            self._check(steps)
+            if on_step is not None:
+                on_step(t + 1, float(steps.row.reward.sum()))
+            if part.row.terminated:
+                break
+            x = steps.row.x_next[-1]
         return steps.row
 
     def pictures(self, episode: Transition) -> list[np.ndarray]:
@@ -131,22 +160,39 @@ def _advance(
     problem: Problem, controller: Controller, moment: Any, start: Int[Array, ""], key: PRNGKeyArray, steps: int
 ) -> tuple[Any, _Step]:
     """`steps` steps from `moment = (x, carry)` at time `start`."""
-    task = problem.task
     arrays, static = eqx.partition(moment, eqx.is_array)
 
     def step(arrays: Any, t: Int[Array, ""]) -> tuple[Any, _Step]:
         x, carry = eqx.combine(arrays, static)
         act_key, noise_key = jr.split(jr.fold_in(key, t))
         wish, carry = controller.act(x, t, carry, key=act_key)
-        u = jnp.clip(wish, task.u_min, task.u_max)
-        x_next = problem.dynamics(x, u, t).sample(key=noise_key)
-        terminated = task.terminal(x_next)
-        truncated = ~terminated & (t == task.horizon - 1)
-        row = Transition(x, u, x_next, -task.cost(x, u, t), terminated, truncated)
-        return eqx.filter((x_next, carry), eqx.is_array), _Step(row, jnp.all(jnp.isfinite(wish)))
+        done = _moved(problem, x, wish, t, noise_key)
+        return eqx.filter((done.row.x_next, carry), eqx.is_array), done
 
     arrays, trail = jax.lax.scan(step, arrays, start + jnp.arange(steps))
     return eqx.combine(arrays, static), trail
+
+
+def _moved(problem: Problem, x: Any, wish: Any, t: Any, key: PRNGKeyArray) -> _Step:
+    """One step of the system under the action that the controller wishes."""
+    task = problem.task
+    u = jnp.clip(wish, task.u_min, task.u_max)
+    x_next = problem.dynamics(x, u, t).sample(key=key)
+    terminated = task.terminal(x_next)
+    truncated = ~terminated & (t == task.horizon - 1)
+    row = Transition(x, u, x_next, -task.cost(x, u, t), terminated, truncated)
+    return _Step(row, jnp.all(jnp.isfinite(wish)))
+
+
+@eqx.filter_jit
+def _initial(problem: Problem, key: PRNGKeyArray) -> Any:
+    return problem.task.initial(key=key)
+
+
+@eqx.filter_jit
+def _one_step(problem: Problem, x: Any, wish: Any, t: Any, key: PRNGKeyArray) -> _Step:
+    noise_key = jr.split(jr.fold_in(key, t))[1]
+    return _moved(problem, jnp.asarray(x), jnp.asarray(wish), jnp.asarray(t), noise_key)
 
 
 def _until_terminated(steps: _Step) -> tuple[_Step, bool]:

@@ -20,6 +20,7 @@ from gymnasium.vector.utils import iterate
 from jaxtyping import PRNGKeyArray
 
 from forethought.core import Controller, EnvironmentFailure, Transition, UsageError
+from forethought.envs.acting import runs_on_host
 from forethought.envs.episode import EpisodeLog, call_env, seed_of
 from forethought.envs.spaces import ActionCodec, ObservationCodec
 
@@ -44,11 +45,14 @@ def collect_vector(
             episodes are not preferred.
 
     Raises:
-        UsageError: spaces that are not continuous, an unknown autoreset mode, or not exactly one budget.
+        UsageError: spaces that are not continuous, an unknown autoreset mode, not exactly one budget, or a controller
+            that works on the host.
         EnvironmentFailure: as in `Env.run`; `episode` holds the steps of the sub-environment that failed.
     """
     if (steps is None) == (episodes is None):
         raise UsageError("collect_vector needs either steps or episodes.")
+    if runs_on_host(controller):
+        raise UsageError(f"{type(controller).__name__} acts on the host, in one environment at a time: use collect.")
     run = _VectorRun(envs, controller, key)
     while not run.enough(steps, episodes):
         run.step()

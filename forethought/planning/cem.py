@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import Plan, Problem
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
+from forethought.planning.search import run_search
 from forethought.planning.settings import check_elites, check_sampling
 
 
@@ -23,6 +24,14 @@ class CEMState(eqx.Module):
     """The warm start: where the next search begins."""
 
     mean: Float[Array, "T m"]
+
+
+class CEMSearch(eqx.Module):
+    """The sampling distribution, and the least cost among the last samples."""
+
+    mean: Float[Array, "T m"]
+    std: Float[Array, "T m"]
+    cost: Float[Array, ""]
 
 
 @dataclass(frozen=True)
@@ -52,26 +61,34 @@ class CEM:
     def plan(
         self, problem: Problem, x0: Float[Array, "n"], state: CEMState, *, key: PRNGKeyArray
     ) -> tuple[Plan, CEMState]:
-        """The mean of the last sampling distribution, and the warm start for the next step.
+        """The mean of the last sampling distribution, and the warm start for the next step."""
+        return run_search(self, problem, x0, state, key=key)
 
-        A candidate whose cost is not finite is never an elite while there are finite ones.
-        """
+    def begin(self, problem: Problem, x0: Float[Array, "n"], state: CEMState) -> CEMSearch:
+        """Around the warm start, as wide as the limits allow."""
+        std = jnp.broadcast_to((problem.task.u_max - problem.task.u_min)[None] / 4, state.mean.shape)
+        return CEMSearch(state.mean, std, jnp.full((), jnp.inf, x0.dtype))
+
+    def improve(
+        self, problem: Problem, x0: Float[Array, "n"], search: CEMSearch, i: int, *, key: PRNGKeyArray
+    ) -> CEMSearch:
+        """Sample, score, refit.  A candidate whose cost is not finite is never an elite while there are finite ones."""
+        del i
         lower, upper = problem.task.u_min[None], problem.task.u_max[None]
+        mean, std = search.mean, search.std
+        sample_key, cost_key = jr.split(key)
+        within = jnp.minimum(mean - lower, upper - mean) / 2
+        noise = jr.truncated_normal(sample_key, -2.0, 2.0, (self.population, *mean.shape), mean.dtype)
+        us = jnp.clip(mean[None] + jnp.minimum(std, within)[None] * noise, lower[None], upper[None])
+        costs = expected_cost(problem, x0, us, particles=self.particles, propagation=self.propagation, key=cost_key)
+        elites = us[jax.lax.top_k(-costs, self.elites)[1]]
+        keep = self.momentum
+        var = keep * std**2 + (1 - keep) * jnp.var(elites, axis=0)
+        mean = keep * mean + (1 - keep) * jnp.mean(elites, axis=0)
+        return CEMSearch(mean, jnp.sqrt(var), jnp.min(costs))
 
-        def refine(carry, key):
-            mean, std = carry
-            sample_key, cost_key = jr.split(key)
-            within = jnp.minimum(mean - lower, upper - mean) / 2
-            noise = jr.truncated_normal(sample_key, -2.0, 2.0, (self.population, *mean.shape), mean.dtype)
-            us = jnp.clip(mean[None] + jnp.minimum(std, within)[None] * noise, lower[None], upper[None])
-            costs = expected_cost(problem, x0, us, particles=self.particles, propagation=self.propagation, key=cost_key)
-            elites = us[jax.lax.top_k(-costs, self.elites)[1]]
-            keep = self.momentum
-            var = keep * std**2 + (1 - keep) * jnp.var(elites, axis=0)
-            mean = keep * mean + (1 - keep) * jnp.mean(elites, axis=0)
-            return (mean, jnp.sqrt(var)), jnp.min(costs)
-
-        std = jnp.broadcast_to((upper - lower) / 4, state.mean.shape)
-        (mean, _), costs = jax.lax.scan(refine, (state.mean, std), jr.split(key, self.iterations))
-        middle = 0.5 * (lower + upper)
-        return open_loop_plan(problem, x0, mean, costs[-1]), CEMState(jnp.concatenate([mean[1:], middle]))
+    def finish(self, problem: Problem, x0: Float[Array, "n"], search: CEMSearch) -> tuple[Plan, CEMState]:
+        """The mean; its cost is told by the best of the last samples."""
+        middle = 0.5 * (problem.task.u_min + problem.task.u_max)
+        warm = CEMState(jnp.concatenate([search.mean[1:], middle[None]]))
+        return open_loop_plan(problem, x0, search.mean, search.cost), warm

@@ -14,11 +14,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import Plan, Problem
+from forethought.planning.noise import colour_filter
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
+from forethought.planning.search import one_step_later, run_search
 from forethought.planning.settings import check_elites, check_sampling
 
 
@@ -27,6 +28,16 @@ class ICEMState(eqx.Module):
 
     mean: Float[Array, "T m"]
     elites: Float[Array, "kept T m"]
+
+
+class ICEMSearch(eqx.Module):
+    """The sampling distribution, the elites kept, and the best sequence so far with its cost."""
+
+    mean: Float[Array, "T m"]
+    std: Float[Array, "T m"]
+    kept: Float[Array, "kept T m"]
+    best: Float[Array, "T m"]
+    cost: Float[Array, ""]
 
 
 @dataclass(frozen=True)
@@ -68,30 +79,49 @@ class ICEM:
         mean = jnp.broadcast_to(middle, (self.horizon, middle.shape[0]))
         return ICEMState(mean, jnp.broadcast_to(mean, (self.kept_count, *mean.shape)))
 
+    @property
+    def stages(self) -> int:
+        """Every iteration has its own population."""
+        return self.iterations
+
     def plan(
         self, problem: Problem, x0: Float[Array, "n"], state: ICEMState, *, key: PRNGKeyArray
     ) -> tuple[Plan, ICEMState]:
         """The best sequence found, and the warm start for the next step."""
+        return run_search(self, problem, x0, state, key=key)
+
+    def begin(self, problem: Problem, x0: Float[Array, "n"], state: ICEMState) -> ICEMSearch:
+        """Around the warm start; nothing is tried yet."""
+        reach = (problem.task.u_max - problem.task.u_min)[None] / 2
+        std = jnp.broadcast_to(self.noise * reach, state.mean.shape)
+        return ICEMSearch(state.mean, std, state.elites, state.mean, jnp.full((), jnp.inf, x0.dtype))
+
+    def improve(
+        self, problem: Problem, x0: Float[Array, "n"], search: ICEMSearch, i: int, *, key: PRNGKeyArray
+    ) -> ICEMSearch:
+        """Sample, score beside what was kept, refit.  The last iteration tries the mean too."""
         lower, upper = problem.task.u_min[None, None], problem.task.u_max[None, None]
-        mean = state.mean
-        std = jnp.broadcast_to(self.noise * (upper - lower)[0] / 2, mean.shape)
-        kept = state.elites
-        best, best_cost = mean, jnp.array(jnp.inf, mean.dtype)
-        for i, iteration_key in enumerate(jr.split(key, self.iterations)):
-            sample_key, cost_key = jr.split(iteration_key)
-            noise = self._coloured((self._population(i), *mean.shape), mean.dtype, key=sample_key)
-            fresh = jnp.clip(mean[None] + std[None] * noise, lower, upper)
-            last = [mean[None]] if i == self.iterations - 1 else []
-            us = jnp.concatenate([fresh, kept, *last])
-            costs = expected_cost(problem, x0, us, particles=self.particles, propagation=self.propagation, key=cost_key)
-            order = jax.lax.top_k(-costs, self.elites)[1]
-            elites, lowest = us[order], costs[order[0]]
-            best = jnp.where(lowest < best_cost, elites[0], best)
-            best_cost = jnp.minimum(lowest, best_cost)
-            mean = self.momentum * mean + (1 - self.momentum) * jnp.mean(elites, axis=0)
-            std = self.momentum * std + (1 - self.momentum) * jnp.std(elites, axis=0)
-            kept = elites[: self.kept_count]
-        return open_loop_plan(problem, x0, best, best_cost), ICEMState(_shift(mean), jax.vmap(_shift)(kept))
+        mean, std = search.mean, search.std
+        sample_key, cost_key = jr.split(key)
+        noise = self._coloured((self._population(i), *mean.shape), mean.dtype, key=sample_key)
+        fresh = jnp.clip(mean[None] + std[None] * noise, lower, upper)
+        last = [mean[None]] if i == self.iterations - 1 else []
+        us = jnp.concatenate([fresh, search.kept, *last])
+        costs = expected_cost(problem, x0, us, particles=self.particles, propagation=self.propagation, key=cost_key)
+        order = jax.lax.top_k(-costs, self.elites)[1]
+        elites, lowest = us[order], costs[order[0]]
+        return ICEMSearch(
+            mean=self.momentum * mean + (1 - self.momentum) * jnp.mean(elites, axis=0),
+            std=self.momentum * std + (1 - self.momentum) * jnp.std(elites, axis=0),
+            kept=elites[: self.kept_count],
+            best=jnp.where(lowest < search.cost, elites[0], search.best),
+            cost=jnp.minimum(lowest, search.cost),
+        )
+
+    def finish(self, problem: Problem, x0: Float[Array, "n"], search: ICEMSearch) -> tuple[Plan, ICEMState]:
+        """The best sequence ever seen; mean and kept elites move one step on."""
+        warm = ICEMState(one_step_later(search.mean), jax.vmap(one_step_later)(search.kept))
+        return open_loop_plan(problem, x0, search.best, search.cost), warm
 
     def _population(self, iteration: int) -> int:
         """Source: algorithm 1, line 5."""
@@ -101,18 +131,3 @@ class ICEM:
         """Noise of unit variance, correlated in time."""
         white = jr.normal(key, shape, dtype)
         return jnp.einsum("ts,bsm->btm", jnp.asarray(colour_filter(shape[1], self.beta), dtype), white)
-
-
-def colour_filter(steps: int, beta: float) -> Float[np.ndarray, "T T"]:
-    """The circulant matrix that turns white noise [T] into noise of unit variance with spectrum 1 / f^beta."""
-    frequency = np.fft.rfftfreq(steps)
-    frequency[0] = frequency[1] if steps > 1 else 1.0
-    amplitude = frequency ** (-beta / 2)
-    impulse = np.fft.irfft(amplitude, steps)
-    impulse /= np.sqrt(np.sum(impulse**2))
-    return np.stack([np.roll(impulse, shift) for shift in range(steps)], axis=1)
-
-
-def _shift(us: Float[Array, "T m"]) -> Float[Array, "T m"]:
-    """One step later; the last action is repeated."""
-    return jnp.concatenate([us[1:], us[-1:]])

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from forethought.core import LinearGaussian, Plan, Problem, Result, Task, draw_many
+from forethought.core import HasSimulate, LinearGaussian, Plan, Problem, Result, Task, draw_many
 
 Propagation = Literal["ts-inf", "ts1", "mean"]
 over_functions = eqx.if_array(0)
@@ -37,6 +37,10 @@ def expected_cost(
 
     Raises: ValueError where `particles` is not a multiple of an ensemble's members.
     """
+    if isinstance(problem.dynamics, HasSimulate):  # no noise and nothing unknown: all particles are one
+        xs = problem.dynamics.simulate(x0, us)
+        cost = jax.vmap(lambda xs, us: trajectory_cost(problem.task, xs, us))(xs, us)
+        return jnp.where(jnp.isfinite(cost), cost, jnp.inf)
     draw_key, walk_key = jr.split(key)
     functions, copies = draw_many(problem.dynamics, particles, key=draw_key)
     groups = particles // copies
@@ -135,8 +139,18 @@ def _clock(us: Float[Array, "T R m"], key) -> tuple[Array, Array, Array]:
     return jnp.arange(us.shape[0]), us, jr.split(key, us.shape[0])
 
 
-def open_loop_plan(problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"], cost: Float[Array, ""]) -> Plan:
-    """The plan that executes `us` whatever happens; its states are the means of the predictive distribution."""
+def trajectory_cost(task: Task, xs: Float[Array, "T1 n"], us: Float[Array, "T m"]) -> Float[Array, ""]:
+    """What the states `xs`, T1 = T + 1, under the actions `us` cost, up to the first terminal state."""
+    each = jax.vmap(task.cost)(xs[:-1], us, jnp.arange(us.shape[0]))
+    over = jax.lax.cummax(jax.vmap(task.terminal)(xs[1:]).astype(jnp.int32)).astype(bool)
+    before = jnp.concatenate([jnp.zeros(1, bool), over[:-1]])
+    return jnp.sum(jnp.where(before, 0, each)) + jnp.where(over[-1], 0, task.final_cost(xs[-1]))
+
+
+def predicted_states(problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"]) -> Float[Array, "T1 n"]:
+    """`x0` and the means of the predictive distributions after it, T1 = T + 1."""
+    if isinstance(problem.dynamics, HasSimulate):
+        return problem.dynamics.simulate(x0, us[None])[0]
 
     def step(x, inputs):
         u, t = inputs
@@ -144,7 +158,19 @@ def open_loop_plan(problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T 
         return after, after
 
     _, xs = jax.lax.scan(step, x0, (us, jnp.arange(us.shape[0])))
+    return jnp.concatenate([x0[None], xs])
+
+
+def open_loop_plan(
+    problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"], cost: Float[Array, ""] | None = None
+) -> Plan:
+    """The plan that executes `us` whatever happens; its states are the means of the predictive distribution.
+
+    `cost` is what those states cost, where it is not given.
+    """
+    xs = predicted_states(problem, x0, us)
+    cost = trajectory_cost(problem.task, xs, us) if cost is None else cost
     (T, m), n = us.shape, x0.shape[0]
     policy = LinearGaussian(jnp.zeros((T, m, n), us.dtype), us, jnp.zeros((T, m, m), us.dtype))
     result = jnp.where(jnp.isfinite(cost), Result.converged, Result.not_finite)
-    return Plan(policy, jnp.concatenate([x0[None], xs]), cost, result)
+    return Plan(policy, xs, cost, result)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -10,6 +11,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from forethought.core import Plan, Problem
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
 from forethought.planning.settings import check_sampling
+
+
+class BestSequence(eqx.Module):
+    """The best sequence so far, and its cost."""
+
+    us: Float[Array, "T m"]
+    cost: Float[Array, ""]
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,11 @@ class RandomShooting:
         """Refuse settings that cannot work."""
         check_sampling(self, ("horizon", "population", "hold", "particles"))
 
+    @property
+    def iterations(self) -> int:
+        """One: its samples do not depend on those before."""
+        return 1
+
     def init(self, problem: Problem) -> tuple[()]:
         """No memory."""
         del problem
@@ -33,7 +46,21 @@ class RandomShooting:
 
     def plan(self, problem: Problem, x0: Float[Array, "n"], state: Any, *, key: PRNGKeyArray) -> tuple[Plan, tuple[()]]:
         """The best of `population` uniform sequences."""
+        search = self.begin(problem, x0, state)
+        return self.finish(problem, x0, self.improve(problem, x0, search, 0, key=key))
+
+    def begin(self, problem: Problem, x0: Float[Array, "n"], state: Any) -> BestSequence:
+        """Nothing is tried yet; the middle of the action range stands in."""
         del state
+        middle = 0.5 * (problem.task.u_min + problem.task.u_max)
+        us = jnp.broadcast_to(middle, (self.horizon, middle.shape[0]))
+        return BestSequence(us, jnp.full((), jnp.inf, x0.dtype))
+
+    def improve(
+        self, problem: Problem, x0: Float[Array, "n"], search: BestSequence, i: int, *, key: PRNGKeyArray
+    ) -> BestSequence:
+        """Try `population` more."""
+        del i
         sample_key, cost_key = jr.split(key)
         lower, upper = problem.task.u_min, problem.task.u_max
         blocks = -(-self.horizon // self.hold)
@@ -42,4 +69,9 @@ class RandomShooting:
         us = jnp.repeat(us, self.hold, axis=1)[:, : self.horizon]
         costs = expected_cost(problem, x0, us, particles=self.particles, propagation=self.propagation, key=cost_key)
         best = jnp.argmin(costs)
-        return open_loop_plan(problem, x0, us[best], costs[best]), ()
+        better = costs[best] < search.cost
+        return BestSequence(jnp.where(better, us[best], search.us), jnp.minimum(costs[best], search.cost))
+
+    def finish(self, problem: Problem, x0: Float[Array, "n"], search: BestSequence) -> tuple[Plan, tuple[()]]:
+        """The best sequence so far."""
+        return open_loop_plan(problem, x0, search.us, search.cost), ()

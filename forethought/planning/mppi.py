@@ -1,0 +1,118 @@
+"""MPPI: model-predictive path integral control, by importance weights over sampled action sequences.
+
+Symbols: base distribution p of action sequences, N(middle, Sigma); sampling distribution q, N(mean, Sigma), with
+Sigma = C C' (in time) times diag std^2 (over actions), so that a sample is mean + std C w with white w [T, m];
+S(us) what a sequence costs; temperature lambda, in units of cost.
+The density that minimises  E S + lambda KL(. || p)  is proportional to exp(-S / lambda) p; its mean is estimated by
+    weight ~ exp(-(S(us) + control_cost lambda sum_t v_t' w_t) / lambda),     v = C^-1 (mean - middle) / std,
+where the second term is -lambda log p/q up to a constant: the likelihood ratio, often written lambda mean' Sigma^-1 e.
+Source: Williams et al. (2017), "Information theoretic MPC for model-based reinforcement learning", algorithm 2.
+Differs: the weighted mean is of the sequences clipped to the action limits, hence within them too; noise may be
+coloured and comes in pairs +w, -w; `control_cost` 0 drops the likelihood ratio (alpha = 1 in Williams et al., 2018).
+"""
+
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from forethought.core import Plan, Problem
+from forethought.planning.noise import colour_filter, quick_normal
+from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
+from forethought.planning.search import one_step_later, run_search
+from forethought.planning.settings import check_sampling
+
+
+class MPPIState(eqx.Module):
+    """The warm start, and the search: the mean of the sampling distribution."""
+
+    mean: Float[Array, "T m"]
+
+
+@dataclass(frozen=True)
+class MPPI:
+    """Settings of MPPI."""
+
+    horizon: int = 30  # steps
+    population: int = 1000  # action sequences in each iteration
+    iterations: int = 1  # rounds of refinement
+    temperature: float = 1.0  # in units of cost: a sequence that costs this much more weighs 1/e
+    noise: float = 0.5  # std of the samples, as a share of half the action range
+    beta: float = 0.0  # colour of the noise: 0 white, 1 pink, 2 red, higher is smoother
+    control_cost: float = 1.0  # share of the pull towards the middle of the action range, in [0, 1]
+    particles: int = 5  # for each sequence; a multiple of the ensemble's members
+    propagation: Propagation = "ts-inf"  # how particles believe in the model: ts-inf, ts1 or mean
+
+    def __post_init__(self):
+        """Refuse settings that cannot work."""
+        check_sampling(self, ("horizon", "population", "iterations", "particles"))
+        if self.temperature <= 0 or self.noise <= 0 or self.beta < 0:
+            got = f"{self.temperature}, {self.noise} and {self.beta}"
+            raise ValueError(f"MPPI needs temperature > 0, noise > 0 and beta >= 0; got {got}.")
+        if not 0 <= self.control_cost <= 1:
+            raise ValueError(f"MPPI.control_cost must be in [0, 1], got {self.control_cost}.")
+
+    def init(self, problem: Problem) -> MPPIState:
+        """Start in the middle of the action range."""
+        middle = 0.5 * (problem.task.u_min + problem.task.u_max)
+        return MPPIState(jnp.broadcast_to(middle, (self.horizon, middle.shape[0])))
+
+    def plan(
+        self, problem: Problem, x0: Float[Array, "n"], state: MPPIState, *, key: PRNGKeyArray
+    ) -> tuple[Plan, MPPIState]:
+        """The weighted mean, and the warm start for the next step."""
+        return run_search(self, problem, x0, state, key=key)
+
+    def begin(self, problem: Problem, x0: Float[Array, "n"], state: MPPIState) -> MPPIState:
+        """At the warm start."""
+        del problem, x0
+        return state
+
+    def improve(
+        self, problem: Problem, x0: Float[Array, "n"], search: MPPIState, i: int, *, key: PRNGKeyArray
+    ) -> MPPIState:
+        """Sample, score, take the weighted mean."""
+        del i
+        sample_key, cost_key = jr.split(key)
+        lower, upper = problem.task.u_min[None, None], problem.task.u_max[None, None]
+        std = self.noise * (upper - lower) / 2
+        white = self._white(search.mean, key=sample_key)
+        us = jnp.clip(search.mean[:, None] + std * self._coloured(white), lower, upper)
+        costs = expected_cost(
+            problem, x0, jnp.moveaxis(us, 1, 0), particles=self.particles, propagation=self.propagation, key=cost_key
+        )
+        pull = self._whitened((search.mean - 0.5 * (lower + upper)[0]) / std[0])
+        pulled = costs / self.temperature + self.control_cost * jnp.einsum("tm,tsm->s", pull, white)
+        mean = jnp.einsum("s,tsm->tm", weights(pulled), us)
+        usable = jnp.any(jnp.isfinite(pulled))
+        return MPPIState(jnp.where(usable, jnp.clip(mean, lower[0], upper[0]), search.mean))
+
+    def finish(self, problem: Problem, x0: Float[Array, "n"], search: MPPIState) -> tuple[Plan, MPPIState]:
+        """The mean, and what the model says that it costs."""
+        return open_loop_plan(problem, x0, search.mean), MPPIState(one_step_later(search.mean))
+
+    def _white(self, mean: Float[Array, "T m"], *, key: PRNGKeyArray) -> Float[Array, "T S m"]:
+        """Pairs +w, -w; time comes first, so that a rollout reads rows."""
+        T, m = mean.shape
+        half = quick_normal((T, -(-self.population // 2), m), mean.dtype, key=key)
+        return jnp.concatenate([half, -half], axis=1)[:, : self.population]
+
+    def _coloured(self, white: Float[Array, "T S m"]) -> Float[Array, "T S m"]:
+        if self.beta == 0:
+            return white
+        return jnp.einsum("ts,sbm->tbm", jnp.asarray(colour_filter(self.horizon, self.beta), white.dtype), white)
+
+    def _whitened(self, noise: Float[Array, "T m"]) -> Float[Array, "T m"]:
+        """The white noise that is coloured to `noise`."""
+        if self.beta == 0:
+            return noise
+        return jnp.asarray(np.linalg.inv(colour_filter(self.horizon, self.beta)), noise.dtype) @ noise
+
+
+def weights(costs: Float[Array, "S"]) -> Float[Array, "S"]:
+    """The normalised importance weights of costs in units of the temperature; zero where infinite."""
+    return jax.nn.softmax(-costs)

@@ -1,0 +1,79 @@
+"""The anytime form of an iterative planner: begin, improve as often as time allows, finish.
+
+    search_0 = begin(state)     search_{i+1} = improve(search_i)     plan, state' = finish(search_k)
+`state` is the warm start that travels from one control step to the next; `search` lives within one step, is one pytree
+of arrays whose structure does not change, and always holds the best plan so far.  So the same planner runs inside one
+compiled function (`run_search`) or under a clock on the host (`forethought.planning.mpc.TimedMPC`).
+"""
+
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from forethought.core import Plan, Problem
+
+
+@runtime_checkable
+class AnytimePlanner(Protocol):
+    """A planner (frozen settings) that can be stopped after any iteration."""
+
+    @property
+    def iterations(self) -> int:
+        """Iterations of `plan`, where no clock decides."""
+        ...
+
+    def init(self, problem: Problem) -> Any:
+        """The first warm start."""
+        ...
+
+    def begin(self, problem: Problem, x0: Float[Array, "n"], state: Any) -> Any:
+        """A search from `x0` that starts at the warm start `state`."""
+        ...
+
+    def improve(self, problem: Problem, x0: Float[Array, "n"], search: Any, i: int, *, key: PRNGKeyArray) -> Any:
+        """One iteration; `i` is static, so that sizes may depend on it."""
+        ...
+
+    def finish(self, problem: Problem, x0: Float[Array, "n"], search: Any) -> tuple[Plan, Any]:
+        """The best plan so far, and the warm start of the next control step."""
+        ...
+
+    def plan(self, problem: Problem, x0: Float[Array, "n"], state: Any, *, key: PRNGKeyArray) -> tuple[Plan, Any]:
+        """All of it: `run_search`."""
+        ...
+
+
+@runtime_checkable
+class HasStages(Protocol):
+    """Capability: iterations that differ.  `improve` depends on `i` only through `min(i, stages - 1)`."""
+
+    @property
+    def stages(self) -> int: ...
+
+
+def stage(planner: AnytimePlanner, i: int) -> int:
+    """What to call iteration `i`, so that iterations that are alike are compiled once; all are, unless told."""
+    return min(i, planner.stages - 1) if isinstance(planner, HasStages) else 0
+
+
+def run_search(
+    planner: AnytimePlanner, problem: Problem, x0: Float[Array, "n"], state: Any, *, key: PRNGKeyArray
+) -> tuple[Plan, Any]:
+    """Begin, improve `planner.iterations` times, finish; traceable."""
+    search = planner.begin(problem, x0, state)
+    keys = jr.split(key, planner.iterations)
+    names = [stage(planner, i) for i in range(planner.iterations)]
+    if len(set(names)) == 1:
+        search, _ = jax.lax.scan(lambda s, k: (planner.improve(problem, x0, s, 0, key=k), None), search, keys)
+    else:
+        for i, iteration_key in zip(names, keys, strict=True):
+            search = planner.improve(problem, x0, search, i, key=iteration_key)
+    return planner.finish(problem, x0, search)
+
+
+def one_step_later(us: Float[Array, "T m"]) -> Float[Array, "T m"]:
+    """A warm start out of what was planned: the first action is done, the last one is repeated."""
+    return jnp.concatenate([us[1:], us[-1:]])
