@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from forethought._version import __version__
-from forethought.cli import check, evaluate, listing, report, train, video
+from forethought.cli import check, evaluate, listing, plan, report, train, video
 from forethought.cli.flags import Parser
 from forethought.core.errors import ForethoughtError, UsageError, nearest
 
@@ -21,6 +21,7 @@ ABOUT = (
 )
 COMMANDS: dict[str, ModuleType] = {
     "train": train,
+    "plan": plan,
     "evaluate": evaluate,
     "report": report,
     "video": video,

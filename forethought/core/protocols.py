@@ -114,6 +114,7 @@ class Plan(eqx.Module):
     xs: Float[Array, "S n"]  # S = T + 1
     cost: Float[Array, ""]
     result: Int[Array, ""]
+    iterations: Int[Array, ""] | None = None  # of the planner, where they differ from plan to plan
 
     @property
     def us(self) -> Float[Array, "T m"]:

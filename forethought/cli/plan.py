@@ -1,0 +1,121 @@
+"""`forethought plan ENV --planner NAME`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from forethought.cli.flags import Parser, add_settings, given_settings
+from forethought.cli.settings import read_settings
+from forethought.core.errors import UsageError, nearest
+from forethought.registry import PLANNERS
+
+ABOUT = "plan on a known model, without learning; compares several planners in one table"
+
+
+def configure(parser: Parser, argv: Sequence[str]) -> None:
+    """Add the flags; those of the settings belong to the planners that `argv` names."""
+    parser.usage = "forethought plan ENV --planner NAME [options] [--planner.SETTING VALUE ...]\n" + (
+        "       forethought plan ENV --planner NAME NAME ... [options] [--NAME.SETTING VALUE ...]"
+    )
+    where = "a system of `forethought list envs`, or a Gymnasium MuJoCo id as HalfCheetah-v5"
+    parser.add_argument("env", metavar="ENV", help=where)
+    known = ", ".join(PLANNERS)
+    parser.add_argument(
+        "--planner", nargs="+", type=_planner, default=["ilqr"], metavar="NAME", help=f"of: {known} (default: ilqr)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the initial state and the planners")
+    mode = parser.add_mutually_exclusive_group()
+    short = "(default: where the planner's horizon is shorter than the episode)"
+    mode.add_argument("--mpc", action="store_true", help=f"plan anew at every step {short}")
+    mode.add_argument("--once", action="store_true", help="plan once, then follow the plan's feedback")
+    mode.add_argument("--budget", type=float, metavar="MS", help="plan at every step, for at most this time")
+    parser.add_argument("--cost", metavar="MODULE:FUNCTION", help="cost(x, u) in place of the environment's reward")
+    parser.add_argument("--termination", metavar="MODULE:FUNCTION", help="termination(x), likewise")
+    parser.add_argument("--x64", action="store_true", help="compute in double precision")
+    parser.add_argument("--out", metavar="DIR", help="for the page and the videos (default: plans/ENV)")
+    parser.add_argument("--no-video", action="store_true", help="do not film")
+    parser.add_argument("--json", action="store_true", help="print one JSON object for each planner, and write nothing")
+    names = [word for word in dict.fromkeys(argv) if word in PLANNERS]
+    for name in names:
+        add_settings(parser, read_settings(PLANNERS[name]), _prefix(name, names))
+    if not names:
+        parser.epilog = "Settings are flags too: `forethought plan --planner NAME --help` shows those of a planner."
+
+
+def run(values: argparse.Namespace) -> int:
+    """Plan, act, print the table, write the page."""
+    planners = {name: _settings(name, _prefix(name, values.planner), values) for name in values.planner}
+    if values.budget is not None and not values.budget > 0:
+        raise UsageError(f"--budget must be positive milliseconds, not {values.budget:g}")
+    import jax
+
+    with jax.enable_x64(values.x64):
+        return _plan(planners, values)
+
+
+def _plan(planners: dict, values: argparse.Namespace) -> int:
+    from forethought.envs.known import known_system
+    from forethought.report.planned import table, write_plans
+    from forethought.runs.planning import plan_on
+
+    env, problem = known_system(values.env, cost=values.cost, termination=values.termination)
+    done = []
+    for name, planner in planners.items():
+        one = plan_on(
+            env,
+            problem,
+            planner,
+            name=name,
+            receding=True if values.mpc else False if values.once else None,
+            budget_s=None if values.budget is None else values.budget / 1000,
+            seed=values.seed,
+            on_step=_progress(name, problem.task.horizon),
+        )
+        _clear()
+        if values.json:
+            print(json.dumps(one.as_json(), allow_nan=False), flush=True)
+        done.append(one)
+    if not values.json:
+        print("\n".join(_aligned(table(done))))
+        out = values.out or Path("plans") / values.env.rpartition("/")[2]
+        print(f"page: {write_plans(done, env, out, video=not values.no_video)}")
+    return 0
+
+
+def _prefix(name: str, names: Sequence[str]) -> str:
+    """What the flags of a planner begin with."""
+    return "planner." if len(names) == 1 else f"{name}."
+
+
+def _settings(name: str, prefix: str, values: argparse.Namespace) -> object:
+    settings = read_settings(PLANNERS[name])
+    given = given_settings(settings, values, prefix)
+    return settings.construct({path.removeprefix(prefix): value for path, value in given.items()})
+
+
+def _planner(name: str) -> str:
+    if name not in PLANNERS:
+        raise UsageError(f"unknown planner '{name}'; {nearest(name, PLANNERS)}")
+    return name
+
+
+def _progress(name: str, horizon: int) -> Callable[[int, float], None] | None:
+    """A line that is overwritten, where there is someone to see it."""
+    if not sys.stderr.isatty():
+        return None
+    return lambda steps, total: print(
+        f"\r{name}: step {steps}/{horizon}, return so far {total:.4g}  ", end="", file=sys.stderr, flush=True
+    )
+
+
+def _clear() -> None:
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *others in rows:
+        yield "  ".join([first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(others, widths[1:], strict=True))])
