@@ -52,11 +52,13 @@ def ours(script: str, *flags: Any) -> dict[str, Any]:
     return _fresh([sys.executable, script, "--measure", *flags], {"PYTHONPATH": os.pathsep.join(paths)})
 
 
-def peer(script: str, *flags: Any) -> dict[str, Any]:
-    """mbrl's side, in a fresh process of its own environment."""
-    if not PEER_PYTHON.exists():
-        raise SystemExit("The peer is not installed: run `python benchmarks/peers/setup_mbrl.py` first.")
-    return _fresh([PEER_PYTHON, "-W", "ignore", BENCHMARKS / "peers" / script, *flags], {})
+def peer(
+    script: str, *flags: Any, python: Path = PEER_PYTHON, setup: Path = BENCHMARKS / "peers" / "setup_mbrl.py"
+) -> dict[str, Any]:
+    """The peer's side (mbrl's, unless told), in a fresh process of its own environment, which `setup` makes."""
+    if not python.exists():
+        raise SystemExit(f"The peer is not installed: run `python {setup.relative_to(ROOT)}` first.")
+    return _fresh([python, "-W", "ignore", BENCHMARKS / "peers" / script, *flags], {})
 
 
 def _fresh(command: Sequence[Any], environment: dict[str, str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import time
 from common import RESULTS, arguments, describe, hardware, save, table
 
 SETTINGS = {
-    "HalfCheetah-v5": {"horizon": 20, "population": 60, "elites": 10, "iterations": 3, "noise": 0.5, "beta": 0.25},
+    "HalfCheetah-v5": {"horizon": 25, "population": 100, "elites": 10, "iterations": 3, "noise": 0.5, "beta": 0.25},
     "Hopper-v5": {"horizon": 50, "population": 30, "elites": 10, "iterations": 2, "noise": 0.5, "beta": 2.0},
     "Walker2d-v5": {"horizon": 50, "population": 30, "elites": 10, "iterations": 2, "noise": 0.5, "beta": 2.0},
 }
@@ -33,12 +33,14 @@ def main() -> None:
     steps = 5 if flags.quick else flags.steps
     kept = not (steps or changes or flags.quick)
     report = load() if kept else {"episodes": []}
-    report |= {"hardware": hardware(), "settings": {name: SETTINGS[name] | changes for name in SETTINGS}}
     for name in flags.env:
         for seed in flags.seeds:
             if any(e["env"] == name and e["seed"] == seed for e in report["episodes"]):
                 continue
-            report["episodes"].append(episode(name, seed, SETTINGS[name] | changes, steps))
+            done = episode(name, seed, SETTINGS[name] | changes, steps)
+            report = load() if kept else report  # another process may have added episodes meanwhile
+            report["episodes"].append(done | {"hardware": hardware()})
+            report["episodes"].sort(key=lambda e: (e["env"], e["seed"]))
             if kept:
                 save(NAME, report)
     show(report)
@@ -92,7 +94,7 @@ def load() -> dict:
 
 
 def show(report: dict) -> None:
-    print(describe(report["hardware"]))
+    print(describe(hardware()))
     rows = [
         [
             f"{e['env']}, seed {e['seed']}",

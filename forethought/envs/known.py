@@ -64,7 +64,7 @@ def known_model(
         return (shipped(source) if isinstance(source, str) else source).problem
     functions = load_function(cost, "cost"), load_function(termination, "termination")
     if isinstance(source, mujoco.MjModel) or _is_mjcf(source):
-        model = source if isinstance(source, mujoco.MjModel) else load_model(source)
+        model = source if isinstance(source, mujoco.MjModel) else load_model(str(source))
         if functions[0] is None:
             raise UsageError("A MuJoCo model has no reward of its own: pass cost=..., a function of x and u.")
         low, high = _ctrl_limits(model)
@@ -96,11 +96,11 @@ def known_system(source: Source, **options: Any) -> tuple[Env, Problem]:
         return system, system.problem
     env = source if isinstance(source, gym.Env) else make_gym(str(source), **dict(options.get("make_kwargs") or {}))
     problem = known_model(env, **{k: v for k, v in options.items() if k != "make_kwargs"})
-    rewarded = problem.dynamics.judge is not None
+    rewarded = options.get("cost") is None or options.get("termination") is None
     name = env.spec.id if env.spec else type(env.unwrapped).__name__
-    make = lambda **kwargs: StateObservation(gym.make(env.spec, **kwargs), rewarded)  # noqa: E731
-    observed = StateObservation(env, rewarded)
-    return GymEnv(observed, name=name, horizon=problem.task.horizon, make=make if env.spec else None), problem
+    spec = env.spec
+    make = None if spec is None else lambda **kwargs: StateObservation(gym.make(spec, **kwargs), rewarded)
+    return GymEnv(StateObservation(env, rewarded), name=name, horizon=problem.task.horizon, make=make), problem
 
 
 def _problem(

@@ -1,0 +1,119 @@
+"""One MPPI command: ours against pytorch-mppi, same problem and settings, in turns, each turn in a fresh process.
+
+    python benchmarks/peers/setup_mppi.py     # once
+    python benchmarks/speed_mppi.py
+
+Gymnasium's pendulum (30 steps of 0.05 s), temperature 1, noise of standard deviation 1 N m, float32.  A measurement is
+the median command of an episode of 100 steps that starts hanging, after its first quarter; compilation is told apart.
+The costs of the episodes say whether both do the same work: a swing-up.
+"""
+
+import json
+import statistics
+import time
+
+from common import BENCHMARKS, ROOT, arguments, describe, hardware, ours, peer, save, summary, table
+
+PYTHON = ROOT / ".venv-mppi" / "bin" / "python"
+SETUP = BENCHMARKS / "peers" / "setup_mppi.py"
+
+
+def main() -> None:
+    flags = arguments(
+        __doc__,
+        repeats={"type": int, "default": 5, "help": "turns of each side"},
+        acts={"type": int, "default": 100, "help": "commands in a turn"},
+        population={"type": int, "nargs": "+", "default": [1000, 10000], "help": "action sequences in a command"},
+    )
+    if flags.quick:
+        flags.repeats, flags.acts = 1, 8
+    if flags.measure:
+        print(json.dumps(measure(flags.acts, flags.population[0])))
+        return
+    report = {"hardware": hardware(), "repeats": flags.repeats, "acts": flags.acts, "threads": flags.threads}
+    report["populations"] = {str(n): compare(n, flags.repeats, flags.acts, flags.threads) for n in flags.population}
+    show(report)
+    if not flags.quick:
+        print(f"saved: {save('speed_mppi', report)}")
+
+
+def compare(population: int, repeats: int, acts: int, threads: int) -> dict:
+    """Both sides in turns; the peer also with `torch.compile`."""
+    turns = []
+    for _ in range(repeats):
+        same = ("--population", population, "--acts", acts, "--threads", threads)
+        turn = {
+            "pytorch_mppi": peer("peer_mppi.py", *same, python=PYTHON, setup=SETUP),
+            "pytorch_mppi_compiled": peer("peer_mppi.py", *same, "--compile", python=PYTHON, setup=SETUP),
+            "forethought": ours(__file__, *same),
+        }
+        turns.append(turn)
+        print(population, {name: f"{1e3 * side['act_s']:.3f} ms" for name, side in turn.items()}, flush=True)
+    sides = {name: summary([turn[name]["act_s"] for turn in turns]) for name in turns[0]}
+    faster = {
+        name: summary([turn[name]["act_s"] / turn["forethought"]["act_s"] for turn in turns])
+        for name in sides
+        if name != "forethought"
+    }
+    costs = {name: summary([turn[name]["episode_cost"] for turn in turns]) for name in sides}
+    compile_s = summary([turn["forethought"]["compile_s"] for turn in turns])
+    return {"act_s": sides, "times_faster": faster, "episode_cost": costs, "compile_s": compile_s, "turns": turns}
+
+
+def show(report: dict) -> None:
+    """The table."""
+    print(describe(report["hardware"]))
+    for population, sizes in report["populations"].items():
+        rows = [[f"{name} [ms]", *(1e3 * s for s in side.values())] for name, side in sizes["act_s"].items()]
+        rows += [[f"times faster than {name}", *ratio.values()] for name, ratio in sizes["times_faster"].items()]
+        rows += [[f"cost of an episode, {name}", *cost.values()] for name, cost in sizes["episode_cost"].items()]
+        rows += [["forethought, compilation [s]", *sizes["compile_s"].values()]]
+        print(table([f"{population} samples", "median", "min", "max"], rows))
+
+
+def measure(acts: int, population: int) -> dict:
+    """Our side, in this process."""
+    import equinox as eqx
+    import jax
+    import jax.numpy as jnp
+    import jax.random as jr
+    import numpy as np
+
+    from forethought.core import Delta, Problem
+    from forethought.envs.acting import Actor
+    from forethought.planning.mpc import MPC
+    from forethought.planning.mppi import MPPI
+    from forethought.tasks.function_task import FunctionTask
+
+    class Pendulum(eqx.Module):
+        """Gymnasium's Pendulum-v1: angle 0 is upright, states [angle, speed], actions within 2 N m."""
+
+        def __call__(self, x, u, t):
+            speed = jnp.clip(x[1] + (15.0 * jnp.sin(x[0]) + 3.0 * u[0]) * 0.05, -8, 8)
+            return Delta(jnp.stack([x[0] + speed * 0.05, speed]))
+
+        def draw(self, *, key):
+            return self
+
+    def cost(x, u):
+        angle = (x[0] + jnp.pi) % (2 * jnp.pi) - jnp.pi
+        return angle**2 + 0.1 * x[1] ** 2 + 0.001 * u[0] ** 2
+
+    task = FunctionTask(100, 0.05, jnp.array([-2.0]), jnp.array([2.0]), cost, lambda x: jnp.zeros((), bool))
+    problem = Problem(Pendulum(), task)
+    planner = MPPI(horizon=30, population=population, temperature=1.0, noise=0.5, particles=1)
+    advance = jax.jit(lambda x, u: (problem.dynamics(x, u, 0).mean, cost(x, u)))
+    x = np.array([np.pi, 0.0], np.float32)
+    actor, costs, act_s = Actor(MPC(planner, problem), x, key=jr.key(0)), [], []
+    for t in range(acts):
+        start = time.perf_counter()
+        u = np.asarray(actor(x, t))
+        act_s.append(time.perf_counter() - start)
+        x, paid = (np.asarray(value) for value in advance(x, u))
+        costs.append(float(paid))
+    middle = statistics.median(act_s[acts // 4 :])
+    return {"act_s": middle, "compile_s": act_s[0] - middle, "episode_cost": sum(costs), "jax": jax.__version__}
+
+
+if __name__ == "__main__":
+    main()
