@@ -3,8 +3,10 @@
     python benchmarks/known_models.py                          # all environments, seeds 0, 1 and 2
     python benchmarks/known_models.py --env HalfCheetah-v5 --seeds 100 --steps 200
 
-iCEM plans with the environment's own reward and end (`forethought.envs.known_model`) and acts in the environment as it
-is.  Settings were chosen on seeds from 100 on.  Each episode is saved as it ends; those saved are not run again.
+iCEM plans on the environment's own simulator (`forethought.envs.known`) and acts in the environment as it is; returns
+are always the environment's own.  For the cheetah the planner maximises that same reward.  For the hopper that is too
+short-sighted (a fall beyond the horizon costs nothing), so that a cost of our own asks to stay upright as well.
+Settings were chosen on seeds from 100 on.  Each episode is saved as it ends; those saved are not run again.
 """
 
 import json
@@ -15,8 +17,7 @@ from common import RESULTS, arguments, describe, hardware, save, table
 
 SETTINGS = {
     "HalfCheetah-v5": {"horizon": 25, "population": 100, "elites": 10, "iterations": 3, "noise": 0.5, "beta": 0.25},
-    "Hopper-v5": {"horizon": 50, "population": 30, "elites": 10, "iterations": 2, "noise": 0.5, "beta": 2.0},
-    "Walker2d-v5": {"horizon": 50, "population": 30, "elites": 10, "iterations": 2, "noise": 0.5, "beta": 2.0},
+    "Hopper-v5": {"horizon": 45, "population": 20, "elites": 6, "iterations": 2, "noise": 0.5, "beta": 2.0},
 }
 NAME = "known_models"
 
@@ -56,7 +57,8 @@ def episode(name: str, seed: int, settings: dict, steps: int | None) -> dict:
     from forethought.planning.icem import ICEM
     from forethought.planning.mpc import MPC
 
-    env, problem = known_system(name, horizon=steps)
+    options = {"cost": hop_upright, "termination": lambda _: False} if name == "Hopper-v5" else {}
+    env, problem = known_system(name, horizon=steps, **options)
     stamps = [(time.perf_counter(), time.process_time(), 0.0)]
 
     def on_step(step: int, total: float) -> None:
@@ -81,6 +83,16 @@ def episode(name: str, seed: int, settings: dict, steps: int | None) -> dict:
         "return_every_10": [round(total, 1) for total in totals[::10]],
         "settings": settings,
     }
+
+
+def hop_upright(x, u):
+    """Forward at up to 1.5 m/s, the torso high and upright; states [x, z, angle, 3 joints; their speeds]."""
+    import jax.numpy as jnp
+
+    height, angle, speed = x[1], x[2], x[6]
+    low, tilted = jnp.maximum(1.15 - height, 0), jnp.maximum(jnp.abs(angle) - 0.05, 0)
+    fallen = (height < 0.75) | (jnp.abs(angle) > 0.18)
+    return jnp.abs(speed - 1.5) + 10 * low + 10 * tilted + 10 * fallen + 0.001 * jnp.sum(u**2)
 
 
 def quantiles(seconds: list[float]) -> dict[str, float]:
