@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from forethought.algorithms.pets import PETS
     from forethought.core.errors import ForethoughtError, UsageError
     from forethought.core.protocols import Problem
+    from forethought.envs.known import known_model
     from forethought.envs.open import open_env
     from forethought.models.ensemble import Ensemble
     from forethought.planning.cem import CEM
     from forethought.planning.icem import ICEM
-    from forethought.planning.mpc import MPC
+    from forethought.planning.mpc import MPC, TimedMPC
+    from forethought.planning.mppi import MPPI
     from forethought.planning.random_shooting import RandomShooting
     from forethought.runs.driver import train
     from forethought.runs.run import Evaluation, Run, load
@@ -26,6 +28,7 @@ __all__ = [
     "CEM",
     "ICEM",
     "MPC",
+    "MPPI",
     "PETS",
     "Ensemble",
     "Evaluation",
@@ -33,8 +36,10 @@ __all__ = [
     "Problem",
     "RandomShooting",
     "Run",
+    "TimedMPC",
     "UsageError",
     "__version__",
+    "known_model",
     "load",
     "open_env",
     "train",

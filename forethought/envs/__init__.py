@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from forethought.envs.env import Env, collect
     from forethought.envs.findings import CheckReport, Finding
     from forethought.envs.gym_env import GymEnv
+    from forethought.envs.known import known_model, known_system
     from forethought.envs.open import open_env
     from forethought.envs.vector import collect_vector
 
@@ -20,6 +21,8 @@ __all__ = [
     "check_env",
     "collect",
     "collect_vector",
+    "known_model",
+    "known_system",
     "open_env",
 ]
 
