@@ -59,7 +59,7 @@ class Simulator:
         self.model = _copy(model)
         self.model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
         self.frame_skip = frame_skip
-        self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
+        self.threads = _usable_cores() if threads is None else threads
         self.sizes = (self.model.nq, self.model.nv, self.model.na)
         self.size = sum(self.sizes)
         self._data = [mujoco.MjData(self.model) for _ in range(max(1, self.threads))]
@@ -273,3 +273,8 @@ def load_model(source: str | os.PathLike) -> mujoco.MjModel:
 def _copy(model: mujoco.MjModel) -> mujoco.MjModel:
     """Its own copy, so that switches set here do not reach the caller's."""
     return copy.copy(model)
+
+
+def _usable_cores() -> int:
+    """Cores that this process may use; not every system can tell them from those that exist."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
