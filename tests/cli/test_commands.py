@@ -149,8 +149,9 @@ def test_report_and_video_name_what_they_wrote(monkeypatch, capsys):
         forethought.report, "write_report", lambda *a, **k: calls.append((a, k)) or "r.html", raising=False
     )
     monkeypatch.setattr(forethought.report, "film", lambda *a, **k: calls.append((a, k)) or "v.mp4", raising=False)
-    assert main(["report", "runs/a", "runs/b", "--out", "r.html"]) == 0
+    assert main(["report", "runs/a", "runs/b", "--out", "r.html", "--episodes", "2", "--no-video"]) == 0
     assert main(["video", "runs/a", "--seed", "3"]) == 0
-    assert calls == [((["runs/a", "runs/b"],), {"out": "r.html"}), (("runs/a",), {"out": None, "seed": 3})]
+    options = {"out": "r.html", "episodes": 2, "video": False}
+    assert calls == [((["runs/a", "runs/b"],), options), (("runs/a",), {"out": None, "seed": 3})]
     out = capsys.readouterr().out
     assert "r.html" in out and "v.mp4" in out
