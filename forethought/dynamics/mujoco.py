@@ -13,6 +13,7 @@ Source: MuJoCo documentation, "Simulation: the state" and "mjd_transitionFD"; To
 
 import copy
 import os
+import threading
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -62,6 +63,7 @@ class Simulator:
         self.threads = _usable_cores() if threads is None else threads
         self.sizes = (self.model.nq, self.model.nv, self.model.na)
         self.size = sum(self.sizes)
+        self.lock = threading.RLock()  # compiled functions may call from several threads; the scratch data are one
         self._data = [mujoco.MjData(self.model) for _ in range(max(1, self.threads))]
         self._pool = mujoco.rollout.Rollout(nthread=self.threads if self.threads > 1 else 0)
         self._width = mujoco.mj_stateSize(self.model, _PHYSICS)
@@ -79,7 +81,7 @@ class Simulator:
         begin[:, 1 : 1 + self.size] = start  # the time comes first
         controls = np.repeat(us, self.frame_skip, axis=1)
         data = self._data if self.threads > 1 else self._data[:1]
-        with np.errstate(all="ignore"):
+        with self.lock, np.errstate(all="ignore"):
             states, _ = self._pool.rollout(self.model, data, begin, controls)
         states = states[:, :, 1 : 1 + self.size]
         bad = ~np.all(np.abs(states) < self._limit, axis=-1)
@@ -93,7 +95,8 @@ class Simulator:
             D = self._differences(s, u, self.tangent(s))
             width = down.shape[0]
             return np.concatenate([D[:, :width] @ down, D[:, width:]], axis=1)
-        after, A, B = self._transitions(s, u)
+        with self.lock:
+            after, A, B = self._transitions(s, u)
         up = self.tangent(after)
         return np.concatenate([up @ A @ down, up @ B], axis=1)
 

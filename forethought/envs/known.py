@@ -95,6 +95,9 @@ def known_system(source: Source, **options: Any) -> tuple[Env, Problem]:
         system = shipped(source) if isinstance(source, str) else source
         return system, system.problem
     env = source if isinstance(source, gym.Env) else make_gym(str(source), **dict(options.get("make_kwargs") or {}))
+    if require_mujoco(env).action_space != env.action_space:
+        remedy = "give it without that wrapper"
+        raise UsageError(f"A wrapper changes the actions of {env}, which the model knows nothing of: {remedy}.")
     problem = known_model(env, **{k: v for k, v in options.items() if k != "make_kwargs"})
     rewarded = options.get("cost") is None or options.get("termination") is None
     name = env.spec.id if env.spec else type(env.unwrapped).__name__
@@ -152,4 +155,4 @@ def _spare(env: gym.Env, name: str) -> gym.Env:
     if env.spec is None:
         remedy = "register it and give its id, or pass cost=... and termination=..."
         raise UsageError(f"{name} was given as an object without a spec, so its reward cannot be replayed: {remedy}.")
-    return gym.make(env.spec, disable_env_checker=True)
+    return gym.make(env.spec, disable_env_checker=True, render_mode=None)

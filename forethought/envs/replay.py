@@ -58,6 +58,12 @@ class Replay:
         self, start: np.ndarray, nearly: np.ndarray, after: np.ndarray, us: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rewards and ends [B, T]; see `Judge`.  Nothing is asked after an end; what diverged is paid NaN."""
+        with self._simulator.lock:
+            return self._replay(start, nearly, after, us)
+
+    def _replay(
+        self, start: np.ndarray, nearly: np.ndarray, after: np.ndarray, us: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         rewards, ended = np.zeros(us.shape[:2]), np.zeros(us.shape[:2], bool)
         actions = us.astype(self._dtype)
         possible = np.isfinite(after).all(axis=-1)

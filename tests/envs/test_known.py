@@ -114,6 +114,10 @@ class Halved(MujocoEnv):
         return np.zeros(4)
 
 
+def rescaled():
+    return gym.wrappers.RescaleAction(gym.make("InvertedPendulum-v5"), np.float32(-1), np.float32(1))
+
+
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
@@ -122,6 +126,7 @@ class Halved(MujocoEnv):
         (lambda: known_model(CART.replace('ctrlrange="-3 3"', ""), cost=lambda x, u: x @ x), "without limits"),
         (lambda: known_model("no/such.xml", cost=lambda x, u: x @ x), "cannot load"),
         (lambda: known_system(CART, cost=lambda x, u: x @ x), "no environment"),
+        (lambda: known_system(rescaled(), cost=lambda x, u: x @ x), "wrapper changes the actions"),
         (lambda: known_model(CART, cost=lambda x, u: x), "must return one number"),
     ],
 )
