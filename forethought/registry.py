@@ -17,5 +17,10 @@ MODELS = {
     "ensemble": "forethought.models.ensemble:Ensemble",
 }
 
+SEARCHES = {
+    "gumbel": "forethought.planning.tree_search:GumbelSearch",
+    "puct": "forethought.planning.tree_search:PUCTSearch",
+}
+
 # An algorithm's field of this name may be given another class of settings: `--planner icem`.
 AREAS = {"planner": PLANNERS, "model": MODELS}

@@ -52,9 +52,11 @@ def choose_areas(settings: Settings, argv: Sequence[str]) -> Settings:
     return settings
 
 
-def add_settings(parser: argparse.ArgumentParser, settings: Settings, prefix: str = "") -> None:
+def add_settings(
+    parser: argparse.ArgumentParser, settings: Settings, prefix: str = "", *, title: str = "settings of the algorithm"
+) -> None:
     """A flag for every setting, in one group for each area; they are stored under their dotted path."""
-    title = f"settings of --{prefix.rstrip('.')}" if prefix else "settings of the algorithm"
+    title = f"settings of --{prefix.rstrip('.')}" if prefix else title
     group = parser.add_argument_group(title, settings.about)
     for field in settings.fields:
         if isinstance(field.default, Settings):

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from forethought.cli.flags import Parser
 from forethought.cli.settings import read_settings
 from forethought.core.errors import UsageError, nearest
+from forethought.dynamics.games import GAMES
 from forethought.registry import ALGORITHMS, MODELS, PLANNERS
 
-ABOUT = "algorithms, environments, models and planners by name"
-KINDS = ("algorithms", "envs", "models", "planners")
+ABOUT = "algorithms, environments, models, planners and games by name"
+KINDS = ("algorithms", "envs", "models", "planners", "games")
 
 
 def configure(parser: Parser, argv: Sequence[str]) -> None:
@@ -36,6 +37,8 @@ def _lines(kind: str) -> Mapping[str, str]:
 
         shipped = {NAMESPACE + name: one.description for name, one in SHIPPED.items()}
         return shipped | {"any Gymnasium id": "HalfCheetah-v5, module:MyEnv-v0, ..."}
+    if kind == "games":
+        return {name: f"{one.title}: {one.about}" for name, one in GAMES.items()}
     homes = {"algorithms": ALGORITHMS, "models": MODELS, "planners": PLANNERS}[kind]
     return {name: read_settings(home).about for name, home in homes.items()}
 

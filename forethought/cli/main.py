@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from forethought._version import __version__
-from forethought.cli import check, evaluate, listing, plan, report, train, video
+from forethought.cli import check, evaluate, listing, plan, play, report, train, video
 from forethought.cli.flags import Parser
 from forethought.core.errors import ForethoughtError, UsageError, nearest
 
@@ -27,6 +27,7 @@ COMMANDS: dict[str, ModuleType] = {
     "video": video,
     "list": listing,
     "check": check,
+    "play": play,
 }
 
 

@@ -8,9 +8,10 @@ import pytest
 from forethought.cli import settings as reader
 from forethought.cli.settings import Settings, read_settings
 from forethought.core import UsageError
-from forethought.registry import ALGORITHMS, AREAS, MODELS, PLANNERS
+from forethought.registry import ALGORITHMS, AREAS, MODELS, PLANNERS, SEARCHES
 
-HOMES = sorted({*ALGORITHMS.values(), *MODELS.values(), *PLANNERS.values()})
+PLAYOUTS = "forethought.planning.playouts:Playouts"  # whose settings are flags of `forethought play`
+HOMES = sorted({*ALGORITHMS.values(), *MODELS.values(), *PLANNERS.values(), *SEARCHES.values(), PLAYOUTS})
 
 
 def real_class(home):

@@ -1,0 +1,178 @@
+"""Matches: many games between two players at once, each of them moving first in half of them.
+
+The games are two halves that stand one ply apart in who is to move: while one player moves in its half, the other moves
+in the other, then the halves change hands.  So each player is computed only for positions where it is its turn.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Key, PRNGKeyArray
+
+from forethought.core import UsageError
+from forethought.dynamics.rules import Position, Rules
+from forethought.planning.players import Player
+
+
+@dataclass(frozen=True)
+class Match:
+    """How player `a` fared against player `b`."""
+
+    as_first: tuple[int, int, int]  # games that `a` won, drew and lost when it moved first
+    as_second: tuple[int, int, int]  # and when it moved second
+    plies: float  # moves in a game, of both players together, on average
+    seconds: tuple[float, float]  # processor time of one move of `a` and of `b`, games played at once, not compiling
+
+    @property
+    def games(self) -> int:
+        """All games."""
+        return sum(self.as_first) + sum(self.as_second)
+
+    @property
+    def won(self) -> int:
+        """Games that `a` won."""
+        return self.as_first[0] + self.as_second[0]
+
+    @property
+    def drawn(self) -> int:
+        """Games that nobody won."""
+        return self.as_first[1] + self.as_second[1]
+
+    @property
+    def score(self) -> float:
+        """Points of `a`: a win counts one, a draw a half."""
+        return self.won + self.drawn / 2
+
+
+def play_match(
+    rules: Rules,
+    a: Player,
+    b: Player,
+    games: int,
+    *,
+    key: PRNGKeyArray,
+    compact: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Match:
+    """Let `a` and `b` play, each moving first in half of the games.
+
+    Args:
+        rules: the game.
+        a: one player.
+        b: the other.
+        games: how many, an even number.
+        key: of everything random.
+        compact: whether finished games leave the batch when three quarters are finished; it compiles again for that.
+        progress: called after each ply with its number and the number of finished games.
+
+    Raises:
+        UsageError: the number of games is odd or not positive.
+    """
+    if games < 2 or games % 2:
+        raise UsageError(f"a match needs an even number of games, at least 2; got {games}.")
+    half = _Half(rules, games // 2)
+    hands = [Hand(rules, a), Hand(rules, b)]
+    tables = [half, _Half(rules, games // 2)]  # tables[0]: where hands[0] is to move
+    ply = 0
+    while not all(table.done for table in tables):
+        for side, (hand, table) in enumerate(zip(hands, tables, strict=True)):
+            table.move(hand, jr.fold_in(jr.fold_in(key, ply), side))
+        tables.reverse()
+        ply += 1
+        if compact:
+            for table in tables:
+                table.compact()
+        if progress:
+            progress(ply, sum(int(table.over.sum()) for table in tables))
+    first, second = half, next(table for table in tables if table is not half)
+    return Match(
+        as_first=_count(first.results[:, 0]),
+        as_second=_count(second.results[:, 1]),
+        plies=float(np.mean([first.plies, second.plies])),
+        seconds=(hands[0].seconds_per_move, hands[1].seconds_per_move),
+    )
+
+
+class Hand:
+    """A player at work: its choices for a batch, compiled once for each batch size, and the time that they take."""
+
+    def __init__(self, rules: Rules, player: Player):
+        def choose(rules: Rules, positions: Position, keys: Key[Array, "B"]) -> Any:
+            return jax.vmap(lambda position, key: player.choose(rules, position, key=key))(positions, keys)
+
+        self._rules = rules
+        self._choose: Any = eqx.filter_jit(choose)
+        self._compiled: dict[int, Any] = {}  # by batch size
+        self._spent, self._moves = 0.0, 0
+
+    def choose(self, positions: Position, keys: Key[Array, "B"]) -> Any:
+        """A move in each position."""
+        size = keys.shape[0]
+        if size not in self._compiled:
+            self._compiled[size] = self._choose.lower(self._rules, positions, keys).compile()
+        start = time.process_time()
+        moves = jax.block_until_ready(self._compiled[size](self._rules, positions, keys))
+        self._spent += time.process_time() - start
+        self._moves += size
+        return moves
+
+    @property
+    def seconds_per_move(self) -> float:
+        """Processor time."""
+        return self._spent / max(self._moves, 1)
+
+
+class _Half:
+    """Games in which the same player moves first."""
+
+    def __init__(self, rules: Rules, games: int):
+        self.rules = rules
+        self.positions = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (games, *leaf.shape)), rules.opening)
+        self.games = np.arange(games)  # which games are still in the batch
+        self.results = np.zeros((games, 2))
+        self.over = np.zeros(games, bool)
+        self.lengths = np.zeros(games, int)
+
+    @property
+    def done(self) -> bool:
+        return bool(self.over.all())
+
+    @property
+    def plies(self) -> float:
+        return float(self.lengths.mean())
+
+    def move(self, hand: Hand, key: PRNGKeyArray) -> None:
+        """One ply in all games."""
+        if self.done:
+            return
+        moves = hand.choose(self.positions, jr.split(key, len(self.games)))
+        self.positions = _play(self.rules, self.positions, moves)
+        self.lengths[self.games] += ~self.over[self.games]
+        self.over[self.games] = np.asarray(self.positions.over)
+        self.results[self.games] = np.asarray(self.positions.outcome)
+
+    def compact(self) -> None:
+        """Keep a quarter of the batch where that holds all unfinished games."""
+        going = np.flatnonzero(~self.over[self.games])
+        size = len(self.games) // 4
+        if self.done or len(going) > size:
+            return
+        keep = np.concatenate([going, np.flatnonzero(self.over[self.games])])[:size]
+        self.positions = jax.tree.map(lambda leaf: leaf[keep], self.positions)
+        self.games = self.games[keep]
+
+
+@eqx.filter_jit
+def _play(rules: Rules, positions: Position, moves: Any) -> Position:
+    return jax.vmap(rules.play)(positions, moves)
+
+
+def _count(results: np.ndarray) -> tuple[int, int, int]:
+    return int((results > 0).sum()), int((results == 0).sum()), int((results < 0).sum())

@@ -1,0 +1,68 @@
+"""Tic-tac-toe, searched to the end: the value of every position, and the moves that keep it.
+
+Notation: a board is a tuple of 9 cells, 0 empty, 1 and 2 the players' stones, 1 moves first; values are 1, 0 or -1 for
+the player to move.  This file knows the rules by itself, so it is a reference for `forethought.dynamics.rules` too.
+"""
+
+from functools import cache
+
+import jax.numpy as jnp
+import numpy as np
+
+from forethought.planning.players import TablePlayer
+
+Board = tuple[int, ...]
+LINES = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6))
+EMPTY: Board = (0,) * 9
+
+
+def minimax_player() -> TablePlayer:
+    """Plays Tic-tac-toe perfectly, and any of the best moves with the same probability."""
+    good = np.zeros((3**9, 9), bool)
+    for board in positions():
+        good[number(board)] = best_moves(board)
+    return TablePlayer(jnp.asarray(good))
+
+
+@cache
+def value(board: Board) -> int:
+    """What the player to move can force: 1, 0 or -1."""
+    if won(board):  # by the one who has just moved
+        return -1
+    return max((-value(after) for after in replies(board).values()), default=0)
+
+
+def best_moves(board: Board) -> list[bool]:
+    """Which of the 9 moves keep the value of the position; none where the game is over."""
+    after = replies(board)
+    return [move in after and -value(after[move]) == value(board) for move in range(9)]
+
+
+def replies(board: Board) -> dict[int, Board]:
+    """The board after each legal move; empty where the game is over."""
+    if won(board):
+        return {}
+    stone = 1 + (9 - board.count(0)) % 2
+    return {i: (*board[:i], stone, *board[i + 1 :]) for i in range(9) if not board[i]}
+
+
+def won(board: Board) -> bool:
+    """Whether somebody has three in a row."""
+    return any(board[a] and board[a] == board[b] == board[c] for a, b, c in LINES)
+
+
+def number(board: Board) -> int:
+    """The board read as digits to base 3, the first cell being the last digit."""
+    return sum(cell * 3**i for i, cell in enumerate(board))
+
+
+@cache
+def positions() -> tuple[Board, ...]:
+    """Every board that can come up, the empty one first."""
+    seen = {EMPTY: None}
+    frontier = [EMPTY]
+    while frontier:
+        frontier = [after for board in frontier for after in replies(board).values() if after not in seen]
+        frontier = list(dict.fromkeys(frontier))
+        seen |= dict.fromkeys(frontier)
+    return tuple(seen)

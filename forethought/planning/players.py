@@ -1,0 +1,109 @@
+"""Who plays: tree search, and the opponents that it is measured against.  Finished games may get any move."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from forethought.dynamics.rules import Position, Rules
+from forethought.planning.playouts import Evaluator, Playouts, pick, playout
+from forethought.planning.tree_search import GumbelSearch, Search
+
+
+@runtime_checkable
+class Player(Protocol):
+    """Makes moves."""
+
+    def choose(self, rules: Rules, position: Position, *, key: PRNGKeyArray) -> Int[Array, ""]: ...
+
+
+@dataclass(frozen=True)
+class SearchPlayer:
+    """Tree search, with the value of a position by playouts or by a given function."""
+
+    search: Search = GumbelSearch()
+    evaluate: Evaluator = Playouts()
+
+    def choose(self, rules: Rules, position: Position, *, key: PRNGKeyArray) -> Int[Array, ""]:
+        """The search's move."""
+        return self.search.search(rules, position, self.evaluate, key=key).move
+
+
+@dataclass(frozen=True)
+class RandomPlayer:
+    """Any legal move."""
+
+    def choose(self, rules: Rules, position: Position, *, key: PRNGKeyArray) -> Int[Array, ""]:
+        """One of the legal moves, each with the same probability."""
+        del rules
+        return pick(position.legal, key=key)
+
+
+@dataclass(frozen=True)
+class OnePlyPlayer:
+    """Looks one move ahead: wins where it can at once, else takes the best score, where the game has one."""
+
+    def choose(self, rules: Rules, position: Position, *, key: PRNGKeyArray) -> Int[Array, ""]:
+        """A best sensible move, ties broken at random."""
+
+        def worth(move: Array) -> Float[Array, ""]:
+            after = rules.play(position, move)
+            result = jnp.where(after.over, after.outcome, rules.judge(after))
+            return result[position.mover]
+
+        worths = jax.vmap(worth)(jnp.arange(rules.game.moves))
+        return _best(worths, rules.sensible(position), key)
+
+
+@dataclass(frozen=True)
+class MonteCarloPlayer:
+    """Plain (flat) Monte Carlo: as many random games after each move as the others, then the best mean.  No tree.
+
+    Source: Bruegmann (1993), without the annealing.
+    """
+
+    simulations: int = 200  # random games for each move
+    depth: int = 100  # moves until a random game is broken off and counted
+
+    def choose(self, rules: Rules, position: Position, *, key: PRNGKeyArray) -> Int[Array, ""]:
+        """The move with the best mean result, ties broken at random."""
+        order_key, play_key, tie_key = jr.split(key, 3)
+        sensible = rules.sensible(position)
+        shuffled = jnp.where(sensible, jr.uniform(order_key, sensible.shape), jnp.inf)
+        order = jnp.argsort(shuffled)  # the sensible moves first, in random order
+        moves = order[jnp.arange(self.simulations) % jnp.sum(sensible)]
+
+        def simulate(totals, inputs):
+            move, key = inputs
+            after = rules.play(position, move)
+            result = playout(rules, after, self.depth, key=key)
+            result = jnp.where(after.over, after.outcome, result)[position.mover]
+            return totals.at[move].add(jnp.stack([result, jnp.ones(())])), None
+
+        totals = jnp.zeros((sensible.shape[0], 2))
+        totals, _ = jax.lax.scan(simulate, totals, (moves, jr.split(play_key, self.simulations)))
+        means = totals[:, 0] / jnp.maximum(totals[:, 1], 1)
+        return _best(means, sensible & (totals[:, 1] > 0), tie_key)
+
+
+class TablePlayer(eqx.Module):
+    """Looks its moves up: `good[i]` has the moves to choose from where the board, read as digits to base 3, is `i`."""
+
+    good: Array  # bool [3^cells, A]
+
+    def choose(self, rules: Rules, position: Position, *, key: PRNGKeyArray) -> Int[Array, ""]:
+        """One of the good moves."""
+        cells = rules.cells(position)
+        number = jnp.sum(cells * 3 ** jnp.arange(cells.shape[0]))
+        good = self.good[number] & position.legal
+        return pick(jnp.where(jnp.any(good), good, position.legal), key=key)
+
+
+def _best(values: Float[Array, "A"], allowed: Array, key: PRNGKeyArray) -> Int[Array, ""]:
+    """The largest of the allowed values, ties broken at random."""
+    values = jnp.where(allowed, values, -jnp.inf)
+    return pick(values == jnp.max(values), key=key)

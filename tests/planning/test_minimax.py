@@ -1,0 +1,62 @@
+"""The players that look their moves up or look one move ahead, and the choice that all of them share."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from forethought.dynamics.rules import load_rules
+from forethought.planning import minimax
+from forethought.planning.players import MonteCarloPlayer, OnePlyPlayer, RandomPlayer
+from forethought.planning.playouts import pick
+
+pytest.importorskip("pgx")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+# X has cells 1 and 2 and wins with 3; O has 4 and 5 and would win with 6.
+FORK = [0, 3, 1, 4]
+
+
+@pytest.fixture(scope="module")
+def rules():
+    return load_rules("tic-tac-toe")
+
+
+def choices(rules, player, moves, count):
+    """What a player chooses after these moves, with `count` keys."""
+
+    def choose(key):
+        return player.choose(rules, rules.replay(jnp.array(moves)), key=key)
+
+    return np.asarray(jax.jit(jax.vmap(choose))(jr.split(jr.key(0), count)))
+
+
+def test_pick_is_uniform_over_what_is_allowed():
+    mask = jnp.array([False, True, False, True, True])
+    found = np.bincount(jax.vmap(lambda key: pick(mask, key=key))(jr.split(jr.key(0), 3000)), minlength=5)
+    assert found[[0, 2]].sum() == 0
+    assert (abs(found[[1, 3, 4]] - 1000) < 5 * np.sqrt(3000 * 2 / 9)).all()
+
+
+def test_random_moves_are_legal_and_all_of_them_come_up(rules):
+    assert set(choices(rules, RandomPlayer(), FORK, 200)) == {2, 5, 6, 7, 8}
+
+
+def test_one_ply_wins_at_once_and_sees_no_threat(rules):
+    assert set(choices(rules, OnePlyPlayer(), FORK, 50)) == {2}
+    assert len(set(choices(rules, OnePlyPlayer(), [0, 3, 8, 4], 60))) > 1  # nothing to win: anything
+
+
+def test_monte_carlo_wins_at_once(rules):
+    assert set(choices(rules, MonteCarloPlayer(simulations=50, depth=9), FORK, 20)) == {2}
+
+
+def test_the_minimax_player_keeps_the_value(rules):
+    player = minimax.minimax_player()
+    for moves in ([0], [0, 4, 8], FORK, [4]):
+        board = list(minimax.EMPTY)
+        for ply, move in enumerate(moves):
+            board[move] = 1 + ply % 2
+        good = {move for move, is_good in enumerate(minimax.best_moves(tuple(board))) if is_good}
+        assert set(choices(rules, player, moves, 100)) == good
