@@ -4,7 +4,7 @@
     python benchmarks/planners.py --seeds 0 1 --only ilqr mppi
 
 Every planner has its own default settings, but for those under SETTINGS, which were chosen on seeds 100-102.  Results
-go to benchmarks/results/planners.json (those of planners and seeds not run are kept), the table and the pictures into docs/.
+go to benchmarks/results/planners.json (those of planners and seeds not run stay), the table and the picture to docs/.
 """
 
 import argparse
