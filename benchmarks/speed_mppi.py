@@ -5,8 +5,8 @@
 
 Gymnasium's pendulum (30 steps of 0.05 s), temperature 1, noise of standard deviation 1 N m, float32.  A measurement is
 the median command of an episode of 100 steps that starts hanging, after its first quarter; compilation is told apart.
-The costs of the episodes say whether both do the same work: a swing-up.  Processor time and the least wall clock are told
-beside the median: they depend less on what else the machine does.
+The costs of the episodes say whether both do the same work: a swing-up.  Processor time and the least wall clock are
+told beside the median: they depend less on what else the machine does.
 """
 
 import json
