@@ -47,7 +47,7 @@ def main() -> None:
         x = advance(x[None], u[None])[0]
     quarter = len(act_s) // 4
     report = {"act_s": statistics.median(act_s[quarter:]), "act_cpu_s": statistics.median(act_cpu_s[quarter:])}
-    report |= {"first_s": act_s[0], "episode_cost": sum(costs)}
+    report |= {"least_act_s": min(act_s), "first_s": act_s[0], "episode_cost": sum(costs)}
     report |= {"wall_s": time.perf_counter() - start, "threads": torch.get_num_threads()}
     print(json.dumps(report | {"torch": torch.__version__, "pytorch_mppi": version("pytorch-mppi")}))
 
