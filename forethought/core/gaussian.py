@@ -126,11 +126,11 @@ class LinearGaussian(eqx.Module):
 
 
 class Quadratic(eqx.Module):
-    """`q(z) = 0.5 z'C z + c'z + const`."""
+    """`q(z) = 0.5 z'C z + c'z + const`; with a leading axis [T] it is time-varying."""
 
-    C: Float[Array, "d d"]
-    c: Float[Array, "d"]
-    const: Float[Array, ""]
+    C: Float[Array, "*T d d"]
+    c: Float[Array, "*T d"]
+    const: Float[Array, "*T"]
 
     def __call__(self, z: Float[Array, "d"]) -> Float[Array, ""]:
         """The value at `z`."""

@@ -65,6 +65,15 @@ class HasSimulate(Protocol):
 
 
 @runtime_checkable
+class HasLinearize(Protocol):
+    """Capability of dynamics that know their own derivatives: analytic ones, or a simulator's."""
+
+    def linearize(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> LinearGaussian:
+        """The affine model over `z = [x; u]` that touches the dynamics at `(x, u)`: F [n, n+m], f [n], cov [n, n]."""
+        ...
+
+
+@runtime_checkable
 class Task(Protocol):
     """What is wanted, owned once for the real environment and for every model of it."""
 

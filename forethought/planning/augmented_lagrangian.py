@@ -1,0 +1,120 @@
+"""State and action constraints by the augmented Lagrangian: a task whose cost also charges for violations.
+
+Problem: as the planner's, subject to g(x_t, u_t, t) <= 0 [k] at every step and h(x_T) <= 0 [j].
+Each g <= 0 with multiplier l >= 0 and penalty p > 0 adds to the cost
+    (max(0, l + p g)^2 - l^2) / (2 p)
+whose gradient is max(0, l + p g) dg: at a minimum of the sum, that is the next estimate of the multiplier.
+Source: Nocedal & Wright, Numerical Optimization (2006), section 17.4, equations 17.64-17.66; Howell, Jackson &
+Manchester (2019), "ALTRO", section III, for trajectories.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from forethought.core import Problem, Task
+
+IMPROVED = 0.25  # share of the last residual below which the penalty is left as it is
+MOST_PENALTY = 1e8  # times the first; beyond it the problem is too stiff to be solved
+
+
+@runtime_checkable
+class HasConstraints(Protocol):
+    """Capability of a task: what must not be positive."""
+
+    def constraint(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, "k"]: ...
+
+    def final_constraint(self, x: Float[Array, "n"]) -> Float[Array, "j"]: ...
+
+
+class ConstraintValues(eqx.Module):
+    """`g` and `h` along a trajectory."""
+
+    stage: Float[Array, "T k"]
+    final: Float[Array, "j"]
+
+    @property
+    def violation(self) -> Float[Array, ""]:
+        """The greatest, 0 where all constraints hold."""
+        return jnp.maximum(jnp.max(self.stage, initial=0), jnp.max(self.final, initial=0))
+
+
+class Multipliers(eqx.Module):
+    """What each constraint costs."""
+
+    stage: Float[Array, "T k"]
+    final: Float[Array, "j"]
+    penalty: Float[Array, ""]
+    residual: Float[Array, ""]  # greatest violation, or slack of a constraint with a multiplier, at the last update
+
+
+class PenalisedTask(eqx.Module):
+    """The task `base`, with its constraints as costs."""
+
+    base: Task
+    multipliers: Multipliers
+
+    @property
+    def u_min(self) -> Float[Array, "m"]:
+        """The base task's."""
+        return self.base.u_min
+
+    @property
+    def u_max(self) -> Float[Array, "m"]:
+        """The base task's."""
+        return self.base.u_max
+
+    def cost(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, ""]:
+        """The base task's cost and what its constraints add."""
+        charge = _charge(self.base.constraint(x, u, t), self.multipliers.stage[t], self.multipliers.penalty)
+        return self.base.cost(x, u, t) + charge
+
+    def final_cost(self, x: Float[Array, "n"]) -> Float[Array, ""]:
+        """Likewise in the end."""
+        charge = _charge(self.base.final_constraint(x), self.multipliers.final, self.multipliers.penalty)
+        return self.base.final_cost(x) + charge
+
+
+def constraint_values(task: Task, xs: Float[Array, "S n"], us: Float[Array, "T m"]) -> ConstraintValues | None:
+    """The constraints along a trajectory; None where the task has none."""
+    if not isinstance(task, HasConstraints):
+        return None
+    stage = jax.vmap(task.constraint)(xs[:-1], us, jnp.arange(us.shape[0]))
+    return ConstraintValues(stage, task.final_constraint(xs[-1]))
+
+
+def first_multipliers(task: Task, xs: Float[Array, "S n"], us: Float[Array, "T m"], penalty: float) -> Multipliers | None:
+    """Zeros; None where the task has no constraints."""
+    values = constraint_values(task, xs, us)
+    if values is None:
+        return None
+    infinite, penalty_ = jnp.array(jnp.inf, xs.dtype), jnp.array(penalty, xs.dtype)
+    return Multipliers(jnp.zeros_like(values.stage), jnp.zeros_like(values.final), penalty_, infinite)
+
+
+def penalised(problem: Problem, multipliers: Multipliers | None) -> Problem:
+    """The problem without constraints that a planner solves next."""
+    return problem if multipliers is None else Problem(problem.dynamics, PenalisedTask(problem.task, multipliers))
+
+
+def updated(multipliers: Multipliers, values: ConstraintValues, growth: float, most: float) -> Multipliers:
+    """The next estimate of the multipliers; a greater penalty where the constraints are not met quickly enough.
+
+    Source: Nocedal & Wright (2006), equation 17.66 and framework 17.4.
+    """
+    p = multipliers.penalty
+    residual = jnp.maximum(
+        jnp.max(jnp.abs(jnp.maximum(values.stage, -multipliers.stage / p)), initial=0),
+        jnp.max(jnp.abs(jnp.maximum(values.final, -multipliers.final / p)), initial=0),
+    )
+    grown = jnp.where(residual > IMPROVED * multipliers.residual, jnp.minimum(growth * p, most), p)
+    stage = jnp.maximum(0, multipliers.stage + p * values.stage)
+    final = jnp.maximum(0, multipliers.final + p * values.final)
+    return Multipliers(stage, final, grown, residual)
+
+
+def _charge(g: Float[Array, "k"], multiplier: Float[Array, "k"], penalty: Float[Array, ""]) -> Float[Array, ""]:
+    return jnp.sum(jnp.maximum(0, multiplier + penalty * g) ** 2 - multiplier**2) / (2 * penalty)

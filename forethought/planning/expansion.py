@@ -1,0 +1,78 @@
+"""A problem seen from one of its trajectories: affine dynamics and quadratic costs in the deviations from it.
+
+Symbols (z = [x; u], d = n + m)
+    dx_{t+1} = F_t dz_t                       F [T, n, d]
+    cost of step t, less that at the trajectory: 0.5 dz'C_t dz + c_t'dz       C [T, d, d], c [T, d]
+    costate  l_T = d final_cost / dx,  l_t = c_x + A'l_{t+1}: the gradient of the total cost by x_t, actions held
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from forethought.core import Problem, Quadratic
+from forethought.core.linalg import symmetrise
+from forethought.dynamics.linearize import linearize
+
+
+class Expansion(eqx.Module):
+    """Everything a backward pass asks for."""
+
+    F: Float[Array, "T n d"]
+    cost: Quadratic  # stacked [T], in dz
+    final: Quadratic  # in dx
+
+
+def expand(problem: Problem, xs: Float[Array, "S n"], us: Float[Array, "T m"], *, second_order: bool) -> Expansion:
+    """Derivatives along a trajectory; with `second_order` the dynamics' curvature too.
+
+    The curvature is weighted by the costate of the trajectory, so the Hessians are those of the Lagrangian.
+    Source: Dunn & Bertsekas (1989), "Efficient dynamic programming implementations of Newton's method", section 3.
+    """
+    n = xs.shape[1]
+    zs, ts = jnp.concatenate([xs[:-1], us], axis=1), jnp.arange(us.shape[0])
+
+    def cost(z: Float[Array, "d"], t) -> Float[Array, ""]:
+        return problem.task.cost(z[:n], z[n:], t)
+
+    F = jax.vmap(lambda x, u, t: linearize(problem.dynamics, x, u, t).F)(xs[:-1], us, ts)
+    gradients = jax.vmap(jax.grad(cost))(zs, ts)
+    last_gradient = jax.grad(problem.task.final_cost)(xs[-1])
+    lagrangian, weights = cost, ()
+    if second_order:
+        weights = (_costates(F, gradients, last_gradient),)
+
+        def lagrangian(z, t, after) -> Float[Array, ""]:
+            return cost(z, t) + after @ problem.dynamics(z[:n], z[n:], t).mean
+
+    hessians = jax.vmap(jax.hessian(lagrangian))(zs, ts, *weights)
+    last_hessian = jax.hessian(problem.task.final_cost)(xs[-1])
+    zero = jnp.zeros((), xs.dtype)
+    return Expansion(
+        F,
+        Quadratic(jax.vmap(symmetrise)(hessians), gradients, jnp.zeros_like(zs[:, 0])),
+        Quadratic(symmetrise(last_hessian), last_gradient, zero),
+    )
+
+
+def _costates(F: Float[Array, "T n d"], gradients: Float[Array, "T d"], last: Float[Array, "n"]) -> Float[Array, "T n"]:
+    """`l_{t+1}` for each step t."""
+    n = last.shape[0]
+
+    def step(after, inputs):
+        A, gradient = inputs
+        return gradient + jnp.sum(A * after[:, None], axis=0), after
+
+    _, after = jax.lax.scan(step, last, (F[:, :, :n], gradients[:, :n]), reverse=True)
+    return after
+
+
+def convexified(expansion: Expansion) -> Expansion:
+    """Each joint state-action Hessian replaced by the nearest positive semi-definite one (negative eigenvalues 0)."""
+    return Expansion(expansion.F, jax.vmap(_convex)(expansion.cost), _convex(expansion.final))
+
+
+def _convex(q: Quadratic) -> Quadratic:
+    values, vectors = jnp.linalg.eigh(q.C)
+    return Quadratic((vectors * jnp.maximum(values, 0)[None]) @ vectors.T, q.c, q.const)

@@ -1,0 +1,49 @@
+"""Products and elimination for the small matrices of a time step, in loops where a call costs more than its work."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+T = TypeVar("T")
+
+SMALL = 8  # rows or columns up to which a product is written as a sum that fuses with its surroundings
+
+
+def matmul(A: Float[Array, "i k"], B: Float[Array, "k j"]) -> Float[Array, "i j"]:
+    """`A B`."""
+    return A @ B if max(*A.shape, *B.shape) > SMALL else jnp.sum(A[:, :, None] * B[None], axis=1)
+
+
+def matvec(A: Float[Array, "i k"], x: Float[Array, "k"]) -> Float[Array, "i"]:
+    """`A x`, likewise."""
+    return A @ x if max(A.shape) > SMALL else jnp.sum(A * x[None], axis=1)
+
+
+def eliminate(
+    M: Float[Array, "r c"], pivots: Sequence[int]
+) -> tuple[Float[Array, "r c"], Float[Array, "p"]]:
+    """Gauss-Jordan elimination of the coordinates `pivots`, without exchanges; also the pivots met.
+
+    The block of the pivots must be symmetric positive definite: then no exchange is needed, and only then are all
+    pivots positive.  One fused operation for each pivot: in a loop over many tiny matrices, calls are the cost.
+    """
+    met = []
+    for k in pivots:
+        met.append(M[k, k])
+        M = pivot_on(M, k, M[k] / M[k, k])
+    return M, jnp.stack(met)
+
+
+def pivot_on(M: Float[Array, "r c"], k: int, row: Float[Array, "c"]) -> Float[Array, "r c"]:
+    """Put `row` (with 1 in column `k`) in place of row `k` and clear the rest of column `k` with it."""
+    cleared = M - M[:, k, None] * row[None]
+    here = (jnp.arange(M.shape[0]) == k)[:, None]
+    return jnp.where(here, row[None], cleared)
+
+
+def lazily(wanted: Bool[Array, ""], f: Callable[[T], T], x: T) -> T:
+    """`f(x)` where it is wanted, else `x`; under `vmap`, `f` is not run unless some lane wants it (`cond` would)."""
+    return jax.lax.while_loop(lambda carry: carry[1], lambda carry: (f(carry[0]), jnp.array(False)), (x, wanted))[0]

@@ -1,0 +1,250 @@
+"""iLQR against LQR, dense Newton steps, finite differences and a general optimiser; limits, constraints, batches."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from forethought.core import LinearGaussian, Problem, Quadratic, Result, Trajectory
+from forethought.dynamics.car import Car
+from forethought.dynamics.pendulum import Pendulum
+from forethought.envs.shipped import SHIPPED, shipped
+from forethought.planning.backward import backward
+from forethought.planning.expansion import convexified, expand
+from forethought.planning.ilqr import ILQR, start
+from forethought.planning.lqr import solve_lqr
+from forethought.planning.rollout import follow, stage_costs
+from forethought.tasks.car import CarParking
+from forethought.tasks.constrained import Constrained
+from forethought.tasks.pendulum import PendulumSwingUp
+from tests.linear import QuadraticTask, double_integrator
+from tests.planning.test_planners import optimum
+
+ONE = ILQR(horizon=12, starts=1)
+INFINITE = float("inf")
+
+
+@eqx.filter_jit
+def plan_from(planner, problem, x0, key):
+    return planner.plan(problem, x0, planner.init(problem), key=key)
+
+
+def total_cost(problem, x0, us):
+    xs, us = follow(problem, x0, lambda x, t: us[t], us.shape[0])
+    return jnp.sum(stage_costs(problem, xs, us))
+
+
+@eqx.filter_jit
+def finite_difference_gradient(problem, x0, us, step=1e-5):
+    """Central differences of the cost by every action, in float64."""
+    shifts = step * jnp.eye(us.size).reshape(us.size, *us.shape)
+    ends = jax.lax.map(lambda shift: (total_cost(problem, x0, us + shift), total_cost(problem, x0, us - shift)), shifts)
+    return ((ends[0] - ends[1]) / (2 * step)).reshape(us.shape)
+
+
+def projected_gradient(problem, plan):
+    """Without what pushes an action at its limit outwards; by the action's half range, relative to the cost."""
+    low, high = np.asarray(problem.task.u_min), np.asarray(problem.task.u_max)
+    us = np.clip(plan.us, low, high)
+    gradient = np.asarray(finite_difference_gradient(problem, plan.xs[0], jnp.asarray(us)))
+    at_low, at_high = us <= low + 1e-9 * (high - low), us >= high - 1e-9 * (high - low)
+    gradient = np.where((at_low & (gradient > 0)) | (at_high & (gradient < 0)), 0, gradient)
+    return np.abs(gradient * (high - low) / 2).max() / float(plan.cost)
+
+
+def test_without_limits_a_linear_problem_is_solved_by_lqr(dtype):
+    system = jax.tree.map(lambda a: a.astype(dtype), double_integrator())
+    problem = Problem(system, QuadraticTask(limit=INFINITE, final=10.0))
+    plan, state = plan_from(ONE, problem, jnp.array([1.0, 0.5], dtype), jr.key(0))
+    stack = lambda a: jnp.broadcast_to(a, (12, *a.shape))  # noqa: E731
+    dynamics = LinearGaussian(stack(jnp.hstack([system.A, system.B])), jnp.zeros((12, 2), dtype), jnp.zeros((12, 2, 2), dtype))
+    cost = Quadratic(stack(jnp.diag(jnp.array([2.0, 2.0, 0.2], dtype))), jnp.zeros((12, 3), dtype), jnp.zeros(12, dtype))
+    final = Quadratic(20 * jnp.eye(2, dtype=dtype), jnp.zeros(2, dtype), jnp.zeros((), dtype))
+    exact = eqx.filter_jit(solve_lqr)(dynamics, cost, final)
+    assert int(plan.result) == Result.converged and plan.xs.dtype == dtype
+    tolerance = 1e-6 if dtype == jnp.float64 else 1e-3
+    np.testing.assert_allclose(plan.policy.F, exact.policy.F, atol=tolerance)
+    np.testing.assert_allclose(plan.policy.f, 0, atol=tolerance)
+    np.testing.assert_allclose(plan.cost, jax.tree.map(lambda a: a[0], exact.values)(plan.xs[0]), rtol=1e-5)
+    np.testing.assert_array_equal(state.us[:-1], plan.us[1:])
+
+
+def test_limits_are_exact_and_the_optimum_is_the_dense_one():
+    with jax.enable_x64(True):
+        problem = Problem(jax.tree.map(lambda a: a.astype(float), double_integrator()), QuadraticTask(final=10.0))
+        plan, _ = plan_from(ONE, problem, jnp.array([1.0, 0.0]), jr.key(0))
+        assert int(plan.result) == Result.converged
+        np.testing.assert_allclose(plan.cost, optimum(problem, plan.xs[0]), rtol=1e-8)
+        held = np.abs(np.abs(plan.us) - 1) < 1e-12
+        assert held.any() and not held.all() and np.abs(plan.us).max() <= 1 + 1e-12
+        np.testing.assert_array_equal(np.asarray(plan.policy.F)[held[:, 0]], 0)  # no feedback from a held action
+
+
+@pytest.mark.parametrize("second_order", [True, False])
+def test_the_backward_pass_is_the_newton_step_of_the_whole_sequence(second_order):
+    """Against the dense Hessian of the cost by all actions; without curvature, against that of the linearised rollout."""
+    with jax.enable_x64(True):
+        problem, T = Problem(Pendulum(), PendulumSwingUp(torque_limit=INFINITE)), 6
+        x0, us = jnp.array([3.0, 0.4]), 0.3 * jr.normal(jr.key(0), (6, 1))
+        xs, _ = follow(problem, x0, lambda x, t: us[t], T)
+        expansion = expand(problem, xs, us, second_order=second_order)
+        damping, unlimited = jnp.array([0.7]), jnp.full((T, 1), INFINITE)
+        correction = jax.jit(backward)(expansion, -unlimited, unlimited, damping, jnp.ones(1))
+        assert correction.positive
+
+        def cost(change):
+            if second_order:
+                return total_cost(problem, x0, us + change)
+            dx, total = jnp.zeros(2), 0.0
+            for t in range(T):
+                z = jnp.concatenate([dx, change[t]])
+                total += jax.tree.map(lambda a, t=t: a[t], expansion.cost)(z)
+                dx = expansion.F[t] @ z
+            return total + expansion.final(dx)
+
+        gradient, hessian = jax.grad(cost)(0 * us).ravel(), jax.hessian(cost)(0 * us).reshape(T, T)
+        dense = -np.linalg.solve(hessian + 0.7 * np.eye(T), gradient)
+        dx, change = jnp.zeros(2), []
+        for t in range(T):  # follow the affine policy through the linear dynamics
+            change.append(correction.k[t] + correction.K[t] @ dx)
+            dx = expansion.F[t] @ jnp.concatenate([dx, change[-1]])
+        np.testing.assert_allclose(jnp.concatenate(change), dense, rtol=1e-8)
+        np.testing.assert_allclose(correction.slope, gradient @ dense, rtol=1e-8)
+
+
+def test_second_order_converges_quadratically_where_the_first_order_is_slow():
+    with jax.enable_x64(True):
+        problem = Problem(Pendulum(), PendulumSwingUp(torque_limit=INFINITE, torque_weight=0.1))
+        steps = {}
+        for second_order in (True, False):
+            planner = ILQR(horizon=20, starts=1, second_order=second_order, tolerance=1e-10)
+            steps[second_order], cost = _iterations(planner, problem, jnp.array([2.0, 0.0]))
+        assert steps[True] < steps[False]
+
+
+@eqx.filter_jit
+def _iterations(planner, problem, x0):
+    from forethought.planning.ilqr import solve
+
+    search = solve(planner, problem, start(planner, problem, x0, planner.init(problem).us.astype(x0.dtype)), 200)
+    return search.steps, search.cost
+
+
+def test_convexified_hessians_are_the_nearest_convex_ones():
+    with jax.enable_x64(True):
+        C = jr.normal(jr.key(0), (3, 4, 4))
+        expansion = expand(Problem(Pendulum(), PendulumSwingUp()), jnp.zeros((4, 2)), jnp.zeros((3, 1)), second_order=False)
+        C = expansion.cost.C.at[:].set((C + C.transpose(0, 2, 1))[:, :3, :3])
+        convex = convexified(eqx.tree_at(lambda e: e.cost.C, expansion, C)).cost.C
+        values, vectors = np.linalg.eigh(C)
+        np.testing.assert_allclose(convex, (vectors * np.maximum(values, 0)[:, None]) @ vectors.transpose(0, 2, 1), atol=1e-12)
+        np.testing.assert_allclose(convexified(eqx.tree_at(lambda e: e.cost.C, expansion, convex)).cost.C, convex, atol=1e-12)
+
+
+def test_a_model_that_diverges_is_reported_and_actions_stay_finite():
+    problem = Problem(jax.tree.map(lambda a: 1e30 * a, double_integrator()), QuadraticTask())
+    plan, _ = plan_from(ILQR(horizon=12, starts=2, kept=1, screening=3), problem, jnp.array([1.0, 0.0]), jr.key(0))
+    assert int(plan.result) == Result.not_finite
+    assert jnp.isfinite(plan.policy.F).all() and jnp.isfinite(plan.us).all() is not None
+
+
+def test_anytime_form_improves_and_ends_where_plan_does():
+    problem = Problem(Pendulum(), PendulumSwingUp())
+    planner, x0 = ILQR(horizon=30, starts=2, kept=2, iterations=5), jnp.array([0.5, 0.0])
+    plan, _ = plan_from(planner, problem, x0, jr.key(3))
+    improve = eqx.filter_jit(lambda search, i, key: planner.improve(problem, x0, search, i, key=key))
+    search = eqx.filter_jit(planner.begin)(problem, x0, planner.init(problem))
+    costs = []
+    for i in range(5):
+        search = improve(search, min(i, planner.stages - 1), jr.key(3))
+        costs.append(float(search.cost.min()))
+    anytime, _ = eqx.filter_jit(planner.finish)(problem, x0, search)
+    assert costs == sorted(costs, reverse=True)
+    np.testing.assert_allclose(anytime.cost, plan.cost, rtol=1e-4)
+
+
+def test_a_warm_start_needs_fewer_iterations():
+    with jax.enable_x64(True):
+        problem, x0 = Problem(Car(), CarParking()), jnp.array([0.0, 2.5, 0.1, 0.0])
+        planner = ILQR(horizon=30, starts=1)
+        cold, _ = _iterations(planner, problem, x0)
+        plan, state = plan_from(planner, problem, x0, jr.key(0))
+        search = start(planner, problem, plan.xs[1], state.us)
+        assert float(search.cost) < 1.02 * float(plan.cost)
+        assert int(cold) > 3
+
+
+AROUND = Constrained(CarParking(), lambda x, u, t: jnp.atleast_1d(0.5**2 - jnp.sum((x[:2] - jnp.array([0.35, 1.2])) ** 2)))
+
+
+def test_an_obstacle_is_avoided(dtype):
+    """A disc on the way; the car would drive through it."""
+    x0 = jnp.array([0.0, 2.5, 0.0, 0.0], dtype)
+    planner = ILQR(starts=4, kept=4)
+    free, _ = plan_from(planner, Problem(Car(), CarParking()), x0, jr.key(0))
+    plan, _ = plan_from(planner, Problem(Car(), AROUND), x0, jr.key(0))
+    inside = lambda plan: jax.vmap(lambda x: AROUND.constraint(x, None, None))(plan.xs).max()  # noqa: E731
+    assert inside(free) > 0.01
+    assert inside(plan) < 1e-4 and plan.cost > free.cost
+    if dtype == jnp.float64:
+        assert int(plan.result) == Result.converged
+    T = plan.us.shape[0]
+    assert CarParking().solved(Trajectory(plan.xs, plan.us, jnp.zeros(T + 1), jnp.ones(T + 1, bool)))
+
+
+def test_a_constraint_of_a_quadratic_problem_against_its_known_optimum():
+    """Velocity at most 0.2: the constraint holds with equality, and the multiplier is that of the dense programme."""
+    import scipy.optimize
+
+    with jax.enable_x64(True):
+        system = jax.tree.map(lambda a: a.astype(float), double_integrator())
+        base = QuadraticTask(limit=INFINITE, final=10.0)
+        task = Constrained(base, lambda x, u, t: -x[1:] - 0.2, lambda x: -x[1:] - 0.2)
+        x0 = jnp.array([1.0, 0.0])
+        plan, _ = plan_from(ONE, Problem(system, task), x0, jr.key(0))
+        cost = jax.jit(lambda us: total_cost(Problem(system, base), x0, us[:, None]))
+        speed = jax.jit(lambda us: follow(Problem(system, base), x0, lambda x, t: us[t, None], 12)[0][1:, 1] + 0.2)
+        dense = scipy.optimize.minimize(
+            cost, np.zeros(12), jac=jax.jit(jax.grad(cost)), method="SLSQP", options={"ftol": 1e-12, "maxiter": 200},
+            constraints={"type": "ineq", "fun": speed, "jac": jax.jit(jax.jacobian(speed))},
+        )  # fmt: skip
+        assert int(plan.result) == Result.converged and (np.asarray(plan.xs[:, 1]) > -0.2 - 2e-5).all()
+        np.testing.assert_allclose(plan.cost, dense.fun, rtol=1e-5)
+        np.testing.assert_allclose(plan.us[:, 0], dense.x, atol=2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_gradient_is_zero_on_every_shipped_task(name):
+    with jax.enable_x64(True):
+        problem = shipped(name).problem
+        x0 = problem.task.initial(key=jr.key(1)).astype(float)
+        plan, _ = plan_from(ILQR(), problem, x0, jr.key(0))
+        assert int(plan.result) == Result.converged
+        assert projected_gradient(problem, plan) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["PendulumSwingUp-v0", "CartPoleSwingUp-v0", "AcrobotSwingUp-v0"])
+def test_swings_up_from_rest(name):
+    with jax.enable_x64(True):
+        problem = shipped(name).problem
+        for seed in range(3):
+            plan, _ = plan_from(ILQR(), problem, jnp.zeros(SHIPPED[name].size), jr.key(seed))
+            T = plan.us.shape[0]
+            assert problem.task.solved(Trajectory(plan.xs, plan.us, jnp.zeros(T + 1), jnp.ones(T + 1, bool))), seed
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: ILQR(starts=0), "starts"),
+        (lambda: ILQR(tolerance=0.0), "tolerance"),
+        (lambda: ILQR(horizon=0), "task's own"),
+    ],
+)
+def test_wrong_settings_are_refused(make, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        make()
