@@ -46,7 +46,9 @@ def compare(flags, batches: list[int]) -> dict:
     machine, turns = hardware(), []
     for _ in range(flags.turns):
         numbers = ["--repeats", flags.repeats, "--batches", *batches]
-        theirs = peer("peer_trajopt.py", *numbers, python=flags.peer_python, setup=BENCHMARKS / "peers" / "setup_crocoddyl.py")
+        theirs = peer(
+            "peer_trajopt.py", *numbers, python=flags.peer_python, setup=BENCHMARKS / "peers" / "setup_crocoddyl.py"
+        )
         quick = ["--quick"] if flags.quick else []
         mine = ours(__file__, "--threads", flags.threads, "--repeats", flags.repeats, "--lanes", flags.lanes, *quick)
         turns.append({"crocoddyl": theirs, "forethought": mine})
@@ -97,7 +99,15 @@ def show(report: dict) -> None:
     slower = report["times_slower_per_iteration"]
     print(f"forethought is {slower['median']:.2f} times slower per iteration (best against best {slower['min']:.2f});")
     print(f"it compiles in {report['forethought']['compile_s']['median']:.1f} s")
-    header = ["problems", "crocoddyl [1/s]", "forethought [1/s]", "times faster", "best/best", "same cost", "compile [s]"]
+    header = [
+        "problems",
+        "crocoddyl [1/s]",
+        "forethought [1/s]",
+        "times faster",
+        "best/best",
+        "same cost",
+        "compile [s]",
+    ]
     rows = [
         [size, batch["crocoddyl_per_s"]["median"], batch["forethought_per_s"]["median"], batch["times_faster"],
          batch["times_faster_best"], batch["same_cost"], batch["compile_s"]]
@@ -121,18 +131,22 @@ def measure(repeats: int, lanes: int, batches: list[int]) -> dict:
 
     class Unicycle(eqx.Module):
         def __call__(self, x, u, t):
+            del t
             return Delta(x + 0.1 * jnp.stack([u[0] * jnp.cos(x[2]), u[0] * jnp.sin(x[2]), u[1]]))
-
-        def draw(self, *, key):
-            return self
 
     class ToTheOrigin(eqx.Module):
         horizon: int = STEPS
-        dt: float = 0.1
-        u_min = property(lambda self: jnp.full(2, -jnp.inf))
-        u_max = property(lambda self: jnp.full(2, jnp.inf))
+
+        @property
+        def u_min(self):
+            return jnp.full(2, -jnp.inf)
+
+        @property
+        def u_max(self):
+            return jnp.full(2, jnp.inf)
 
         def cost(self, x, u, t):
+            del t
             return 0.5 * (100 * x @ x + u @ u)
 
         def final_cost(self, x):

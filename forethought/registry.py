@@ -8,7 +8,9 @@ ALGORITHMS = {
 
 PLANNERS = {
     "cem": "forethought.planning.cem:CEM",
+    "gradient-shooting": "forethought.planning.gradient_shooting:GradientShooting",
     "icem": "forethought.planning.icem:ICEM",
+    "ilqr": "forethought.planning.ilqr:ILQR",
     "mppi": "forethought.planning.mppi:MPPI",
     "random-shooting": "forethought.planning.random_shooting:RandomShooting",
 }

@@ -13,9 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from forethought.core import Distribution, Dynamics, HasLinearize, LinearGaussian
 
 
-def linearize(
-    dynamics: Dynamics, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]
-) -> LinearGaussian:
+def linearize(dynamics: Dynamics, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> LinearGaussian:
     """The affine model that touches `dynamics` at `(x, u)`: the mean's Jacobian, and the noise at the point."""
     if isinstance(dynamics, HasLinearize):
         return dynamics.linearize(x, u, t)

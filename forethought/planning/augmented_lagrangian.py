@@ -8,14 +8,14 @@ Source: Nocedal & Wright, Numerical Optimization (2006), section 17.4, equations
 Manchester (2019), "ALTRO", section III, for trajectories.
 """
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Problem, Task
+from forethought.core import Problem, Task, Trajectory
 
 IMPROVED = 0.25  # share of the last residual below which the penalty is left as it is
 MOST_PENALTY = 1e8  # times the first; beyond it the problem is too stiff to be solved
@@ -54,8 +54,18 @@ class Multipliers(eqx.Module):
 class PenalisedTask(eqx.Module):
     """The task `base`, with its constraints as costs."""
 
-    base: Task
+    base: Any  # a Task that HasConstraints
     multipliers: Multipliers
+
+    @property
+    def horizon(self) -> int:
+        """The base task's."""
+        return self.base.horizon
+
+    @property
+    def dt(self) -> float:
+        """The base task's."""
+        return self.base.dt
 
     @property
     def u_min(self) -> Float[Array, "m"]:
@@ -77,6 +87,18 @@ class PenalisedTask(eqx.Module):
         charge = _charge(self.base.final_constraint(x), self.multipliers.final, self.multipliers.penalty)
         return self.base.final_cost(x) + charge
 
+    def initial(self, *, key: PRNGKeyArray) -> Float[Array, "n"]:
+        """The base task's."""
+        return self.base.initial(key=key)
+
+    def terminal(self, x: Float[Array, "n"]) -> Bool[Array, ""]:
+        """The base task's."""
+        return self.base.terminal(x)
+
+    def solved(self, trajectory: Trajectory) -> Bool[Array, ""] | None:
+        """The base task's."""
+        return self.base.solved(trajectory)
+
 
 def constraint_values(task: Task, xs: Float[Array, "S n"], us: Float[Array, "T m"]) -> ConstraintValues | None:
     """The constraints along a trajectory; None where the task has none."""
@@ -86,7 +108,9 @@ def constraint_values(task: Task, xs: Float[Array, "S n"], us: Float[Array, "T m
     return ConstraintValues(stage, task.final_constraint(xs[-1]))
 
 
-def first_multipliers(task: Task, xs: Float[Array, "S n"], us: Float[Array, "T m"], penalty: float) -> Multipliers | None:
+def first_multipliers(
+    task: Task, xs: Float[Array, "S n"], us: Float[Array, "T m"], penalty: float
+) -> Multipliers | None:
     """Zeros; None where the task has no constraints."""
     values = constraint_values(task, xs, us)
     if values is None:

@@ -53,7 +53,7 @@ def solve_box_qp(
         gradient = H @ v + q
         step = _newton_step(H, gradient, search.clamped)
         step = jnp.where(search.clamped, 0, step)
-        v_next = _backtrack(H, q, low, high, v, step, gradient)
+        v_next = _backtrack(H, low, high, v, step, gradient)
         clamped, done = _look(v_next, H, q, low, high)
         return _Search(v_next, clamped, done | jnp.all(v_next == v), search.steps + 1)
 
@@ -84,7 +84,7 @@ def _newton_step(H, gradient, clamped: Bool[Array, "m"]) -> Float[Array, "m"]:
     return rows[:, -1]
 
 
-def _backtrack(H, q, low, high, v, step, gradient) -> Float[Array, "m"]:
+def _backtrack(H, low, high, v, step, gradient) -> Float[Array, "m"]:
     """The longest of the halved steps, projected, that decreases enough; `v` itself where none does."""
     sizes = 0.5 ** jnp.arange(HALVINGS, dtype=v.dtype)
     trials = jnp.clip(v[None] + sizes[:, None] * step[None], low[None], high[None])

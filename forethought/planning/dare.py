@@ -9,7 +9,7 @@ equations", International Journal of Control 77, section 3.1 (SDA).
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from forethought.core import LinearGaussian, Quadratic, Result
 from forethought.core.linalg import cholesky, solve_psd, symmetrise
@@ -75,4 +75,3 @@ def solve_dare(
     start = (A, G, symmetrise(H), jnp.array(jnp.inf, A.dtype), jnp.array(0))
     _, _, V, _, step = jax.lax.while_loop(unfinished, double, start)
     return V, (step < STEPS) & jnp.all(jnp.isfinite(V))
-

@@ -39,14 +39,14 @@ def expand(problem: Problem, xs: Float[Array, "S n"], us: Float[Array, "T m"], *
     F = jax.vmap(lambda x, u, t: linearize(problem.dynamics, x, u, t).F)(xs[:-1], us, ts)
     gradients = jax.vmap(jax.grad(cost))(zs, ts)
     last_gradient = jax.grad(problem.task.final_cost)(xs[-1])
-    lagrangian, weights = cost, ()
     if second_order:
-        weights = (_costates(F, gradients, last_gradient),)
 
-        def lagrangian(z, t, after) -> Float[Array, ""]:
+        def lagrangian(z: Float[Array, "d"], t, after) -> Float[Array, ""]:
             return cost(z, t) + after @ problem.dynamics(z[:n], z[n:], t).mean
 
-    hessians = jax.vmap(jax.hessian(lagrangian))(zs, ts, *weights)
+        hessians = jax.vmap(jax.hessian(lagrangian))(zs, ts, _costates(F, gradients, last_gradient))
+    else:
+        hessians = jax.vmap(jax.hessian(cost))(zs, ts)
     last_hessian = jax.hessian(problem.task.final_cost)(xs[-1])
     zero = jnp.zeros((), xs.dtype)
     return Expansion(

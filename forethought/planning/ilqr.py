@@ -35,8 +35,16 @@ from forethought.planning.augmented_lagrangian import (
 from forethought.planning.backward import Correction, backward
 from forethought.planning.expansion import Expansion, convexified, expand
 from forethought.planning.icem import ICEM
-from forethought.planning.initial_guesses import action_scale, cheapest, has_limits, limits, receding_actions, smooth_actions
+from forethought.planning.initial_guesses import (
+    action_scale,
+    cheapest,
+    has_limits,
+    limits,
+    receding_actions,
+    smooth_actions,
+)
 from forethought.planning.rollout import follow, stage_costs
+from forethought.planning.search import one_step_later
 from forethought.planning.small_matrices import lazily, matvec
 
 ARMIJO = 1e-4  # share of the promised decrease that is enough; Nocedal & Wright (2006), section 3.1
@@ -87,7 +95,15 @@ class ILQR:
 
     def __post_init__(self):
         """Refuse settings that cannot work."""
-        for name, least in (("iterations", 1), ("starts", 1), ("kept", 1), ("guided", 0), ("screening", 0), ("knot", 1), ("backtracks", 0)):
+        for name, least in (
+            ("iterations", 1),
+            ("starts", 1),
+            ("kept", 1),
+            ("guided", 0),
+            ("screening", 0),
+            ("knot", 1),
+            ("backtracks", 0),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(f"ILQR.{name} must be at least {least}, got {getattr(self, name)}.")
         for name in ("tolerance", "spread", "damping"):
@@ -137,7 +153,7 @@ class ILQR:
             violations = jax.vmap(lambda value: value.violation)(values)
             costs = jnp.where(violations <= jnp.maximum(10 * self.violation, jnp.min(violations)), costs, jnp.inf)
         best = jax.tree.map(lambda a: a[cheapest(costs, 1)[0]], search)
-        return as_plan(problem, best), ILQRState(jnp.concatenate([best.us[1:], best.us[-1:]]))
+        return as_plan(problem, best), ILQRState(one_step_later(best.us))
 
     def _draw(self, problem: Problem, x0, search: ILQRSearch, *, key: PRNGKeyArray) -> ILQRSearch:
         """All starts but the first get the actions of the guide, or random smooth ones."""
@@ -174,7 +190,7 @@ class ILQR:
 def start(settings: ILQR, problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"]) -> ILQRSearch:
     """The search that begins with the actions `us`, brought within the limits."""
     us = jnp.clip(us, *limits(problem.task, x0.dtype))
-    xs, us = follow(problem, x0, lambda x, t: us[t], us.shape[0])
+    xs, us = follow(problem, x0, lambda _, t: us[t], us.shape[0])
     multipliers = first_multipliers(problem.task, xs, us, settings.penalty)
     cost, total = _evaluate(penalised(problem, multipliers), xs, us)
     result = jnp.where(jnp.isfinite(cost), Result.budget_exhausted, Result.not_finite).astype(int)
@@ -202,8 +218,9 @@ def iterate(settings: ILQR, problem: Problem, search: ILQRSearch) -> ILQRSearch:
     damping = search.damping * jnp.where(trial.accepted, jnp.where(trial.size > 0.3, 0.2, 2.0), 10.0)  # 4
     damping = jnp.where(settled, LEAST_DAMPING, jnp.clip(damping, LEAST_DAMPING, None))
     result = jnp.where(settled, Result.converged, search.result)
-    # Converged with damping: once more without, for the gains.
-    done = (settled & (unseen | (search.damping <= LEAST_DAMPING))) | (damping > MOST_DAMPING)
+    # Settled for the first time, with damping: once more without, for the gains.
+    again = (search.damping > LEAST_DAMPING) & (search.result != Result.converged)
+    done = (settled & ~again) | (damping > MOST_DAMPING)
     moved = (trial.xs, trial.us, K, trial.cost, trial.total, damping)
     search = ILQRSearch(*moved, search.multipliers, result, done, search.steps + 1)
     return search if search.multipliers is None else _tighten(settings, base, search)
@@ -212,16 +229,28 @@ def iterate(settings: ILQR, problem: Problem, search: ILQRSearch) -> ILQRSearch:
 def _tighten(settings: ILQR, problem: Problem, search: ILQRSearch) -> ILQRSearch:
     """Where the penalised problem is solved but the constraints are not met: new multipliers, and go on."""
     values = constraint_values(problem.task, search.xs, search.us)
-    multipliers = updated(search.multipliers, values, settings.penalty_growth, settings.penalty * MOST_PENALTY)
+    before, most = search.multipliers, settings.penalty * MOST_PENALTY
+    assert before is not None and values is not None
+    multipliers = updated(before, values, settings.penalty_growth, most)
     met = multipliers.residual <= settings.violation
-    hopeless = search.multipliers.penalty >= settings.penalty * MOST_PENALTY
-    again = search.done & ~met & ~hopeless
+    again = search.done & ~met & (before.penalty < most)
     cost, total = _evaluate(penalised(problem, multipliers), search.xs, search.us)
-    result = jnp.where(search.done & met, search.result, Result.budget_exhausted)
-    next_ = (cost, total, jnp.full_like(cost, settings.damping), multipliers)
-    now = (search.cost, search.total, search.damping, search.multipliers)
-    new = jax.tree.map(lambda a, b: jnp.where(again, a, b), next_, now)
-    return ILQRSearch(search.xs, search.us, search.K, *new, result, search.done & ~again, search.steps)
+    fresh = (multipliers, cost, total, jnp.full_like(cost, settings.damping))
+    now = (before, search.cost, search.total, search.damping)
+    multipliers, cost, total, damping = jax.tree.map(lambda a, b: jnp.where(again, a, b), fresh, now)
+    result = jnp.where(search.done & ~met, Result.budget_exhausted, search.result)
+    return ILQRSearch(
+        xs=search.xs,
+        us=search.us,
+        K=search.K,
+        cost=cost,
+        total=total,
+        damping=damping,
+        multipliers=multipliers,
+        result=result,
+        done=search.done & ~again,
+        steps=search.steps,
+    )
 
 
 def _correct(problem: Problem, expansion: Expansion, search: ILQRSearch) -> Correction:

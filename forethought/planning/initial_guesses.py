@@ -40,7 +40,7 @@ def smooth_actions(
     knot: int,
     key: PRNGKeyArray,
 ) -> Float[Array, "S T m"]:
-    """`count` sequences, linear between normal knots that are `knot` steps apart, with mean `middle` and std `scale`."""
+    """`count` sequences, linear between normal knots `knot` steps apart, of mean `middle` and std `scale`."""
     knots = -(-horizon // knot) + 1
     values = jr.normal(key, (count, knots, middle.shape[0]), middle.dtype)
     at = jnp.arange(horizon) / knot

@@ -34,9 +34,7 @@ class LQRSolution(eqx.Module):
     result: Int[Array, ""]  # of core.Result
 
 
-def solve_lqr(
-    dynamics: LinearGaussian, cost: Quadratic, final: Quadratic, *, max_entropy: bool = False
-) -> LQRSolution:
+def solve_lqr(dynamics: LinearGaussian, cost: Quadratic, final: Quadratic, *, max_entropy: bool = False) -> LQRSolution:
     """The optimal controller of an affine-quadratic problem.
 
     Args:
@@ -59,7 +57,9 @@ def solve_lqr(
         V = symmetrise(_without(rows, n, m))
         cov = jnp.zeros((m, m), Q.dtype)
         if max_entropy:
-            cov = symmetrise(eliminate(jnp.concatenate([Q[n:-1, n:-1], jnp.eye(m, dtype=Q.dtype)], 1), range(m))[0][:, m:])
+            cov = symmetrise(
+                eliminate(jnp.concatenate([Q[n:-1, n:-1], jnp.eye(m, dtype=Q.dtype)], 1), range(m))[0][:, m:]
+            )
             V = V.at[-1, -1].add(jnp.sum(jnp.log(pivots)) - m * LOG_2PI)
         policy = LinearGaussian(-rows[n:-1, :n], -rows[n:-1, -1], cov)
         return V, (policy, _quadratic(V), jnp.all(pivots > 0))

@@ -22,9 +22,7 @@ def matvec(A: Float[Array, "i k"], x: Float[Array, "k"]) -> Float[Array, "i"]:
     return A @ x if max(A.shape) > SMALL else jnp.sum(A * x[None], axis=1)
 
 
-def eliminate(
-    M: Float[Array, "r c"], pivots: Sequence[int]
-) -> tuple[Float[Array, "r c"], Float[Array, "p"]]:
+def eliminate(M: Float[Array, "r c"], pivots: Sequence[int]) -> tuple[Float[Array, "r c"], Float[Array, "p"]]:
     """Gauss-Jordan elimination of the coordinates `pivots`, without exchanges; also the pivots met.
 
     The block of the pivots must be symmetric positive definite: then no exchange is needed, and only then are all

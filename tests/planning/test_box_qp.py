@@ -37,7 +37,9 @@ def test_is_the_best_of_all_active_sets(dtype, m):
     found = solve(*(jnp.asarray(a, dtype) for a in (H, q, low, high)))
     expected = [enumerated(*problem) for problem in zip(H, q, low, high, strict=True)]
     np.testing.assert_allclose(found.v, expected, atol=1e-9 if dtype == jnp.float64 else 2e-3)
-    assert (np.asarray(found.v) >= np.asarray(low, dtype)).all() and (np.asarray(found.v) <= np.asarray(high, dtype)).all()
+    assert (np.asarray(found.v) >= np.asarray(low, dtype)).all() and (
+        np.asarray(found.v) <= np.asarray(high, dtype)
+    ).all()
     np.testing.assert_array_equal(found.clamped, (found.v == low) | (found.v == high)) if dtype == jnp.float64 else None
     assert found.clamped.any() and not found.clamped.all()
 

@@ -59,8 +59,12 @@ def test_without_limits_a_linear_problem_is_solved_by_lqr(dtype):
     problem = Problem(system, QuadraticTask(limit=INFINITE, final=10.0))
     plan, state = plan_from(ONE, problem, jnp.array([1.0, 0.5], dtype), jr.key(0))
     stack = lambda a: jnp.broadcast_to(a, (12, *a.shape))  # noqa: E731
-    dynamics = LinearGaussian(stack(jnp.hstack([system.A, system.B])), jnp.zeros((12, 2), dtype), jnp.zeros((12, 2, 2), dtype))
-    cost = Quadratic(stack(jnp.diag(jnp.array([2.0, 2.0, 0.2], dtype))), jnp.zeros((12, 3), dtype), jnp.zeros(12, dtype))
+    dynamics = LinearGaussian(
+        stack(jnp.hstack([system.A, system.B])), jnp.zeros((12, 2), dtype), jnp.zeros((12, 2, 2), dtype)
+    )
+    cost = Quadratic(
+        stack(jnp.diag(jnp.array([2.0, 2.0, 0.2], dtype))), jnp.zeros((12, 3), dtype), jnp.zeros(12, dtype)
+    )
     final = Quadratic(20 * jnp.eye(2, dtype=dtype), jnp.zeros(2, dtype), jnp.zeros((), dtype))
     exact = eqx.filter_jit(solve_lqr)(dynamics, cost, final)
     assert int(plan.result) == Result.converged and plan.xs.dtype == dtype
@@ -82,16 +86,17 @@ def test_limits_are_exact_and_the_optimum_is_the_dense_one():
         np.testing.assert_array_equal(np.asarray(plan.policy.F)[held[:, 0]], 0)  # no feedback from a held action
 
 
-@pytest.mark.parametrize("second_order", [True, False])
-def test_the_backward_pass_is_the_newton_step_of_the_whole_sequence(second_order):
-    """Against the dense Hessian of the cost by all actions; without curvature, against that of the linearised rollout."""
+@pytest.mark.parametrize(("second_order", "bounded"), [(True, False), (False, True)])
+def test_the_backward_pass_is_the_newton_step_of_the_whole_sequence(second_order, bounded):
+    """Against the dense Hessian of the cost by all actions; without curvature, that of the linearised rollout."""
     with jax.enable_x64(True):
         problem, T = Problem(Pendulum(), PendulumSwingUp(torque_limit=INFINITE)), 6
         x0, us = jnp.array([3.0, 0.4]), 0.3 * jr.normal(jr.key(0), (6, 1))
         xs, _ = follow(problem, x0, lambda x, t: us[t], T)
         expansion = expand(problem, xs, us, second_order=second_order)
-        damping, unlimited = jnp.array([0.7]), jnp.full((T, 1), INFINITE)
-        correction = jax.jit(backward)(expansion, -unlimited, unlimited, damping, jnp.ones(1))
+        damping, wide = jnp.array([0.0, 0.0, 0.7]), jnp.full((T, 1), INFINITE)
+        bounds = (-wide, wide) if bounded else None
+        correction = jax.jit(backward)(expansion, damping, jnp.ones(1), bounds)
         assert correction.positive
 
         def cost(change):
@@ -135,19 +140,25 @@ def _iterations(planner, problem, x0):
 def test_convexified_hessians_are_the_nearest_convex_ones():
     with jax.enable_x64(True):
         C = jr.normal(jr.key(0), (3, 4, 4))
-        expansion = expand(Problem(Pendulum(), PendulumSwingUp()), jnp.zeros((4, 2)), jnp.zeros((3, 1)), second_order=False)
+        expansion = expand(
+            Problem(Pendulum(), PendulumSwingUp()), jnp.zeros((4, 2)), jnp.zeros((3, 1)), second_order=False
+        )
         C = expansion.cost.C.at[:].set((C + C.transpose(0, 2, 1))[:, :3, :3])
         convex = convexified(eqx.tree_at(lambda e: e.cost.C, expansion, C)).cost.C
         values, vectors = np.linalg.eigh(C)
-        np.testing.assert_allclose(convex, (vectors * np.maximum(values, 0)[:, None]) @ vectors.transpose(0, 2, 1), atol=1e-12)
-        np.testing.assert_allclose(convexified(eqx.tree_at(lambda e: e.cost.C, expansion, convex)).cost.C, convex, atol=1e-12)
+        np.testing.assert_allclose(
+            convex, (vectors * np.maximum(values, 0)[:, None]) @ vectors.transpose(0, 2, 1), atol=1e-12
+        )
+        np.testing.assert_allclose(
+            convexified(eqx.tree_at(lambda e: e.cost.C, expansion, convex)).cost.C, convex, atol=1e-12
+        )
 
 
 def test_a_model_that_diverges_is_reported_and_actions_stay_finite():
     problem = Problem(jax.tree.map(lambda a: 1e30 * a, double_integrator()), QuadraticTask())
     plan, _ = plan_from(ILQR(horizon=12, starts=2, kept=1, screening=3), problem, jnp.array([1.0, 0.0]), jr.key(0))
     assert int(plan.result) == Result.not_finite
-    assert jnp.isfinite(plan.policy.F).all() and jnp.isfinite(plan.us).all() is not None
+    assert jnp.isfinite(plan.policy.F).all()
 
 
 def test_anytime_form_improves_and_ends_where_plan_does():
@@ -176,7 +187,9 @@ def test_a_warm_start_needs_fewer_iterations():
         assert int(cold) > 3
 
 
-AROUND = Constrained(CarParking(), lambda x, u, t: jnp.atleast_1d(0.5**2 - jnp.sum((x[:2] - jnp.array([0.35, 1.2])) ** 2)))
+AROUND = Constrained(
+    CarParking(), lambda x, u, t: jnp.atleast_1d(0.5**2 - jnp.sum((x[:2] - jnp.array([0.35, 1.2])) ** 2))
+)
 
 
 def test_an_obstacle_is_avoided(dtype):
@@ -185,7 +198,7 @@ def test_an_obstacle_is_avoided(dtype):
     planner = ILQR(starts=4, kept=4)
     free, _ = plan_from(planner, Problem(Car(), CarParking()), x0, jr.key(0))
     plan, _ = plan_from(planner, Problem(Car(), AROUND), x0, jr.key(0))
-    inside = lambda plan: jax.vmap(lambda x: AROUND.constraint(x, None, None))(plan.xs).max()  # noqa: E731
+    inside = lambda plan: jax.vmap(lambda x: AROUND.constraint(x, jnp.zeros(2), jnp.array(0)))(plan.xs).max()  # noqa: E731
     assert inside(free) > 0.01
     assert inside(plan) < 1e-4 and plan.cost > free.cost
     if dtype == jnp.float64:

@@ -32,7 +32,7 @@ def random_problem(rng, T, n, m, dtype, noise=0.0):
 def dense_solution(dynamics, cost, final, x0):
     """Stack all x_1..x_T and u_0..u_{T-1}; solve the KKT system with multipliers for the dynamics.  Float64."""
     F, f, C, c = (np.asarray(a, float) for a in (dynamics.F, dynamics.f, cost.C, cost.c))
-    (T, n, d), m = F.shape, F.shape[2] - F.shape[1]
+    T, n, m = *F.shape[:2], F.shape[2] - F.shape[1]
     size = T * (m + n)  # u_0 x_1 u_1 x_2 ... x_T
     H, g, A, b = np.zeros((size, size)), np.zeros(size), np.zeros((T * n, size)), np.zeros(T * n)
     u_at = lambda t: slice(t * (m + n), t * (m + n) + m)  # noqa: E731
@@ -126,14 +126,14 @@ def test_max_entropy_policy_is_the_normalised_exponential_of_q():
                 for part, i in [(cost, t), (dynamics, t), (soft.policy, t), (soft.values, t), (soft.values, t + 1)]
             )
 
-            def Q(u):
+            def q_value(u):
                 z = jnp.concatenate([x, jnp.atleast_1d(u)])
                 return stage(z) + after.expectation(model(z))  # noqa: B023
 
-            mass, _ = scipy.integrate.quad(lambda u: float(jnp.exp(Q(u) * -1)), -20, 20, epsabs=1e-13)
+            mass, _ = scipy.integrate.quad(lambda u: float(jnp.exp(q_value(u) * -1)), -20, 20, epsabs=1e-13)
             np.testing.assert_allclose(V(x), -np.log(mass), rtol=1e-8)
             for u in (-1.0, 0.4):
-                np.testing.assert_allclose(policy(x).log_prob(jnp.array([u])), V(x) - Q(u), rtol=1e-8)
+                np.testing.assert_allclose(policy(x).log_prob(jnp.array([u])), V(x) - q_value(u), rtol=1e-8)
 
 
 def test_an_indefinite_problem_is_reported_and_raised_on_demand(dtype):
@@ -147,7 +147,11 @@ def test_an_indefinite_problem_is_reported_and_raised_on_demand(dtype):
 
 def stationary(rng, n, m, dtype, cross=True):
     dynamics, cost, _ = random_problem(rng, 1, n, m, dtype, noise=0.1)
-    C = cost.C[0] if cross else cost.C[0] * jnp.asarray(scipy.linalg.block_diag(np.ones((n, n)), np.ones((m, m))), dtype)
+    C = (
+        cost.C[0]
+        if cross
+        else cost.C[0] * jnp.asarray(scipy.linalg.block_diag(np.ones((n, n)), np.ones((m, m))), dtype)
+    )
     return jax.tree.map(lambda a: a[0], dynamics), Quadratic(C, cost.c[0], cost.const[0])
 
 
@@ -160,7 +164,9 @@ def test_infinite_horizon_is_scipys_riccati_solution(dtype, n, m, cross):
     expected = scipy.linalg.solve_discrete_are(*args, s=np.asarray(C[:n, n:], float))
     V, converged = jax.jit(solve_dare)(A, B, C)
     assert converged
-    np.testing.assert_allclose(V, expected, rtol=1e-8 if dtype == jnp.float64 else 2e-2, atol=1e-3 * np.finfo(dtype).eps**0.3)
+    np.testing.assert_allclose(
+        V, expected, rtol=1e-8 if dtype == jnp.float64 else 2e-2, atol=1e-3 * np.finfo(dtype).eps ** 0.3
+    )
 
 
 def test_infinite_horizon_is_the_limit_of_long_ones():
