@@ -1,4 +1,5 @@
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -69,6 +70,33 @@ def test_deterministic_system_costs_what_a_loop_says(propagation, edge):
     expected = [reference_cost(problem.dynamics, problem.task, np.array([1.0, 0.3]), u) for u in us]
     actual = costs_of(problem, us, jnp.array([1.0, 0.3]), particles=2, propagation=propagation)
     np.testing.assert_allclose(actual, expected, rtol=1e-4)
+
+
+class Simulated(Linear):
+    """The same system, which simulates many sequences at once and refuses to be stepped."""
+
+    def __call__(self, x, u, t):
+        raise AssertionError("a simulator is handed all sequences together")
+
+    def simulate(self, x0, us):
+        def path(us):
+            xs = [x0]
+            for u in us:
+                xs.append(self.A @ xs[-1] + self.B @ u)
+            return jnp.stack(xs)
+
+        return jax.vmap(path)(us)
+
+
+@pytest.mark.parametrize("edge", [float("inf"), 1.05])
+def test_a_simulator_costs_what_a_loop_says(edge):
+    system = double_integrator()
+    problem = Problem(Simulated(system.A, system.B), QuadraticTask(edge=edge))
+    us = jr.uniform(jr.key(1), (6, 20, 1), minval=-1.0, maxval=1.0)
+    expected = [reference_cost(system, problem.task, np.array([1.0, 0.3]), u) for u in us]
+    np.testing.assert_allclose(costs_of(problem, us, jnp.array([1.0, 0.3]), particles=3), expected, rtol=1e-4)
+    plan = open_loop_plan(problem, jnp.array([1.0, 0.3]), us[0])
+    assert plan.cost == pytest.approx(expected[0], rel=1e-4) and plan.xs.shape == (21, 2)
 
 
 def test_average_over_members():
