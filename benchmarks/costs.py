@@ -9,5 +9,5 @@ def balance(x, u):
     The environment pays 1 for every step alive, which does not tell a cart at the end of its rail from one in the
     middle.  Negative everywhere: a fall, after which nothing is paid, is never the better choice.
     """
-    position, angle = x[0], x[1]
-    return -jnp.exp(-0.5 * ((position / 0.5) ** 2 + (angle / 0.1) ** 2)) + 0.001 * u[0] ** 2
+    position, angle, velocity = x[0], x[1], x[2]
+    return -jnp.exp(-0.5 * ((position / 0.3) ** 2 + (angle / 0.1) ** 2 + velocity**2)) + 0.001 * u[0] ** 2

@@ -37,20 +37,23 @@ def everybody(names: list[str], games: int) -> list[Pairing]:
 
 
 MATCHES = {
-    "tic-tac-toe": everybody(["gumbel 200", "minimax", "plain Monte Carlo 200", "1-ply", "random"], 100),
-    "connect-four": everybody(["gumbel 200", "puct 200", "plain Monte Carlo 200", "1-ply", "random"], 100),
+    "tic-tac-toe": [
+        Pairing("puct 1000", "minimax", 100),
+        Pairing("puct 1000", "random", 100),
+        *everybody(["minimax", "plain Monte Carlo 1000", "1-ply", "random"], 100),
+    ],
+    "connect-four": [
+        *everybody(["gumbel 200", "1-ply", "plain Monte Carlo 200", "random"], 100),
+        Pairing("gumbel 200", "puct 200", 100),
+    ],
     "go-9x9": [
         Pairing("gumbel 64", "random", 20),
-        Pairing("gumbel 64", "plain Monte Carlo 64", 20),
-        Pairing("1-ply", "random", 40),
-        Pairing("gumbel 64", "1-ply", 20),
-        Pairing("plain Monte Carlo 64", "random", 20),
+        Pairing("gumbel 64", "plain Monte Carlo 64", 10),
     ],
 }
 DEPTH = {"tic-tac-toe": 9, "connect-four": 42, "go-9x9": 60}  # of a playout, in moves; Go is then counted
-PLAYOUTS = {"tic-tac-toe": 4, "connect-four": 1, "go-9x9": 1}  # for each simulation of a search
 ANCHOR = "random"  # whose rating is 0
-SEEDS = 5  # of the check against all replies
+SEEDS = 2  # of the check against all replies
 
 
 def player(name: str, game: str):
@@ -61,25 +64,28 @@ def player(name: str, game: str):
     from forethought.planning.tree_search import GumbelSearch, PUCTSearch
 
     kind, _, number = name.rpartition(" ")
-    playouts = Playouts(PLAYOUTS[game], DEPTH[game])
+    playouts = Playouts(depth=DEPTH[game])
     if kind == "gumbel":
         return SearchPlayer(GumbelSearch(int(number)), playouts)
     if kind == "puct":
         return SearchPlayer(PUCTSearch(int(number)), playouts)
     if kind == "plain Monte Carlo":  # as many playouts as the search has
-        return MonteCarloPlayer(int(number) * PLAYOUTS[game], DEPTH[game])
+        return MonteCarloPlayer(int(number), DEPTH[game])
     return {"random": RandomPlayer, "1-ply": OnePlyPlayer, "minimax": minimax_player}[name]()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("games", nargs="*", choices=[[], *MATCHES], metavar="GAME", help="which games")
+    parser.add_argument("--only", metavar="NAME", help="only matches with this player, as 'plain Monte Carlo 64'")
     parser.add_argument("--show", action="store_true", help="play nothing, show what is known")
     flags = parser.parse_args()
     for name in [] if flags.show else flags.games or MATCHES:
-        if name == "tic-tac-toe":
+        if name == "tic-tac-toe" and not flags.only:
             keep(name, "perfect play", perfect_play)
         for pairing in MATCHES[name]:
+            if flags.only and flags.only not in (pairing.a, pairing.b):
+                continue
             keep(name, f"{pairing.a} - {pairing.b}", lambda pairing=pairing, name=name: match(name, pairing))
     show(known())
 
@@ -138,12 +144,15 @@ def perfect_play() -> dict:
 
     from forethought.dynamics.rules import load_rules
     from forethought.planning.all_replies import against_all_replies
+    from forethought.planning.match import Hand
 
     name = MATCHES["tic-tac-toe"][0].a
-    rules, who = load_rules("tic-tac-toe"), player(name, "tic-tac-toe")
+    who = player(name, "tic-tac-toe")
+    hand = Hand(load_rules("tic-tac-toe"), who)
     found = {"player": name, "settings": str(who), "seeds": SEEDS}
-    for first, seat in ((True, "moving_first"), (False, "moving_second")):
-        lines = [against_all_replies(rules, who, moves_first=first, key=jr.key(seed)) for seed in range(SEEDS)]
+    for first, seat in ((False, "moving_second"), (True, "moving_first")):
+        lines = [against_all_replies(hand, moves_first=first, key=jr.key(seed)) for seed in range(SEEDS)]
+        print(f"  {name}, {seat}: {lines}", file=sys.stderr, flush=True)
         found[seat] = {end: [getattr(one, end) for one in lines] for end in ("won", "drawn", "lost")}
     return found
 

@@ -35,7 +35,7 @@ EXPERIMENTS = {
     "inverted_pendulum": Experiment(
         "InvertedPendulum-v5",
         "--cost benchmarks.costs:balance --env-steps 4000 --planner.horizon 20 --planner.population 100 "
-        "--planner.elites 10 --planner.iterations 4 --planner.propagation mean --model.hidden 64 64",
+        "--planner.elites 10 --planner.iterations 8 --planner.propagation mean --model.hidden 64 64",
         1000,
         alive=True,
     ),

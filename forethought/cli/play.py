@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from forethought.cli.flags import Parser, add_settings, given_settings
@@ -160,7 +161,7 @@ def _search(name: str) -> str:
 
 def _settings(argv: Sequence[str]) -> tuple[Settings, Settings]:
     """Those of the search that is asked for, and those of the playouts."""
-    asked = [after for word, after in zip(argv, [*argv[1:], ""], strict=True) if word == "--search"]
+    asked = [after for word, after in pairwise(argv) if word == "--search"]
     asked += [word.partition("=")[2] for word in argv if word.startswith("--search=")]
     name = asked[-1] if asked and asked[-1] in SEARCHES else "gumbel"
     return read_settings(SEARCHES[name]), read_settings("forethought.planning.playouts:Playouts")

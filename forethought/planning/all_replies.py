@@ -14,7 +14,6 @@ from jaxtyping import PRNGKeyArray
 
 from forethought.dynamics.rules import Position, Rules
 from forethought.planning.match import Hand
-from forethought.planning.players import Player
 
 
 @dataclass(frozen=True)
@@ -26,26 +25,23 @@ class Lines:
     lost: int
 
 
-def against_all_replies(
-    rules: Rules, player: Player, *, moves_first: bool, batch: int = 192, key: PRNGKeyArray
-) -> Lines:
-    """Count the lines of play that end in a win, a draw and a loss for `player`.
+def against_all_replies(hand: Hand, *, moves_first: bool, batch: int = 192, key: PRNGKeyArray) -> Lines:
+    """Count the lines of play that end in a win, a draw and a loss for the player at work.
 
     Args:
-        rules: the game.
-        player: makes one move in each position that it gets into.
+        hand: the player, which makes one move in each position that it gets into, and the game.
         moves_first: whether it moves first.
         batch: positions looked at together; the player is compiled once for it.
         key: of everything random.
     """
-    hand, seat = Hand(rules, player), 0 if moves_first else 1
+    rules, seat = hand.rules, 0 if moves_first else 1
     ended = {1: 0, 0: 0, -1: 0}
     positions = jax.tree.map(lambda leaf: leaf[None], rules.opening)
     if not moves_first:
         positions = _all_moves(rules, positions)
     while (count := positions.over.shape[0]) > 0:
         key, now = jr.split(key)
-        after = [_answer(rules, hand, _take(positions, i, batch), jr.fold_in(now, i)) for i in range(0, count, batch)]
+        after = [_answer(hand, _take(positions, i, batch), jr.fold_in(now, i)) for i in range(0, count, batch)]
         positions = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *after)
         positions = _settle(positions, seat, ended)
         if positions.over.shape[0]:
@@ -59,8 +55,8 @@ def _take(positions: Position, start: int, batch: int) -> Position:
     return jax.tree.map(lambda leaf: leaf[indices], positions)
 
 
-def _answer(rules: Rules, hand: Hand, positions: Position, key: PRNGKeyArray) -> Position:
-    return _play(rules, positions, hand.choose(positions, jr.split(key, positions.over.shape[0])))
+def _answer(hand: Hand, positions: Position, key: PRNGKeyArray) -> Position:
+    return _play(hand.rules, positions, hand.choose(positions, jr.split(key, positions.over.shape[0])))
 
 
 def _all_moves(rules: Rules, positions: Position) -> Position:

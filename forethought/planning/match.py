@@ -107,7 +107,7 @@ class Hand:
         def choose(rules: Rules, positions: Position, keys: Key[Array, "B"]) -> Any:
             return jax.vmap(lambda position, key: player.choose(rules, position, key=key))(positions, keys)
 
-        self._rules = rules
+        self.rules = rules
         self._choose: Any = eqx.filter_jit(choose)
         self._compiled: dict[int, Any] = {}  # by batch size
         self._spent, self._moves = 0.0, 0
@@ -116,9 +116,9 @@ class Hand:
         """A move in each position."""
         size = keys.shape[0]
         if size not in self._compiled:
-            self._compiled[size] = self._choose.lower(self._rules, positions, keys).compile()
+            self._compiled[size] = self._choose.lower(self.rules, positions, keys).compile()
         start = time.process_time()
-        moves = jax.block_until_ready(self._compiled[size](self._rules, positions, keys))
+        moves = jax.block_until_ready(self._compiled[size](self.rules, positions, keys))
         self._spent += time.process_time() - start
         self._moves += size
         return moves

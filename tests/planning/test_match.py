@@ -7,7 +7,7 @@ from forethought.core import UsageError
 from forethought.dynamics.rules import load_rules
 from forethought.planning import minimax
 from forethought.planning.all_replies import against_all_replies
-from forethought.planning.match import play_match
+from forethought.planning.match import Hand, play_match
 from forethought.planning.players import OnePlyPlayer, RandomPlayer, TablePlayer
 
 pytest.importorskip("pgx")
@@ -60,9 +60,10 @@ def test_an_odd_number_of_games_is_refused(rules):
 
 @pytest.mark.parametrize("moves_first", [True, False])
 def test_minimax_is_never_beaten_and_others_are(rules, moves_first):
-    perfect = against_all_replies(rules, minimax.minimax_player(), moves_first=moves_first, batch=64, key=jr.key(0))
+    perfect = Hand(rules, minimax.minimax_player())
+    perfect = against_all_replies(perfect, moves_first=moves_first, batch=64, key=jr.key(0))
     assert perfect.lost == 0 < perfect.won
-    other = against_all_replies(rules, first_free(), moves_first=moves_first, batch=64, key=jr.key(0))
+    other = against_all_replies(Hand(rules, first_free()), moves_first=moves_first, batch=64, key=jr.key(0))
     assert other.lost > 0
 
 
@@ -76,6 +77,7 @@ def test_all_lines_are_counted(rules):
         moves = [board.index(0)] if ours else replies
         return sum(lines(replies[move], not ours) for move in moves)
 
+    hand = Hand(rules, first_free())
     for first in (True, False):
-        found = against_all_replies(rules, first_free(), moves_first=first, batch=64, key=jr.key(0))
+        found = against_all_replies(hand, moves_first=first, batch=64, key=jr.key(0))
         assert [found.won, found.drawn, found.lost] == lines(minimax.EMPTY, first).tolist()
