@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from forethought.envs.known import known_model
     from forethought.envs.open import open_env
     from forethought.models.ensemble import Ensemble
-    from forethought.planning.cem import CEM
     from forethought.planning.batch import solve_batch
+    from forethought.planning.cem import CEM
     from forethought.planning.gradient_shooting import GradientShooting
     from forethought.planning.icem import ICEM
     from forethought.planning.ilqr import ILQR
