@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from forethought.envs.known import known_model
     from forethought.envs.open import open_env
     from forethought.models.ensemble import Ensemble
+    from forethought.planning.batch import solve_batch
     from forethought.planning.cem import CEM
+    from forethought.planning.gradient_shooting import GradientShooting
     from forethought.planning.icem import ICEM
+    from forethought.planning.ilqr import ILQR
     from forethought.planning.mpc import MPC, TimedMPC
     from forethought.planning.mppi import MPPI
     from forethought.planning.random_shooting import RandomShooting
@@ -27,12 +30,14 @@ if TYPE_CHECKING:
 __all__ = [
     "CEM",
     "ICEM",
+    "ILQR",
     "MPC",
     "MPPI",
     "PETS",
     "Ensemble",
     "Evaluation",
     "ForethoughtError",
+    "GradientShooting",
     "Problem",
     "RandomShooting",
     "Run",
@@ -42,6 +47,7 @@ __all__ = [
     "known_model",
     "load",
     "open_env",
+    "solve_batch",
     "train",
 ]
 

@@ -145,13 +145,15 @@ class ILQR:
         return jax.vmap(lambda one: solve(self, problem, one, 1))(search)
 
     def finish(self, problem: Problem, x0: Float[Array, "n"], search: ILQRSearch) -> tuple[Plan, ILQRState]:
-        """The cheapest trajectory, among those that keep the constraints if any does."""
+        """The cheapest trajectory; among those that keep the constraints, and that have converged, if any has."""
         del x0
         costs = jax.vmap(lambda one: jnp.sum(stage_costs(problem, one.xs, one.us)))(search)
         values = jax.vmap(lambda one: constraint_values(problem.task, one.xs, one.us))(search)
         if values is not None:
             violations = jax.vmap(lambda value: value.violation)(values)
             costs = jnp.where(violations <= jnp.maximum(10 * self.violation, jnp.min(violations)), costs, jnp.inf)
+        settled = (search.result == Result.converged) & jnp.isfinite(costs)
+        costs = jnp.where(settled | ~jnp.any(settled), costs, jnp.inf)
         best = jax.tree.map(lambda a: a[cheapest(costs, 1)[0]], search)
         return as_plan(problem, best), ILQRState(one_step_later(best.us))
 
@@ -319,4 +321,4 @@ def as_plan(problem: Problem, search: ILQRSearch) -> Plan:
     xs, us, K = search.xs, search.us, search.K
     f = us - jnp.sum(K * xs[:-1, None], axis=2)
     policy = LinearGaussian(K, f, jnp.zeros((*us.shape, us.shape[1]), us.dtype))
-    return Plan(policy, xs, jnp.sum(stage_costs(problem, xs, us)), search.result)
+    return Plan(policy, xs, jnp.sum(stage_costs(problem, xs, us)), search.result, search.steps)
