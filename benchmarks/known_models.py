@@ -4,10 +4,13 @@
     python benchmarks/known_models.py --env HalfCheetah-v5 --seeds 100 --steps 200
 
 iCEM plans on the environment's own simulator (`forethought.envs.known`) and acts in the environment as it is; returns
-are always the environment's own.  For the cheetah the planner maximises that same reward.  For the others that is too
-short-sighted (a fall beyond the horizon costs nothing): a cost of our own asks to stay upright as well, and their model
-is integrated in fewer, larger steps than the environment's, which buys a longer horizon.
-Settings were chosen on seeds from 100 on.  Each episode is saved as it ends; those saved are not run again.
+are always the environment's own.  For the cheetah the planner maximises that same reward.  For the hopper that is too
+short-sighted (a fall beyond the horizon costs nothing): a cost of our own asks to stay upright as well, and the model
+is integrated in fewer, larger steps than the environment, which buys a longer horizon.  Each episode is saved as it
+ends; those saved are not run again.
+
+Settings were chosen on seed 100, with one exception: a first episode of the cheetah on seed 0, with 60 sequences over
+20 steps, was stopped at step 700 (return 3,720), and the number of samples raised before the three reported were run.
 """
 
 import json
@@ -20,8 +23,8 @@ from common import RESULTS, arguments, describe, hardware, save, table
 SETTINGS = {
     "HalfCheetah-v5": {"horizon": 25, "population": 100, "elites": 10, "iterations": 3, "noise": 0.5, "beta": 0.25},
     "Hopper-v5": {"horizon": 60, "population": 60, "elites": 10, "iterations": 3, "noise": 0.5, "beta": 2.0},
-    "Walker2d-v5": {"horizon": 60, "population": 60, "elites": 10, "iterations": 3, "noise": 0.5, "beta": 2.0},
 }
+SPEED = 1.5  # m/s, that the hopper is asked to keep
 NAME = "known_models"
 
 
@@ -60,7 +63,7 @@ def episode(name: str, seed: int, settings: dict, steps: int | None) -> dict:
     from forethought.planning.icem import ICEM
     from forethought.planning.mpc import MPC
 
-    env, problem = known_system(name, horizon=steps) if name == "HalfCheetah-v5" else upright(name, steps)
+    env, problem = known_system(name, horizon=steps) if name == "HalfCheetah-v5" else upright(name, steps, SPEED)
     stamps = [(time.perf_counter(), time.process_time(), 0.0)]
 
     def on_step(step: int, total: float) -> None:
@@ -83,11 +86,11 @@ def episode(name: str, seed: int, settings: dict, steps: int | None) -> dict:
         "planning_cpu_s": quantiles(processors),  # what the planning costs where nothing else runs on the machine
         "compile_s": stamps[1][0] - stamps[0][0],
         "return_every_10": [round(total, 1) for total in totals[::10]],
-        "settings": settings,
+        "settings": settings | ({} if name == "HalfCheetah-v5" else {"speed": SPEED}),
     }
 
 
-def upright(name: str, steps: int | None) -> tuple:
+def upright(name: str, steps: int | None, speed: float) -> tuple:
     """The environment, and its model with a cost of our own and an integrator that takes a sixth of the time."""
     import copy
 
@@ -95,8 +98,7 @@ def upright(name: str, steps: int | None) -> tuple:
 
     from forethought.envs.known import known_model, known_system
 
-    height, angle = {"Hopper-v5": (1.15, 0.05), "Walker2d-v5": (1.1, 0.2)}[name]
-    cost = partial(stay_upright, height, angle)
+    cost = partial(stay_upright, speed)
     env, exact = known_system(name, horizon=steps, cost=cost, termination=lambda _: False)
     model = copy.copy(exact.dynamics.simulator.model)
     model.opt.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST  # theirs is Runge-Kutta
@@ -104,14 +106,14 @@ def upright(name: str, steps: int | None) -> tuple:
     return env, known_model(model, cost=cost, frame_skip=exact.dynamics.simulator.frame_skip // 2, horizon=1000)
 
 
-def stay_upright(height: float, angle: float, x, u):
-    """Forward at 1.5 m/s, the torso no lower and no more tilted; states [x, z, angle, joints; their speeds]."""
+def stay_upright(wanted: float, x, u):
+    """Forward at the wanted speed, the torso high and hardly tilted; states [x, z, angle, 3 joints; their speeds]."""
     import jax.numpy as jnp
 
-    speed = x[x.shape[0] // 2]
-    low, tilted = jnp.maximum(height - x[1], 0), jnp.maximum(jnp.abs(x[2]) - angle, 0)
-    fallen = (x[1] < height - 0.35) | (tilted > 0.14)
-    return jnp.abs(speed - 1.5) + 10 * low + 10 * tilted + 10 * fallen + 0.001 * jnp.sum(u**2)
+    height, angle, speed = x[1], x[2], x[6]
+    low, tilted = jnp.maximum(1.15 - height, 0), jnp.maximum(jnp.abs(angle) - 0.05, 0)
+    fallen = (height < 0.8) | (tilted > 0.14)
+    return jnp.abs(speed - wanted) + 10 * low + 10 * tilted + 10 * fallen + 0.001 * jnp.sum(u**2)
 
 
 def quantiles(seconds: list[float]) -> dict[str, float]:
