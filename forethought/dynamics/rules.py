@@ -23,6 +23,8 @@ from jaxtyping import Array, Bool, Float, Int
 from forethought.core import UsageError
 from forethought.dynamics.games import Game, game
 
+AnyArray = Any  # of JAX, or of NumPy on the host
+
 
 class Position(eqx.Module):
     """Where a game stands."""
@@ -30,22 +32,22 @@ class Position(eqx.Module):
     state: Any  # pgx's own, without its observation, which `Rules.observe` computes where it is wanted
 
     @property
-    def mover(self) -> Int[Array, "*B"]:
+    def mover(self) -> Int[AnyArray, "*B"]:
         """The player to move, 0 or 1."""
         return self.state.current_player
 
     @property
-    def legal(self) -> Bool[Array, "*B A"]:
+    def legal(self) -> Bool[AnyArray, "*B A"]:
         """Which moves are allowed; all of them, without effect, once the game is over."""
         return self.state.legal_action_mask
 
     @property
-    def over(self) -> Bool[Array, "*B"]:
+    def over(self) -> Bool[AnyArray, "*B"]:
         """Whether the game has ended."""
         return self.state.terminated | self.state.truncated
 
     @property
-    def outcome(self) -> Float[Array, "*B 2"]:
+    def outcome(self) -> Float[AnyArray, "*B 2"]:
         """What each player has won; zeros while the game goes on."""
         return self.state.rewards
 

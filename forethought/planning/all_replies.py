@@ -10,7 +10,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
 
 from forethought.dynamics.rules import Position, Rules
 from forethought.planning.match import Hand
@@ -34,45 +35,55 @@ def against_all_replies(hand: Hand, *, moves_first: bool, batch: int = 192, key:
         batch: positions looked at together; the player is compiled once for it.
         key: of everything random.
     """
-    rules, seat = hand.rules, 0 if moves_first else 1
+    seat = 0 if moves_first else 1
     ended = {1: 0, 0: 0, -1: 0}
-    positions = jax.tree.map(lambda leaf: leaf[None], rules.opening)
+    positions = jax.tree.map(lambda leaf: np.asarray(leaf)[None], hand.rules.opening)
     if not moves_first:
-        positions = _all_moves(rules, positions)
-    while (count := positions.over.shape[0]) > 0:
+        positions = _all_moves(hand.rules, positions, batch)
+    while (count := len(positions.over)) > 0:
         key, now = jr.split(key)
-        after = [_answer(hand, _take(positions, i, batch), jr.fold_in(now, i)) for i in range(0, count, batch)]
-        positions = jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *after)
-        positions = _settle(positions, seat, ended)
-        if positions.over.shape[0]:
-            positions = _settle(_all_moves(rules, positions), seat, ended)
+        moves = [_choose(hand, _rows(positions, rows), jr.fold_in(now, rows[0])) for rows in _batches(count, batch)]
+        positions = _settle(_play(hand.rules, positions, np.concatenate(moves)[:count], batch), seat, ended)
+        positions = _settle(_all_moves(hand.rules, positions, batch), seat, ended)
     return Lines(ended[1], ended[0], ended[-1])
 
 
-def _take(positions: Position, start: int, batch: int) -> Position:
-    """`batch` positions from `start` on, the last one repeated where there are fewer."""
-    indices = jnp.minimum(jnp.arange(start, start + batch), positions.over.shape[0] - 1)
-    return jax.tree.map(lambda leaf: leaf[indices], positions)
+def _batches(count: int, batch: int) -> list[np.ndarray]:
+    """The numbers below `count` in batches of the same size; the last number is repeated to fill the last one."""
+    return [np.minimum(np.arange(start, start + batch), count - 1) for start in range(0, count, batch)]
 
 
-def _answer(hand: Hand, positions: Position, key: PRNGKeyArray) -> Position:
-    return _play(hand.rules, positions, hand.choose(positions, jr.split(key, positions.over.shape[0])))
+def _rows(positions: Position, rows: np.ndarray) -> Position:
+    return jax.tree.map(lambda leaf: leaf[rows], positions)
 
 
-def _all_moves(rules: Rules, positions: Position) -> Position:
+def _choose(hand: Hand, positions: Position, key: PRNGKeyArray) -> np.ndarray:
+    return np.asarray(hand.choose(positions, jr.split(key, len(positions.over))))
+
+
+def _all_moves(rules: Rules, positions: Position, batch: int) -> Position:
     """The positions after every legal move."""
-    rows, moves = jnp.nonzero(positions.legal)
-    return _play(rules, jax.tree.map(lambda leaf: leaf[rows], positions), moves)
+    rows, moves = np.nonzero(positions.legal)
+    return _play(rules, _rows(positions, rows), moves, batch)
 
 
 def _settle(positions: Position, seat: int, ended: dict[int, int]) -> Position:
     """Count the games that are over; the others are left."""
-    over = positions.over
+    over = np.asarray(positions.over)
     for result in positions.outcome[over, seat].tolist():
         ended[round(result)] += 1
-    return jax.tree.map(lambda leaf: leaf[~over], positions)
+    return _rows(positions, ~over)
+
+
+def _play(rules: Rules, positions: Position, moves: np.ndarray, batch: int) -> Position:
+    """The positions after one move in each, in batches, so that there is one size to compile."""
+    count = len(moves)
+    if count == 0:
+        return positions
+    parts = [_play_batch(rules, _rows(positions, rows), moves[rows]) for rows in _batches(count, batch)]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
 
 
 @eqx.filter_jit
-def _play(rules: Rules, positions: Position, moves: jax.Array) -> Position:
-    return jax.vmap(rules.play)(positions, moves)
+def _play_batch(rules: Rules, positions: Position, moves: np.ndarray | Array) -> Position:
+    return jax.vmap(rules.play)(positions, jnp.asarray(moves))
