@@ -24,7 +24,10 @@ from forethought.registry import PLANNERS  # noqa: E402
 ENV = "forethought/CartPoleSwingUp-v0"
 PAGE = ROOT / "docs" / "planners.md"
 IMAGES = ROOT / "docs" / "img"
-SETTINGS: dict[str, dict[str, object]] = {}
+SETTINGS: dict[str, dict[str, object]] = {
+    "icem": {"horizon": 20, "population": 200, "iterations": 4, "noise": 1.0, "beta": 1.0},
+    "mppi": {"iterations": 3, "temperature": 0.05, "beta": 1.0, "control_cost": 0.0},
+}
 
 
 def main() -> None:
