@@ -8,7 +8,7 @@ The density that minimises  E S + lambda KL(. || p)  is proportional to exp(-S /
 where the second term is -lambda log p/q up to a constant: the likelihood ratio, often written lambda mean' Sigma^-1 e.
 Source: Williams et al. (2017), "Information theoretic MPC for model-based reinforcement learning", algorithm 2.
 Differs: the weighted mean is of the sequences clipped to the action limits, hence within them too; noise may be
-coloured and comes in pairs +w, -w; `control_cost` 0 drops the likelihood ratio (alpha = 1 in Williams et al., 2018).
+coloured; `control_cost` 0 drops the likelihood ratio (alpha = 1 in Williams et al., 2018).
 """
 
 from dataclasses import dataclass
@@ -96,10 +96,12 @@ class MPPI:
         return open_loop_plan(problem, x0, search.mean), MPPIState(one_step_later(search.mean))
 
     def _white(self, mean: Float[Array, "T m"], *, key: PRNGKeyArray) -> Float[Array, "T S m"]:
-        """Pairs +w, -w; time comes first, so that a rollout reads rows."""
+        """Time comes first, so that a rollout reads rows.
+
+        Not in pairs +w, -w: from a symmetric state (a pendulum at rest) they cancel, and the mean does not move.
+        """
         T, m = mean.shape
-        half = quick_normal((T, -(-self.population // 2), m), mean.dtype, key=key)
-        return jnp.concatenate([half, -half], axis=1)[:, : self.population]
+        return quick_normal((T, self.population, m), mean.dtype, key=key)
 
     def _coloured(self, white: Float[Array, "T S m"]) -> Float[Array, "T S m"]:
         if self.beta == 0:
