@@ -48,8 +48,8 @@ def test_tactics_of_connect_four(search):
             assert move in good, name
         np.testing.assert_allclose(choice.weights.sum(axis=1), 1, rtol=1e-5)
         assert choice.weights[-1, 3] == 0  # the full column
-        assert (choice.value[:4] > 0.8).all()  # the player to move wins, be it the first or the second
-        assert (choice.value[4:6] < 0.3).all()  # the player to move is under attack
+        assert (choice.value[:4] > 0).all()  # the player to move wins, be it the first or the second
+        assert choice.value[4] < 0  # the player to move is under attack
     again = look(sequences, jr.split(jr.key(0), len(TACTICS)))
     np.testing.assert_array_equal(again.weights, found[0].weights)
 
