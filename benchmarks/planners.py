@@ -33,11 +33,12 @@ SETTINGS: dict[str, dict[str, object]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--draw", action="store_true", help="run nothing: table and picture from the results there are")
     parser.add_argument("--only", nargs="+", choices=list(PLANNERS), default=list(PLANNERS), metavar="PLANNER")
     flags = parser.parse_args()
     path = RESULTS / "planners.json"
     known = json.loads(path.read_text())["episodes"] if path.exists() else []
-    for name in flags.only:
+    for name in [] if flags.draw else flags.only:
         for seed in flags.seeds:
             one = episode(name, seed)
             known = [old for old in known if (old["planner"], old["seed"]) != (name, seed)] + [one]
@@ -78,7 +79,7 @@ def write_table(episodes: list[dict]) -> None:
             f"| `{name}` | {'every step' if ours[0]['receding'] else 'once'} | {statistics.mean(costs):.2f}{spread} "
             f"| {sum(bool(each['success']) for each in ours)} of {len(ours)} "
             f"| {statistics.median(each['wall_s'] for each in ours):.2f} s "
-            f"| {' / '.join(f'{1000 * value:.3g}' for value in middle.values())} ms "
+            f"| {' / '.join(f'{1000 * value:.0f}' for value in middle.values())} ms "
             f"| {statistics.median(each['compile_s'] for each in ours):.1f} s |"
         )
     marks = "<!-- table -->", "<!-- end of table -->"
