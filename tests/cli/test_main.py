@@ -13,6 +13,7 @@ from forethought.cli import main as main_module
 from forethought.cli.main import COMMANDS, main
 from forethought.core import CheckpointError, UsageError
 from forethought.models.ensemble import Ensemble
+from forethought.registry import PLANNERS
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,7 +61,7 @@ def test_help_shows_defaults_and_units():
     hidden = " ".join(map(str, Ensemble().hidden))
     assert f"--planner.horizon INT steps (default: {PETS().planner.horizon})" in help_
     assert f"--model.hidden INT [INT ...] units in each hidden layer (default: {hidden})" in help_
-    assert "{cem,icem,random-shooting}" in help_
+    assert "{" + ",".join(PLANNERS) + "}" in help_
 
 
 def test_help_follows_the_chosen_planner():
