@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import Problem, Task, Trajectory
+from forethought.tasks.wrapped import WrappedTask
 
 IMPROVED = 0.25  # share of the last residual below which the penalty is left as it is
 MOST_PENALTY = 1e8  # times the first; beyond it the problem is too stiff to be solved
@@ -51,31 +52,11 @@ class Multipliers(eqx.Module):
     residual: Float[Array, ""]  # greatest violation, or slack of a constraint with a multiplier, at the last update
 
 
-class PenalisedTask(eqx.Module):
+class PenalisedTask(WrappedTask):
     """The task `base`, with its constraints as costs."""
 
     base: Any  # a Task that HasConstraints
     multipliers: Multipliers
-
-    @property
-    def horizon(self) -> int:
-        """The base task's."""
-        return self.base.horizon
-
-    @property
-    def dt(self) -> float:
-        """The base task's."""
-        return self.base.dt
-
-    @property
-    def u_min(self) -> Float[Array, "m"]:
-        """The base task's."""
-        return self.base.u_min
-
-    @property
-    def u_max(self) -> Float[Array, "m"]:
-        """The base task's."""
-        return self.base.u_max
 
     def cost(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, ""]:
         """The base task's cost and what its constraints add."""

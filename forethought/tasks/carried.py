@@ -16,11 +16,12 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import Trajectory
 from forethought.tasks.function_task import FunctionTask
+from forethought.tasks.wrapped import WrappedTask
 
 Reset = Callable[[int], np.ndarray]  # reset(seed) -> the first state [n], on the host
 
 
-class SimulatedTask(eqx.Module):
+class SimulatedTask(WrappedTask):
     """What a simulator's episode wants: the cost and the termination of `base` where it has them, else those carried.
 
     `carried`: states are [s; r; done]; the base task's functions see s only.
@@ -30,26 +31,6 @@ class SimulatedTask(eqx.Module):
     size: int = eqx.field(static=True)  # coordinates of s
     carried: bool = eqx.field(static=True)
     reset: Reset = eqx.field(static=True)
-
-    @property
-    def horizon(self) -> int:
-        """Steps in an episode."""
-        return self.base.horizon
-
-    @property
-    def dt(self) -> float:
-        """Seconds per step."""
-        return self.base.dt
-
-    @property
-    def u_min(self) -> Float[Array, "m"]:
-        """Lower action limits."""
-        return self.base.u_min
-
-    @property
-    def u_max(self) -> Float[Array, "m"]:
-        """Upper action limits."""
-        return self.base.u_max
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "n"]:
         """The simulator's own reset, seeded by `key`."""

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import Task, Trajectory
+from forethought.tasks.wrapped import WrappedTask
 
 
-class Constrained(eqx.Module):
+class Constrained(WrappedTask):
     """The task `base`, subject to `limit(x, u, t) <= 0` [k] at every step and `final_limit(x) <= 0` [j] in the end.
 
     Costs, limits of actions and the test of success stay the base task's.
@@ -18,26 +19,6 @@ class Constrained(eqx.Module):
     base: Task
     limit: Callable[[Array, Array, Array], Array] = eqx.field(static=True)
     final_limit: Callable[[Array], Array] | None = eqx.field(static=True, default=None)
-
-    @property
-    def horizon(self) -> int:
-        """Steps in an episode."""
-        return self.base.horizon
-
-    @property
-    def dt(self) -> float:
-        """Seconds per step."""
-        return self.base.dt
-
-    @property
-    def u_min(self) -> Float[Array, "m"]:
-        """Lower action limits."""
-        return self.base.u_min
-
-    @property
-    def u_max(self) -> Float[Array, "m"]:
-        """Upper action limits."""
-        return self.base.u_max
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "n"]:
         """The base task's."""

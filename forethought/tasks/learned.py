@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import Conditional, Controller, Task, Trajectory
+from forethought.tasks.wrapped import WrappedTask
 
 
-class LearnedTask(eqx.Module):
+class LearnedTask(WrappedTask):
     """The `base` task with its unknown parts replaced by learned ones.
 
     `reward_in_state`: states are [o; r] and the cost is -r.  `termination`: the log-odds that `o` is terminal; None
@@ -26,26 +27,6 @@ class LearnedTask(eqx.Module):
     reward_in_state: bool = eqx.field(static=True)
     never_terminal: bool = eqx.field(static=True, default=False)  # no end was ever seen
     final_weight: float = eqx.field(static=True, default=1.0)  # of the final cost: a crude value beyond the horizon
-
-    @property
-    def horizon(self) -> int:
-        """Steps in an episode."""
-        return self.base.horizon
-
-    @property
-    def dt(self) -> float:
-        """Seconds per step."""
-        return self.base.dt
-
-    @property
-    def u_min(self) -> Float[Array, "m"]:
-        """Lower action limits."""
-        return self.base.u_min
-
-    @property
-    def u_max(self) -> Float[Array, "m"]:
-        """Upper action limits."""
-        return self.base.u_max
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "n"]:
         """The base task's, with no reward yet."""
