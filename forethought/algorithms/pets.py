@@ -43,12 +43,15 @@ class PETS:
     planner: Planner = CEM()
     classifier: Classifier = Classifier()
     random_episodes: int = 1  # episodes of uniform actions before the first plan
+    trial_steps: int | None = None  # steps in an episode of experience, at most; none takes the task's horizon
     final_weight: float = 1.0  # the last state of a plan counts as this many: a crude value beyond the horizon
 
     def __post_init__(self):
         """Refuse settings that cannot work together."""
         if self.random_episodes < 1:
             raise ValueError(f"PETS.random_episodes must be at least 1, got {self.random_episodes}.")
+        if self.trial_steps is not None and self.trial_steps < 1:
+            raise ValueError(f"PETS.trial_steps must be at least 1, got {self.trial_steps}.")
         if not self.final_weight >= 0:
             raise ValueError(f"PETS.final_weight must be at least 0, got {self.final_weight}.")
         members = self.model.members
@@ -73,7 +76,7 @@ class PETS:
         act_key, fit_key, end_key = jr.split(key, 3)
         exploring = int(state.round) < self.random_episodes
         controller = Uniform(env.task.u_min, env.task.u_max) if exploring else self.controller(state, env)
-        episode = collect(env, controller, key=act_key)
+        episode = collect(env, controller, steps=self.trial_steps, key=act_key)
         error = None if exploring else float(one_step_error(state.dynamics, episode))
         buffer = state.buffer.append(episode)
         dynamics, fit = fit_dynamics(self.model, buffer, state.dynamics, key=fit_key)

@@ -44,6 +44,7 @@ class Env(Protocol):
         key: PRNGKeyArray,
         on_step: Callable[[int, float], None] | None = None,
         frames: list[np.ndarray] | None = None,
+        steps: int | None = None,
     ) -> Transition:
         """One episode, leading axis [T], numpy arrays.
 
@@ -52,6 +53,7 @@ class Env(Protocol):
             key: seeds the environment and the controller.
             on_step: told the steps done and the return so far, now and then.
             frames: where given, RGB pictures [height, width, 3] uint8 are appended, T + 1 of them.
+            steps: truncate the episode after so many, where the task's horizon is longer.
 
         Raises:
             EnvironmentFailure: the environment raised, or returned values that are not finite or of another shape;
@@ -60,6 +62,6 @@ class Env(Protocol):
         ...
 
 
-def collect(env: Env, controller: Controller, *, key: PRNGKeyArray) -> Transition:
-    """One episode of `env` under `controller`, leading axis [T]."""
-    return env.run(controller, key=key)
+def collect(env: Env, controller: Controller, *, steps: int | None = None, key: PRNGKeyArray) -> Transition:
+    """One episode of `env` under `controller`, of at most `steps` steps, leading axis [T]."""
+    return env.run(controller, key=key, steps=steps)

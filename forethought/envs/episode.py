@@ -54,3 +54,10 @@ def at(step: int) -> str:
 def seed_of(key: PRNGKeyArray) -> int:
     """A seed for `reset`, a function of `key`."""
     return int(jr.randint(key, (), 0, np.iinfo(np.int32).max))
+
+
+def at_most(steps: int | None, horizon: int) -> int:
+    """The length of an episode that the task ends after `horizon` and the caller after `steps` (None: he does not)."""
+    if steps is not None and steps < 1:
+        raise ValueError(f"An episode has at least 1 step, got {steps}.")
+    return horizon if steps is None else min(steps, horizon)

@@ -15,7 +15,7 @@ from jaxtyping import PRNGKeyArray
 from forethought.core import Controller, EnvironmentFailure, Transition, UsageError
 from forethought.dynamics.space import StateSpace
 from forethought.envs.acting import Actor
-from forethought.envs.episode import EpisodeLog, at, call_env, seed_of
+from forethought.envs.episode import EpisodeLog, at, at_most, call_env, seed_of
 from forethought.envs.spaces import ActionCodec, ObservationCodec
 from forethought.tasks.function_task import (
     CostFunction,
@@ -107,6 +107,7 @@ class GymEnv:
         key: PRNGKeyArray,
         on_step: Callable[[int, float], None] | None = None,
         frames: list[np.ndarray] | None = None,
+        steps: int | None = None,
     ) -> Transition:
         """One episode, leading axis [T], NumPy arrays; see `Env.run`.
 
@@ -120,7 +121,7 @@ class GymEnv:
         env = self._env if frames is None else self._pictured_env()
         log = EpisodeLog()
         try:
-            self._run(env, controller, key, log, on_step, frames)
+            self._run(env, controller, key, log, on_step, frames, at_most(steps, self.task.horizon))
         except EnvironmentFailure as error:
             error.episode = log.episode()
             raise
@@ -141,17 +142,18 @@ class GymEnv:
         log: EpisodeLog,
         on_step: Callable[[int, float], None] | None,
         frames: list[np.ndarray] | None,
+        steps: int,
     ) -> None:
         seed_key, act_key = jr.split(key)
         x = self._observation.read(call_env(self.name, 0, env.reset, seed=seed_of(seed_key))[0], 0)
         self._take_picture(env, frames)
         actor, total = Actor(controller, x, key=act_key), 0.0
-        for t in range(self.task.horizon):
+        for t in range(steps):
             u = self._action.read(actor(x, t), t)
             observed, reward, ended, cut, _ = call_env(self.name, t + 1, env.step, self._action.write(u))
             x_next = self._observation.read(observed, t + 1)
             reward = self._reward(x, u, reward, t + 1)
-            terminated, truncated = self._endings(x_next, bool(ended), bool(cut), t + 1)
+            terminated, truncated = self._endings(x_next, bool(ended), bool(cut), last=t + 1 == steps)
             log.append(x, u, x_next, reward, terminated, truncated)
             self._take_picture(env, frames)
             total += reward
@@ -170,13 +172,13 @@ class GymEnv:
             raise EnvironmentFailure(f"{source} gave the reward {reward if value != value else value} {at(step)}.")
         return value
 
-    def _endings(self, x_next: np.ndarray, ended: bool, cut: bool, step: int) -> tuple[bool, bool]:
-        """Terminated, truncated: the clock is the shorter of ours and the environment's."""
+    def _endings(self, x_next: np.ndarray, ended: bool, cut: bool, *, last: bool) -> tuple[bool, bool]:
+        """Terminated, truncated: the clock is the shortest of ours, the caller's and the environment's."""
         terminated = ended
         if self.task.termination_function is not None:
             terminated = bool(_terminal(self.task, x_next))
             cut = cut or (ended and not terminated)
-        return terminated, cut or (step == self.task.horizon and not terminated)
+        return terminated, cut or (last and not terminated)
 
     def _take_picture(self, env: gym.Env, frames: list[np.ndarray] | None) -> None:
         if frames is None:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray
 from forethought.core import Controller, EnvironmentFailure, Problem, Task, Transition, UsageError
 from forethought.dynamics.space import StateSpace
 from forethought.envs.acting import Actor, runs_on_host
+from forethought.envs.episode import at_most
 
 OnStep = Callable[[int, float], None] | None
 CHUNK = 10  # steps between two calls of `on_step`, at most
@@ -64,20 +65,22 @@ class SystemEnv(eqx.Module):
         key: PRNGKeyArray,
         on_step: Callable[[int, float], None] | None = None,
         frames: list[np.ndarray] | None = None,
+        steps: int | None = None,
     ) -> Transition:
         """One episode; see `Env.run`."""
+        horizon = at_most(steps, self.task.horizon)
         row = (
-            self._on_host(controller, key, on_step)
+            self._on_host(controller, key, on_step, horizon)
             if runs_on_host(controller)
-            else self._scan(controller, key, on_step)
+            else self._scan(controller, key, on_step, horizon)
         )
+        row.truncated[-1] = not row.terminated[-1]
         if frames is not None:
             frames += self.pictures(row)
         return row
 
-    def _scan(self, controller: Controller, key: PRNGKeyArray, on_step: OnStep) -> Transition:
+    def _scan(self, controller: Controller, key: PRNGKeyArray, on_step: OnStep, horizon: int) -> Transition:
         """An episode in compiled pieces of at most `CHUNK` steps."""
-        horizon = self.task.horizon
         chunk = math.ceil(horizon / math.ceil(horizon / CHUNK))
         moment, step_key = _begin(self.problem, controller, key)
         parts: list[_Step] = []
@@ -93,13 +96,13 @@ class SystemEnv(eqx.Module):
                 break
         return steps.row
 
-    def _on_host(self, controller: Controller, key: PRNGKeyArray, on_step: OnStep) -> Transition:
+    def _on_host(self, controller: Controller, key: PRNGKeyArray, on_step: OnStep, horizon: int) -> Transition:
         """An episode step by step, for a controller that cannot be traced."""
         start_key, controller_key, step_key = jr.split(key, 3)
         x = np.asarray(_initial(self.problem, start_key))
         actor = Actor(controller, x, key=controller_key)
         parts: list[_Step] = []
-        for t in range(self.task.horizon):
+        for t in range(horizon):
             part = _one_step(self.problem, x, np.asarray(actor(x, t)), np.int32(t), step_key)
             parts.append(jax.tree.map(np.asarray, part))
             steps = jax.tree.map(lambda *rows: np.stack(rows), *parts)
@@ -179,8 +182,7 @@ def _moved(problem: Problem, x: Any, wish: Any, t: Any, key: PRNGKeyArray) -> _S
     u = jnp.clip(wish, task.u_min, task.u_max)
     x_next = problem.dynamics(x, u, t).sample(key=key)
     terminated = task.terminal(x_next)
-    truncated = ~terminated & (t == task.horizon - 1)
-    row = Transition(x, u, x_next, -task.cost(x, u, t), terminated, truncated)
+    row = Transition(x, u, x_next, -task.cost(x, u, t), terminated, jnp.zeros((), bool))
     return _Step(row, jnp.all(jnp.isfinite(wish)))
 
 

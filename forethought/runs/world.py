@@ -100,16 +100,17 @@ class Watched:
         key: PRNGKeyArray,
         on_step: Callable[[int, float], None] | None = None,
         frames: list[np.ndarray] | None = None,
+        steps: int | None = None,
     ) -> Transition:
         """One episode; see `Env.run`."""
         before = sum(len(episode) for episode in self.episodes)
 
-        def told(steps: int, episode_return: float) -> None:
-            self.on_step(before + steps, episode_return)
+        def told(done: int, episode_return: float) -> None:
+            self.on_step(before + done, episode_return)
             if on_step is not None:
-                on_step(steps, episode_return)
+                on_step(done, episode_return)
 
-        episode = self.env.run(controller, key=key, on_step=told, frames=frames)
+        episode = self.env.run(controller, key=key, on_step=told, frames=frames, steps=steps)
         self.episodes.append(episode)
         return episode
 

@@ -101,6 +101,8 @@ def test_a_fit_that_is_not_finite_raises():
 def test_wrong_settings_are_refused():
     with pytest.raises(ValueError, match="random_episodes"):
         PETS(random_episodes=0)
+    with pytest.raises(ValueError, match="trial_steps"):
+        PETS(trial_steps=0)
     with pytest.raises(ValueError, match="final_weight"):
         PETS(final_weight=-1.0)
     with pytest.raises(ValueError, match="multiple of model.members .7.; use 7"):

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from forethought.core import EnvironmentFailure, UsageError
+from forethought.envs.env import collect
+from forethought.envs.open import open_env
 from forethought.envs.shipped import shipped
 from forethought.envs.system_env import SystemEnv
+from forethought.policies.uniform import Uniform
 
 
 class Push(eqx.Module):
@@ -86,3 +89,14 @@ def test_the_same_key_gives_the_same_episode():
     one, two, other = (env.run(Push(jnp.array(1.0)), key=jr.key(k)) for k in (0, 0, 1))
     np.testing.assert_array_equal(one.x, two.x)
     assert not np.array_equal(one.x, other.x)
+
+
+@pytest.mark.parametrize("name", ["forethought/CartPoleSwingUp-v0", "Pendulum-v1"])
+def test_a_caller_may_cut_an_episode_short(name):
+    env = open_env(name)
+    short, whole = (collect(env, Uniform(env.task.u_min, env.task.u_max), steps=s, key=jr.key(0)) for s in (13, 10**6))
+    assert len(short) == 13 and len(whole) == env.task.horizon
+    assert short.truncated.tolist() == [False] * 12 + [True] and not short.terminated.any()
+    np.testing.assert_array_equal(short.x, whole.x[:13])
+    with pytest.raises(ValueError, match="at least 1 step"):
+        env.run(Uniform(env.task.u_min, env.task.u_max), steps=0, key=jr.key(0))

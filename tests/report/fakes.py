@@ -147,9 +147,9 @@ class FakeEnv:
     learn_termination: bool = False
     drawing_fails: str = ""
 
-    def run(self, controller, *, key, on_step=None, frames=None) -> Transition:
+    def run(self, controller, *, key, on_step=None, frames=None, steps=None) -> Transition:
         seed = int(np.asarray(jax.random.key_data(key))[-1])
-        (episode,) = episodes_of(self.system, count=1, steps=self.task.horizon, seed=seed)
+        (episode,) = episodes_of(self.system, count=1, steps=steps or self.task.horizon, seed=seed)
         if frames is not None:
             if self.drawing_fails:
                 raise RuntimeError(self.drawing_fails)

@@ -57,14 +57,14 @@ class ToyEnv:
         self.task = ToyTask(-jnp.ones(1), jnp.ones(1), near=near)
         self.fails_at, self.bad_reward, self.count = fails_at, bad_reward, 0
 
-    def run(self, controller, *, key, on_step=None, frames=None):
+    def run(self, controller, *, key, on_step=None, frames=None, steps=None):
         self.count += 1
         start_key, control_key, step_key = jr.split(key, 3)
         noise = np.random.default_rng(np.asarray(jr.key_data(step_key)))
         x = self.task.initial(key=start_key)
         carry = controller.init(x, key=control_key)
         rows = []
-        for t in range(self.task.horizon):
+        for t in range(steps or self.task.horizon):
             if self.count == self.fails_at and t == 3:
                 raise EnvironmentFailure(f"{self.name} raised at step 3: the motor is hot.", _stack(rows))
             u, carry = _act(controller, x, jnp.asarray(t), carry, step_key)
