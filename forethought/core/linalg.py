@@ -1,9 +1,11 @@
 """Dense linear algebra for covariance matrices.
 
 Covariances may be singular (a point has covariance zero), so every factorisation takes a jitter that is relative to
-the matrix's own scale.  No explicit inverse is ever formed.
+the matrix's own scale.  An explicit
+inverse is formed only where all of it is wanted.
 """
 
+import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float
@@ -23,6 +25,24 @@ def cholesky(a: Float[Array, "n n"], *, jitter: float = 0.0) -> Float[Array, "n 
 def solve_psd(a: Float[Array, "n n"], b: Float[Array, "n *k"], *, jitter: float = 0.0) -> Float[Array, "n *k"]:
     """Solve `a x = b` for symmetric positive definite `a`, through its Cholesky factor."""
     return jsl.cho_solve((cholesky(a, jitter=jitter), True), b)
+
+
+@jax.custom_jvp
+def inverse_and_log_det(a: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, ""]]:
+    """Inverse and log-determinant of a symmetric positive definite matrix, for where all of the inverse is wanted.
+
+    Its derivative is two products, where that of a factorisation is a dozen operations to compile and run.
+    """
+    factor = cholesky(a)
+    inverse = jsl.cho_solve((factor, True), jnp.eye(a.shape[0], dtype=a.dtype))
+    return symmetrise(inverse), 2 * jnp.sum(jnp.log(jnp.diagonal(factor)))
+
+
+@inverse_and_log_det.defjvp
+def _inverse_and_log_det_jvp(primals, tangents):
+    ((a,), (da,)) = primals, tangents
+    inverse, log_det = inverse_and_log_det(a)
+    return (inverse, log_det), (-inverse @ da @ inverse, jnp.sum(inverse * da))
 
 
 def psd_sqrt(a: Float[Array, "n n"]) -> Float[Array, "n n"]:

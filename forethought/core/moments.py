@@ -6,15 +6,16 @@ Every rule returns the affine conditional `y | z ~ N(F z + f, cov)` with `F = E[
 both; `F` is well defined where `cov(z)` is singular, and no inverse is formed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
+import numpy as np
 from jaxtyping import Array, Float
 
-from forethought.core.gaussian import Gaussian, LinearGaussian
-from forethought.core.linalg import cholesky, symmetrise
+from forethought.core.gaussian import Gaussian, LinearGaussian, join
+from forethought.core.linalg import cholesky, inverse_and_log_det, symmetrise
 
 Function = Callable[[Float[Array, "d"]], Float[Array, "e"]]
 
@@ -24,25 +25,30 @@ def matched(p: Gaussian, mean: Float[Array, "e"], cov: Float[Array, "e e"], F: F
     return LinearGaussian(F, mean - F @ p.mean, symmetrise(cov - F @ p.cov @ F.T))
 
 
-def sines_and_cosines(p: Gaussian) -> LinearGaussian:
-    """`y = [sin z; cos z]` [2d], exact.
+def cosines(p: Gaussian, waves: Float[np.ndarray, "e d"], phase: float | Float[np.ndarray, "e"]) -> LinearGaussian:
+    """`y = cos(waves z + phase)`, exact.
 
-    Source: E exp(i w'z) = exp(i w'mean - 0.5 w'cov w), with w = e_i, e_i - e_j and e_i + e_j.
+    Source: E exp(i w'z) = exp(i w'mean - 0.5 w'cov w), for the sums and differences of rows of `waves`.
     """
-    mean, cov = p.mean, p.cov
-    variance = jnp.diagonal(cov)
-    shrink = jnp.exp(-variance / 2)
-    sin, cos = shrink * jnp.sin(mean), shrink * jnp.cos(mean)
-    both = (variance[:, None] + variance[None, :]) / 2
+    E = jnp.asarray(waves, p.mean.dtype)
+    mean, cov = E @ p.mean + jnp.asarray(phase, p.mean.dtype), E @ p.cov @ E.T
+    half = jnp.diagonal(cov) / 2
+    shrink = jnp.exp(-half)
     # exp(cov - both) - exp(-both) without the cancellation that eats small covariances
-    apart, joined = (jnp.exp(-both) * jnp.expm1(sign * cov) for sign in (1, -1))
-    difference, total = mean[:, None] - mean[None, :], mean[:, None] + mean[None, :]
-    sin_sin = apart * jnp.cos(difference) - joined * jnp.cos(total)
-    cos_cos = apart * jnp.cos(difference) + joined * jnp.cos(total)
-    sin_cos = apart * jnp.sin(difference) + joined * jnp.sin(total)
-    cov_y = 0.5 * jnp.block([[sin_sin, sin_cos], [sin_cos.T, cos_cos]])
-    F = jnp.concatenate([jnp.diag(cos), jnp.diag(-sin)])
-    return matched(p, jnp.concatenate([sin, cos]), cov_y, F)
+    apart, joined = jnp.expm1(cov), jnp.expm1(-cov)
+    waves_apart, waves_joined = jnp.cos(mean[:, None] - mean), jnp.cos(mean[:, None] + mean)
+    cov_y = 0.5 * jnp.outer(shrink, shrink) * (apart * waves_apart + joined * waves_joined)
+    F = -(shrink * jnp.sin(mean))[:, None] * E
+    return matched(p, shrink * jnp.cos(mean), cov_y, F)
+
+
+def with_sines(p: Gaussian, angles: tuple[int, ...]) -> Gaussian:
+    """The joint over `[z; sin z_i; cos z_i]` for i in `angles`, moments exact."""
+    if not angles:
+        return p
+    rows = np.eye(p.mean.shape[0])[list(angles)]
+    phase = np.repeat([-np.pi / 2, 0.0], len(angles))
+    return join(p, cosines(p, np.concatenate([rows, rows]), phase))
 
 
 def squashed(p: Gaussian, limit: Float[Array, "d"]) -> LinearGaussian:
@@ -51,17 +57,38 @@ def squashed(p: Gaussian, limit: Float[Array, "d"]) -> LinearGaussian:
     Source: Deisenroth, Fox & Rasmussen (2015), section on the squashing function; `gSat` of the released code.
     """
     d = p.mean.shape[0]
-    thrice = LinearGaussian(jnp.concatenate([jnp.eye(d), 3 * jnp.eye(d)]).astype(p.mean.dtype), *_nothing(2 * d, p))
-    angles = Gaussian(thrice.F @ p.mean, thrice.F @ p.cov @ thrice.F.T)
-    waves = sines_and_cosines(angles)
-    blend = jnp.concatenate([9 * jnp.diag(limit), jnp.diag(limit)], axis=1) / 8
-    sines = LinearGaussian(waves.F[: 2 * d], waves.f[: 2 * d], waves.cov[: 2 * d, : 2 * d])
-    return thrice.then(sines).then(LinearGaussian(blend, *_nothing(d, p)))
+    both = cosines(p, np.concatenate([np.eye(d), 3 * np.eye(d)]), -np.pi / 2)
+    blend = limit[:, None] * jnp.asarray(np.concatenate([9 * np.eye(d), np.eye(d)], axis=1) / 8, p.mean.dtype)
+    return LinearGaussian(blend @ both.F, blend @ both.f, blend @ both.cov @ blend.T)
 
 
 def squash(z: Float[Array, "d"], limit: Float[Array, "d"]) -> Float[Array, "d"]:
     """The function that `squashed` pushes Gaussians through."""
     return limit * (9 * jnp.sin(z) + jnp.sin(3 * z)) / 8
+
+
+def affine(p: Gaussian, A: Float[Array, "e d"], b: Float[Array, "e"] | float = 0.0) -> Gaussian:
+    """The distribution of `A z + b`."""
+    return Gaussian(A @ p.mean + b, symmetrise(A @ p.cov @ A.T))
+
+
+def marginal(p: Gaussian, places: Sequence[int]) -> Gaussian:
+    """The distribution of some coordinates, in the order given."""
+    E = choice(places, p)
+    return Gaussian(E @ p.mean, E @ p.cov @ E.T)
+
+
+def choice(places: Sequence[int], p: Gaussian) -> Float[Array, "k d"]:
+    """The matrix that picks coordinates: a small product, where indexing would become scatters in a gradient."""
+    return jnp.asarray(np.eye(p.mean.shape[0])[list(places)], p.mean.dtype)
+
+
+def quadratic_moments(p: Gaussian, weight: Float[Array, "d d"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Mean and variance of `z' weight z`, exact; `weight` symmetric."""
+    spread = weight @ p.cov
+    slope = weight @ p.mean
+    mean = p.mean @ slope + jnp.trace(spread)
+    return mean, 2 * jnp.trace(spread @ spread) + 4 * slope @ p.cov @ slope
 
 
 def saturating_moments(p: Gaussian, *, width: Float[Array, ""] | float) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -75,9 +102,8 @@ def saturating_moments(p: Gaussian, *, width: Float[Array, ""] | float) -> tuple
 
 def _expected_bump(p: Gaussian, width: Float[Array, ""] | float) -> Float[Array, ""]:
     """`E exp(-|z|^2 / (2 width^2))`."""
-    scaled = jnp.eye(p.mean.shape[0], dtype=p.mean.dtype) + p.cov / width**2
-    distance = p.mean @ jnp.linalg.solve(scaled, p.mean) / width**2
-    return jnp.exp(-distance / 2) / jnp.sqrt(jnp.linalg.det(scaled))
+    inverse, log_det = inverse_and_log_det(jnp.eye(p.mean.shape[0], dtype=p.mean.dtype) + p.cov / width**2)
+    return jnp.exp(-0.5 * (p.mean @ inverse @ p.mean / width**2 + log_det))
 
 
 def unscented(function: Function, p: Gaussian, *, spread: float = 3.0) -> LinearGaussian:
@@ -111,7 +137,3 @@ def taylor(function: Function, p: Gaussian) -> LinearGaussian:
     F = jax.jacfwd(function)(p.mean)
     return LinearGaussian(F, function(p.mean) - F @ p.mean, jnp.zeros((F.shape[0], F.shape[0]), F.dtype))
 
-
-def _nothing(e: int, p: Gaussian) -> tuple[Float[Array, "e"], Float[Array, "e e"]]:
-    """No offset and no noise."""
-    return jnp.zeros(e, p.mean.dtype), jnp.zeros((e, e), p.mean.dtype)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core.data import Trajectory
-from forethought.core.gaussian import LinearGaussian
+from forethought.core.gaussian import Gaussian, LinearGaussian
 
 
 @runtime_checkable
@@ -70,6 +70,30 @@ class HasLinearize(Protocol):
 
     def linearize(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> LinearGaussian:
         """The affine model over `z = [x; u]` that touches the dynamics at `(x, u)`: F [n, n+m], f [n], cov [n, n]."""
+        ...
+
+
+@runtime_checkable
+class HasMoments(Protocol):
+    """Capability of a conditional that can push a Gaussian through itself in closed form."""
+
+    def moments(self, p: Gaussian) -> LinearGaussian:
+        """The affine conditional that has the moments of y [e] when `z ~ p` [d], and `F = E[dy/dz]`."""
+        ...
+
+
+@runtime_checkable
+class HasCostMoments(Protocol):
+    """Capability of a task that knows its cost's expectation and spread under a Gaussian."""
+
+    def cost_moments(
+        self, p: Gaussian, t: Int[Array, ""], *, blur: Float[Array, ""] | float = 0.0
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Mean and variance of `cost(x, u, t)` for `[x; u] ~ p`.
+
+        `blur`: standard deviation of noise added to what the cost measures, in its own unit.  It makes a narrow cost
+        wide, so that a search feels it from afar.
+        """
         ...
 
 

@@ -33,6 +33,11 @@ class StateSpace(eqx.Module):
         angles = jnp.stack([x[i] for i in self.angles])
         return jnp.concatenate([jnp.stack(plain) if plain else x[:0], jnp.sin(angles), jnp.cos(angles)])
 
+    def feature_places(self) -> tuple[int, ...]:
+        """Where each feature stands in `[x; sines; cosines]`, which is how `core.moments.with_sines` orders them."""
+        plain = [i for i in range(self.size) if i not in self.angles]
+        return (*plain, *range(self.size, self.size + 2 * len(self.angles)))
+
     def difference(self, x1: Float[Array, "n"], x0: Float[Array, "n"]) -> Float[Array, "n"]:
         """`x1 - x0`, angles by the shorter way round, in [-pi, pi)."""
         raw = x1 - x0

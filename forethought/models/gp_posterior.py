@@ -19,7 +19,8 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from forethought.core import DiagonalGaussian, Gaussian
+from forethought.core import DiagonalGaussian, Gaussian, LinearGaussian
+from forethought.models.moments import kernel_moments
 
 
 def correlation(
@@ -65,6 +66,11 @@ class FittedGP(eqx.Module):
             return Gaussian(offset + signal * (rho @ (signal * beta)), signal**2 * (prior - w @ w.T))
 
         return jax.vmap(one)(self.lengthscale, self.signal, self.offset, self.beta, self.root)
+
+    def moments(self, p: Gaussian, *, noise: bool = True) -> LinearGaussian:
+        """What it makes of an uncertain input, exactly; `noise`: of an observation.  Differentiable by `p` only."""
+        y = kernel_moments(p, self.z, self.lengthscale, self.signal, self.offset, self.beta, self.reduction)
+        return LinearGaussian(y.F, y.f, y.cov + jnp.diag(self.noise**2)) if noise else y
 
     def draw(self, *, key: PRNGKeyArray) -> "SampledGP":
         """One function out of the posterior: a prior sample from random Fourier features, corrected at the centres.

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from forethought.core import Gaussian, LinearGaussian
+from forethought.core.linalg import inverse_and_log_det, symmetrise
 from forethought.core.moments import matched
 
 
@@ -71,11 +72,10 @@ def first_moments(
 
 def _first(mean, cov, centres, lengthscale, signal, beta):
     nu = (centres - mean) / lengthscale
-    B = jnp.eye(mean.shape[0], dtype=mean.dtype) + cov / jnp.outer(lengthscale, lengthscale)
-    factor = jnp.linalg.cholesky(B)
-    solved = jax.scipy.linalg.cho_solve((factor, True), nu.T).T  # (cov + D)^-1 (c - mean), in units of lengthscale
-    scale = signal**2 * jnp.exp(-jnp.sum(jnp.log(jnp.diagonal(factor))))
-    weighted = beta * scale * jnp.exp(-0.5 * jnp.sum(nu * solved, 1))
+    widened = jnp.eye(mean.shape[0], dtype=mean.dtype) + cov / jnp.outer(lengthscale, lengthscale)
+    inverse, log_det = inverse_and_log_det(widened)
+    solved = nu @ inverse  # (cov + D)^-1 (c - mean), in units of lengthscale
+    weighted = beta * signal**2 * jnp.exp(-0.5 * (jnp.sum(nu * solved, 1) + log_det))
     return jnp.sum(weighted), weighted @ solved / lengthscale
 
 
@@ -90,11 +90,13 @@ class _Pair:
     def __init__(self, mean, cov, centres, scale_a, scale_b):
         nu = centres - mean
         self.P = 1 / scale_a**2 + 1 / scale_b**2  # the diagonal
-        R = jnp.eye(mean.shape[0], dtype=mean.dtype) + cov * self.P
-        self.R_inverse = jnp.linalg.inv(R)  # [d, d], and all of it is wanted
-        self.T = self.R_inverse @ cov
+        root = jnp.sqrt(self.P)
+        inverse, self.log_det = inverse_and_log_det(
+            jnp.eye(mean.shape[0], dtype=mean.dtype) + cov * jnp.outer(root, root)
+        )
+        self.R_inverse = inverse * root / root[:, None]
+        self.T = symmetrise(self.R_inverse @ cov)
         self.alpha, self.gamma = nu / scale_a**2, nu / scale_b**2
-        self.log_det = jnp.linalg.slogdet(R)[1]
         self.left = 0.5 * jnp.sum((self.alpha @ self.T - nu) * self.alpha, 1)
         self.right = 0.5 * jnp.sum((self.gamma @ self.T - nu) * self.gamma, 1)
 

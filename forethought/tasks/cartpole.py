@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Trajectory
+from forethought.core import Gaussian, Trajectory
+from forethought.core.moments import affine, saturating_moments, with_sines
 from forethought.tasks.costs import holds_at_end, never, saturating
 
 
@@ -49,6 +50,18 @@ class CartPoleSwingUp(eqx.Module):
     def final_cost(self, x: Float[Array, "4"]) -> Float[Array, ""]:
         """The same, after the last action."""
         return saturating(jnp.sum(self.tip_offset(x) ** 2), width=self.cost_width)
+
+    def cost_moments(
+        self, p: Gaussian, t: Int[Array, ""], *, blur: Float[Array, ""] | float = 0.0
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Mean and variance of the cost for `[x; u] ~ p`, exact; `blur` in m."""
+        del t
+        waves = with_sines(Gaussian(p.mean[:4], p.cov[:4, :4]), (2,))  # [x; sin; cos]
+        length = self.pole_length
+        A = jnp.array([[1.0, 0, 0, 0, length, 0], [0, 0, 0, 0, 0, -length]], p.mean.dtype)
+        tip = affine(waves, A, jnp.array([0, -length], p.mean.dtype))
+        widened = Gaussian(tip.mean, tip.cov + blur**2 * jnp.eye(2, dtype=p.mean.dtype))
+        return saturating_moments(widened, width=self.cost_width)
 
     def terminal(self, x: Float[Array, "4"]) -> Bool[Array, ""]:
         """Never: only the clock ends an episode."""

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Trajectory
+from forethought.core import Gaussian, Trajectory
+from forethought.core.moments import affine, quadratic_moments, with_sines
 from forethought.tasks.costs import holds_at_end, never, quadratic
 
 
@@ -49,6 +50,18 @@ class PendulumSwingUp(eqx.Module):
     def final_cost(self, x: Float[Array, "2"]) -> Float[Array, ""]:
         """The same without effort."""
         return quadratic(self.tip_offset(x), weight=self.tip_weight) + quadratic(x[1], weight=self.spin_weight)
+
+    def cost_moments(
+        self, p: Gaussian, t: Int[Array, ""], *, blur: Float[Array, ""] | float = 0.0
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Mean and variance of the cost for `[x; u] ~ p`, the angle's sine and cosine matched by a Gaussian."""
+        del t, blur  # a quadratic is felt from everywhere
+        waves = with_sines(p, (0,))  # [angle, spin, torque, sin, cos]
+        A = jnp.zeros((4, 5), p.mean.dtype).at[jnp.arange(4), jnp.array([3, 4, 1, 2])].set(1.0)
+        A = A * jnp.array([self.length, self.length, 1.0, 1.0], p.mean.dtype)[:, None]
+        measured = affine(waves, A, jnp.array([0, self.length, 0, 0], p.mean.dtype))  # tip, spin, torque
+        weights = [self.tip_weight, self.tip_weight, self.spin_weight, self.torque_weight]
+        return quadratic_moments(measured, jnp.diag(jnp.array(weights, p.mean.dtype)))
 
     def terminal(self, x: Float[Array, "2"]) -> Bool[Array, ""]:
         """Never: only the clock ends an episode."""
