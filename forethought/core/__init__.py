@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Plan,
         Planner,
         Problem,
+        Regression,
         Task,
     )
     from forethought.core.result import Result
@@ -68,6 +69,7 @@ __all__ = [
     "Planner",
     "Problem",
     "Quadratic",
+    "Regression",
     "Result",
     "Task",
     "Trajectory",
