@@ -4,6 +4,7 @@
 
 ALGORITHMS = {
     "pets": "forethought.algorithms.pets:PETS",
+    "pilco": "forethought.algorithms.pilco:PILCO",
 }
 
 PLANNERS = {

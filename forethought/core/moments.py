@@ -34,12 +34,17 @@ def cosines(p: Gaussian, waves: Float[np.ndarray, "e d"], phase: float | Float[n
     mean, cov = E @ p.mean + jnp.asarray(phase, p.mean.dtype), E @ p.cov @ E.T
     half = jnp.diagonal(cov) / 2
     shrink = jnp.exp(-half)
-    # exp(cov - both) - exp(-both) without the cancellation that eats small covariances
-    apart, joined = jnp.expm1(cov), jnp.expm1(-cov)
-    waves_apart, waves_joined = jnp.cos(mean[:, None] - mean), jnp.cos(mean[:, None] + mean)
-    cov_y = 0.5 * jnp.outer(shrink, shrink) * (apart * waves_apart + joined * waves_joined)
+    both = half[:, None] + half
+    apart, joined = _gain(cov, both) * jnp.cos(mean[:, None] - mean), _gain(-cov, both) * jnp.cos(mean[:, None] + mean)
+    cov_y = 0.5 * (apart + joined)
     F = -(shrink * jnp.sin(mean))[:, None] * E
     return matched(p, shrink * jnp.cos(mean), cov_y, F)
+
+
+def _gain(cov: Float[Array, "e e"], both: Float[Array, "e e"]) -> Float[Array, "e e"]:
+    """`exp(cov - both) - exp(-both)`: no cancellation where `cov` is small, no overflow where it is large."""
+    rise, fall = jnp.maximum(cov, 0), jnp.minimum(cov, 0)
+    return jnp.where(cov > 0, -jnp.exp(cov - both) * jnp.expm1(-rise), jnp.exp(-both) * jnp.expm1(fall))
 
 
 def with_sines(p: Gaussian, angles: tuple[int, ...]) -> Gaussian:
@@ -136,4 +141,3 @@ def taylor(function: Function, p: Gaussian) -> LinearGaussian:
     """Moments of the tangent at the mean: certain given z.  Exact for affine functions."""
     F = jax.jacfwd(function)(p.mean)
     return LinearGaussian(F, function(p.mean) - F @ p.mean, jnp.zeros((F.shape[0], F.shape[0]), F.dtype))
-

@@ -62,7 +62,10 @@ def imagine(
     whole = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start, states)
     m = policy.u_min.shape[0]
     final = Gaussian(jnp.pad(end.mean, (0, m)), jnp.pad(end.cov, (0, m)))
-    costs, variances = (jnp.append(a, b) for a, b in zip((cost, variance), cost_moments(task, final, jnp.asarray(steps), blur), strict=True))
+    costs, variances = (
+        jnp.append(a, b)
+        for a, b in zip((cost, variance), cost_moments(task, final, jnp.asarray(steps), blur), strict=True)
+    )
     return Imagined(whole, actions, costs, jnp.sqrt(variances + jnp.finfo(variances.dtype).tiny))
 
 
@@ -105,4 +108,3 @@ def cost_moments(
     y = unscented(lambda xu: task.cost(xu[:n], xu[n:], t)[None], widened)
     mean = y.F @ p.mean + y.f
     return mean[0], (y.F @ widened.cov @ y.F.T + y.cov)[0, 0]
-

@@ -1,6 +1,7 @@
 """Policies that a Gaussian can be pushed through: affine and RBF functions of features, squashed into the limits.
 
-Symbols: features s [f] of a state (sines and cosines of its angles); v = g(s) [m] before, u [m] after squashing:
+Symbols: s [f] features of a state (sines and cosines of its angles), each in units of its `scale`;
+v = g(s) [m] before, u [m] after squashing:
     u = middle + half (9 sin v + sin 3v) / 8,      middle, half of the action limits
     affine: v = A s + b        RBF: v_a = sum_i beta_ai exp(-0.5 |(s - c_i) / l_a|^2),  beta = (K + 0.01^2 I)^-1 targets
 The RBF network is the mean of a Gaussian process that saw K `targets` at K `centres`: its parameters are the values that
@@ -17,7 +18,7 @@ import jax.random as jr
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from forethought.core import Gaussian, HasMoments, LinearGaussian
+from forethought.core import Gaussian, HasMoments, LinearGaussian, push_forward
 from forethought.core.moments import squash, squashed
 from forethought.dynamics.space import StateSpace
 from forethought.models.moments import network_moments
@@ -31,6 +32,10 @@ class Affine(eqx.Module):
     A: Float[Array, "m f"]
     b: Float[Array, "m"]
 
+    def limits(self) -> tuple["Affine", "Affine"]:
+        """Where a search may go: anywhere."""
+        return tuple(jax.tree.map(lambda a, s=s: jnp.full_like(a, s), self) for s in (-jnp.inf, jnp.inf))
+
     def prepared(self) -> LinearGaussian:
         """What is evaluated at every step of a rollout."""
         return LinearGaussian(self.A, self.b, jnp.zeros((self.b.shape[0], self.b.shape[0]), self.b.dtype))
@@ -42,6 +47,12 @@ class RBF(eqx.Module):
     centres: Float[Array, "K f"]
     targets: Float[Array, "K m"]
     log_lengthscale: Float[Array, "m f"]  # of the features, in their units
+
+    def limits(self) -> tuple["RBF", "RBF"]:
+        """Where a search may go: beyond, functions are flat or mere needles."""
+        f, m = jnp.ones_like(self.centres), jnp.ones_like(self.targets)
+        scale = jnp.ones_like(self.log_lengthscale)
+        return RBF(-10 * f, -10 * m, -3 * scale), RBF(10 * f, 10 * m, 3 * scale)
 
     def prepared(self) -> "Network":
         """Weights in place of targets."""
@@ -84,6 +95,7 @@ class SquashedPolicy(eqx.Module):
     function: Affine | RBF
     u_min: Float[Array, "m"]
     u_max: Float[Array, "m"]
+    scale: Float[Array, "f"]
     space: StateSpace
 
     def init(self, x0: Float[Array, "n"], *, key: PRNGKeyArray) -> Any:
@@ -97,26 +109,24 @@ class SquashedPolicy(eqx.Module):
         """One action, within the limits."""
         del t, key
         half = (self.u_max - self.u_min) / 2
-        return (self.u_max + self.u_min) / 2 + squash(carry(self.space.features(x)).mean, half), carry
+        return (self.u_max + self.u_min) / 2 + squash(carry(self.space.features(x) / self.scale).mean, half), carry
 
     def moments(self, prepared: HasMoments | LinearGaussian, s: Gaussian) -> LinearGaussian:
-        """Of the action, given features `s`; `prepared` comes from `function.prepared()`."""
-        before = prepared if isinstance(prepared, LinearGaussian) else prepared.moments(s)
-        v = Gaussian(before.F @ s.mean + before.f, before.F @ s.cov @ before.F.T + before.cov)
-        after = before.then(squashed(v, (self.u_max - self.u_min) / 2))
-        return LinearGaussian(after.F, after.f + (self.u_max + self.u_min) / 2, after.cov)
+        """Of the action, given features `s` as they are; `prepared` comes from `function.prepared()`."""
+        scaled = Gaussian(s.mean / self.scale, s.cov / jnp.outer(self.scale, self.scale))
+        before = prepared if isinstance(prepared, LinearGaussian) else prepared.moments(scaled)
+        after = before.then(squashed(push_forward(scaled, before), (self.u_max - self.u_min) / 2))
+        return LinearGaussian(after.F / self.scale, after.f + (self.u_max + self.u_min) / 2, after.cov)
 
 
-def random_affine(f: int, m: int, spread: Float[Array, "f"], *, key: PRNGKeyArray) -> Affine:
-    """Gains of about one squash per `spread` of a feature."""
-    return Affine(0.1 * jr.normal(key, (m, f), spread.dtype) / spread, jnp.zeros(m, spread.dtype))
+def random_affine(f: int, m: int, *, key: PRNGKeyArray) -> Affine:
+    """Small gains."""
+    return Affine(0.1 * jr.normal(key, (m, f)), jnp.zeros(m))
 
 
-def random_rbf(
-    seen: Float[Array, "K f"], m: int, spread: Float[Array, "f"], *, size: float = 0.5, key: PRNGKeyArray
-) -> RBF:
-    """Centres near features that were seen, small targets, lengthscales of a spread."""
+def random_rbf(seen: Float[Array, "K f"], m: int, *, key: PRNGKeyArray) -> RBF:
+    """Centres near features that were seen, small targets, lengthscales of one scale."""
     centre_key, target_key = jr.split(key)
-    centres = seen + 0.1 * spread * jr.normal(centre_key, seen.shape, seen.dtype)
-    targets = size * jr.normal(target_key, (seen.shape[0], m), seen.dtype)
-    return RBF(centres, targets, jnp.broadcast_to(jnp.log(spread), (m, spread.shape[0])))
+    centres = seen + 0.1 * jr.normal(centre_key, seen.shape, seen.dtype)
+    targets = 0.25 * jr.normal(target_key, (seen.shape[0], m), seen.dtype)
+    return RBF(centres, targets, jnp.zeros((m, seen.shape[1]), seen.dtype))

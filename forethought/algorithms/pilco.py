@@ -1,0 +1,243 @@
+"""PILCO: a Gaussian process learns the dynamics, a policy learns from its predictions, uncertainty included.
+
+Each round runs one trial, fits the process to all data, and improves the policy by the analytic gradient of its
+expected cost under a chain of Gaussians.
+Source: Deisenroth & Rasmussen (2011), algorithm 1; Deisenroth, Fox & Rasmussen (2015).
+Differs: several policies compete in each round, new ones among them, judged by their predicted cost (the paper goes on
+from the last one); the first rounds may look less far ahead, and blur the cost so that it is felt from afar.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from forethought.algorithms.protocol import Info
+from forethought.core import Buffer, Controller, Gaussian, Problem, Task, UsageError
+from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error
+from forethought.dynamics.space import StateSpace
+from forethought.envs.env import Env, collect
+from forethought.models.gp import GP, FittedGP
+from forethought.policies.imagine import Imagined, imagine
+from forethought.policies.search import Found, descend, search
+from forethought.policies.squashed import Affine, RBF, SquashedPolicy, random_affine, random_rbf
+from forethought.policies.uniform import Uniform
+
+START_DRAWS = 1000  # initial states that the start's Gaussian is matched to
+
+
+class PILCOState(eqx.Module):
+    """Everything that was experienced and learned, in float32."""
+
+    buffer: Buffer
+    dynamics: LearnedDynamics
+    policy: SquashedPolicy
+    predicted: Float[Array, ""]  # cost of the policy's next episode, as the model expects it
+    round: Int[Array, ""]
+
+
+@dataclass(frozen=True)
+class PILCO:
+    """Settings of PILCO."""
+
+    model: GP = GP()
+    policy: Literal["rbf", "linear"] = "rbf"  # what the policy is before its squash
+    basis: int = 30  # radial basis functions
+    random_episodes: int = 1  # episodes of uniform actions before the first policy
+    trial_steps: int | None = None  # steps in an episode of experience, at most; none takes the task's horizon
+    newcomers: int = 3  # new policies that compete with the last one in each round
+    scouting: int = 50  # evaluations of the expected cost for every competitor
+    survivors: int = 2  # competitors that are followed further
+    evaluations: int = 150  # of the expected cost, for each of those
+    first_horizon: float = 0.6  # share of the horizon that counts in the first round
+    growing: int = 3  # rounds until all of it counts
+    blur: float = 0.0  # of the cost for the competitors' scouting, in the unit that the cost measures
+    starts: int = 1  # Gaussians that stand for the initial states
+    exploration: float = 0.0  # standard deviations of the cost that count as a bonus
+    sensor_noise: bool = True  # the model's noise is the sensors', so it does not move the state
+
+    def __post_init__(self):
+        """Refuse settings that cannot work."""
+        for name in ("basis", "random_episodes", "scouting", "survivors", "evaluations", "starts"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"PILCO.{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("newcomers", "growing"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"PILCO.{name} must be at least 0, got {getattr(self, name)}.")
+        if self.trial_steps is not None and self.trial_steps < 1:
+            raise ValueError(f"PILCO.trial_steps must be at least 1, got {self.trial_steps}.")
+        if self.policy not in ("rbf", "linear"):
+            raise ValueError(f"PILCO.policy is rbf or linear, got {self.policy}.")
+        if not 0 < self.first_horizon <= 1:
+            raise ValueError(f"PILCO.first_horizon is a share of the horizon, in (0, 1], got {self.first_horizon}.")
+        if not self.blur >= 0:
+            raise ValueError(f"PILCO.blur must be at least 0, got {self.blur}.")
+
+    def init(self, env: Env, *, key: PRNGKeyArray) -> PILCOState:
+        """No experience; an untrained model, a policy at random."""
+        if env.learn_reward or env.learn_termination:
+            raise UsageError(
+                f"PILCO must know the cost of {env.name} as a function, and that only its clock ends an episode: "
+                "give --cost and --termination."
+            )
+        model_key, policy_key = jr.split(key)
+        n, m = env.space.size, env.task.u_min.shape[0]
+        model = self.model.init(env.space.feature_size + m, n, key=model_key)
+        f = env.space.feature_size
+        function = self._newcomer(jnp.zeros((self.basis, f)), m, key=policy_key)
+        policy = SquashedPolicy(function, env.task.u_min, env.task.u_max, jnp.ones(f), env.space)
+        dynamics = LearnedDynamics(model, env.space)
+        return PILCOState(Buffer.empty(n, m), dynamics, policy, jnp.array(jnp.nan), jnp.zeros((), jnp.int32))
+
+    def iterate(self, state: PILCOState, env: Env, *, key: PRNGKeyArray) -> tuple[PILCOState, Info]:
+        """One trial, one fit, one improvement: lines 3-9 of algorithm 1, from the trial on."""
+        act_key, fit_key, search_key = jr.split(key, 3)
+        exploring = int(state.round) < self.random_episodes
+        controller = Uniform(env.task.u_min, env.task.u_max) if exploring else state.policy
+        episode = collect(env, controller, steps=self.trial_steps, key=act_key)  # lines 2 and 8
+        error = None if exploring else float(one_step_error(state.dynamics, episode))
+        buffer = state.buffer.append(episode)
+        with jax.enable_x64(True):
+            dynamics, fit = fit_dynamics(self.model, _doubled(buffer), state.dynamics, key=fit_key)  # line 4
+            policy, found = self.improve(_doubled(state.policy), dynamics, buffer, env, state.round, key=search_key)
+        metrics = {
+            "model_error": error,
+            "predicted_cost": found.cost,
+            "expected_cost": None if exploring else float(state.predicted),  # of this episode, before it
+            "search_evaluations": float(found.evaluations),
+            "from_start": float(found.beginning),
+            **fit.metrics,
+        }
+        after = (_single(dynamics), _single(policy), jnp.asarray(found.cost, jnp.float32), state.round + 1)
+        return PILCOState(buffer, *after), Info([episode], metrics)
+
+    def controller(self, state: PILCOState, env: Env) -> Controller:
+        """The policy."""
+        del env
+        return state.policy
+
+    def problem(self, state: PILCOState, env: Env) -> Problem:
+        """The task with the learned dynamics."""
+        return Problem(state.dynamics, env.task)
+
+    def improve(
+        self,
+        last: SquashedPolicy,
+        dynamics: LearnedDynamics,
+        buffer: Buffer,
+        env: Env,
+        round_: Int[Array, ""],
+        *,
+        key: PRNGKeyArray,
+    ) -> tuple[SquashedPolicy, Found]:
+        """The policy that the model expects to cost least; lines 5-7 of algorithm 1.  In float64."""
+        start_key, *newcomer_keys = jr.split(key, 1 + self.newcomers)
+        features = np.asarray(jax.vmap(env.space.features)(buffer.rows().x), np.float64)
+        first = int(round_) < self.random_episodes
+        if first:  # nothing learned to be kept: units of what was seen
+            last = eqx.tree_at(lambda p: p.scale, last, jnp.asarray(np.std(features, axis=0) + 1e-6))
+        m, scaled = env.task.u_min.shape[0], features / np.asarray(last.scale)
+        newcomers = [self._newcomer(self._centres(scaled, k), m, key=k) for k in newcomer_keys]
+        competitors = ([] if first and newcomers else [last.function]) + newcomers
+        starts = start_distribution(env.task, buffer, self.starts, key=start_key)
+        sight = self._sight(int(round_), env.task.horizon)
+        model = dynamics.model
+
+        def objective(blur: float):
+            arguments = (model, env.space, last, env.task, starts, jnp.asarray(sight), jnp.asarray(blur))
+            return lambda function: _expected_cost(function, *arguments, self.exploration, self.sensor_noise)
+
+        limits = last.function.limits()
+        scouts = search(objective(self.blur), competitors, evaluations=self.scouting, limits=limits)
+        best = [scout.at for scout in scouts[: self.survivors]]
+        found = search(objective(0.0), best, evaluations=self.evaluations, limits=limits)[0]
+        return eqx.tree_at(lambda p: p.function, last, found.at), found
+
+    def _newcomer(self, centres: Float[Any, "K f"], m: int, *, key: PRNGKeyArray) -> Affine | RBF:
+        if self.policy == "linear":
+            return random_affine(centres.shape[1], m, key=key)
+        return random_rbf(jnp.asarray(centres), m, key=key)
+
+    def _centres(self, features: Float[np.ndarray, "N f"], key: PRNGKeyArray) -> Float[np.ndarray, "K f"]:
+        """Places where the system has been."""
+        rows = jr.choice(jr.fold_in(key, 1), features.shape[0], (self.basis,), replace=features.shape[0] < self.basis)
+        return features[np.asarray(rows)]
+
+    def _sight(self, round_: int, horizon: int) -> Float[np.ndarray, "S"]:
+        """What each state of the horizon counts: 1 up to where this round looks, then 0."""
+        after = max(0, round_ + 1 - self.random_episodes)
+        share = min(1.0, self.first_horizon + (1 - self.first_horizon) * after / max(1, self.growing))
+        return (np.arange(horizon + 1) <= round(share * horizon)).astype(np.float64)
+
+
+@eqx.filter_jit
+def _expected_cost(
+    function: Affine | RBF,
+    model: FittedGP,
+    space: StateSpace,
+    policy: SquashedPolicy,
+    task: Task,
+    starts: Gaussian,
+    sight: Float[Array, "S"],
+    blur: Float[Array, ""],
+    exploration: float,
+    sensor_noise: bool,
+) -> tuple[Float[Array, ""], Affine | RBF]:
+    """Expected cost of an episode, averaged over `starts`, with its gradient."""
+
+    def cost(function: Affine | RBF) -> Float[Array, ""]:
+        candidate = eqx.tree_at(lambda p: p.function, policy, function)
+
+        def one(start: Gaussian) -> Float[Array, ""]:
+            seen = imagine(
+                model, space, candidate, task, start, steps=task.horizon, blur=blur, sensor_noise=sensor_noise
+            )
+            return jnp.sum(sight * (seen.cost - exploration * seen.spread))
+
+        return jnp.mean(
+            jax.lax.map(one, starts) if starts.mean.shape[0] > 1 else one(jax.tree.map(lambda a: a[0], starts))
+        )
+
+    return jax.value_and_grad(cost)(function)
+
+
+def start_distribution(task: Task, buffer: Buffer, count: int, *, key: PRNGKeyArray) -> Gaussian:
+    """`count` Gaussians [count, n] that together stand for the initial states.
+
+    Their means are drawn so that mean and covariance of the mixture are those of the task's initial states, or, where
+    the task cannot tell them, of the first states of the episodes so far.
+    """
+    draw_key, mean_key = jr.split(key)
+    try:
+        xs = np.asarray(jax.vmap(lambda k: task.initial(key=k))(jr.split(draw_key, START_DRAWS)), np.float64)
+    except UsageError:
+        rows = buffer.rows()
+        numbers = np.asarray(buffer.episode[: int(buffer.size)])
+        xs = np.asarray(rows.x, np.float64)[np.flatnonzero(np.diff(numbers, prepend=-1))]
+    mean = xs.mean(axis=0)
+    cov = np.cov(xs.T, ddof=0).reshape(mean.shape[0], -1) + 1e-6 * np.eye(mean.shape[0])
+    if count == 1:
+        return Gaussian(jnp.asarray(mean[None]), jnp.asarray(cov[None]))
+    means = np.asarray(jr.multivariate_normal(mean_key, mean, cov * (1 - 1 / count), (count,)))
+    return Gaussian(jnp.asarray(means), jnp.broadcast_to(cov / count, (count, *cov.shape)))
+
+
+def imagined(state: PILCOState, env: Env, *, sensor_noise: bool = True, key: PRNGKeyArray) -> Imagined:
+    """What the model expects of the policy over an episode, for pictures; in float64."""
+    with jax.enable_x64(True):
+        start = jax.tree.map(lambda a: a[0], start_distribution(env.task, state.buffer, 1, key=key))
+        model, policy = _doubled(state.dynamics.model), _doubled(state.policy)
+        return imagine(model, env.space, policy, env.task, start, steps=env.task.horizon, sensor_noise=sensor_noise)
+
+
+def _doubled(tree: Any) -> Any:
+    return jax.tree.map(lambda a: jnp.asarray(a, jnp.float64) if eqx.is_inexact_array(a) else a, tree)
+
+
+def _single(tree: Any) -> Any:
+    return jax.tree.map(lambda a: jnp.asarray(a, jnp.float32) if eqx.is_inexact_array(a) else a, tree)

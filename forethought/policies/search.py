@@ -1,0 +1,92 @@
+"""Search for the policy that a learned model expects to cost least: several beginnings, gradients, the best survives.
+
+The expected cost of a policy has many local optima (a pole that spins, a pole that is held askew), and what a search
+finds depends on where it begins more than on how long it runs.  So several beginnings are followed; the choice is by
+value, and what is not finite loses.
+Source: L-BFGS-B, Byrd, Lu, Nocedal & Zhu (1995), by SciPy.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.optimize
+
+Objective = Callable[[Any], tuple[Any, Any]]  # pytree of arrays -> value, gradient as the same pytree
+
+
+class Found(NamedTuple):
+    """A point of a search."""
+
+    at: Any  # pytree of arrays
+    cost: float
+    evaluations: int
+    converged: bool
+    beginning: int  # which of the starts it came from
+
+
+def descend(
+    objective: Objective, start: Any, *, evaluations: int, limits: tuple[Any, Any] | None = None, beginning: int = 0
+) -> Found:
+    """L-BFGS from `start`; the best point seen.
+
+    Args:
+        objective: value and gradient.
+        start: pytree of arrays.
+        evaluations: of the objective, at most.
+        limits: least and greatest values, pytrees like `start`.
+        beginning: passed on to the result.
+    A line search that runs into costs that are not finite begins anew, with short steps, from the best point.
+    """
+    leaves, structure = jax.tree.flatten(start)
+    shapes, dtypes = [leaf.shape for leaf in leaves], [leaf.dtype for leaf in leaves]
+    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+    best: tuple[float, np.ndarray] = np.inf, _flat(start)
+    done, spent = None, 0
+
+    def unpack(vector: np.ndarray) -> Any:
+        parts = zip(np.split(vector, ends), shapes, dtypes, strict=True)
+        return jax.tree.unflatten(structure, [jnp.asarray(a.reshape(shape), dtype) for a, shape, dtype in parts])
+
+    def evaluate(vector: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal best, spent
+        spent += 1
+        value, gradient = objective(unpack(vector))
+        cost, slope = float(value), _flat(gradient)
+        if not (np.isfinite(cost) and np.isfinite(slope).all()):
+            raise _Lost
+        if cost < best[0]:
+            best = cost, vector.copy()
+        return cost, slope
+
+    box = None if limits is None else list(zip(_flat(limits[0]), _flat(limits[1]), strict=True))
+    while spent < evaluations:
+        before = best[0]
+        options = {"maxfun": evaluations - spent, "maxcor": 20, "maxiter": evaluations}
+        try:
+            done = scipy.optimize.minimize(evaluate, best[1], jac=True, method="L-BFGS-B", bounds=box, options=options)
+            break
+        except _Lost:
+            if not best[0] < before:
+                break
+    return Found(unpack(best[1]), best[0], spent, done is not None and bool(done.success), beginning)
+
+
+class _Lost(Exception):
+    """The search came to where the cost is not finite."""
+
+
+def _flat(tree: Any) -> np.ndarray:
+    return np.concatenate([np.ravel(np.asarray(leaf, np.float64)) for leaf in jax.tree.leaves(tree)])
+
+
+def search(
+    objective: Objective, starts: Sequence[Any], *, evaluations: int, limits: tuple[Any, Any] | None = None
+) -> list[Found]:
+    """Where the descents from all `starts` (pytrees of arrays) end, cheapest first; `evaluations` for each."""
+    found = [
+        descend(objective, start, evaluations=evaluations, limits=limits, beginning=i) for i, start in enumerate(starts)
+    ]
+    return sorted(found, key=lambda one: one.cost)
