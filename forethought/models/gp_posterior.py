@@ -11,11 +11,12 @@ Rows of padding have beta, reduction and root zero.  Standard deviations through
 Source: Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, equations 2.22-2.26.
 """
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
@@ -73,13 +74,15 @@ class FittedGP(eqx.Module):
         Gaussian where there are no data; where there are, the correction is exact.
         Source: Wilson et al. (2020), Efficiently sampling functions from Gaussian process posteriors, equation 13.
         """
-        frequency_key, weight_key, noise_key = jr.split(key, 3)
-        (e, d), dtype = self.lengthscale.shape, self.lengthscale.dtype
-        frequencies = jr.normal(frequency_key, (e, self.features, d), dtype) / self.lengthscale[:, None]
-        weights = jr.normal(weight_key, (e, 2, self.features), dtype) / np.sqrt(self.features).astype(dtype)
+        (e, d), F, dtype = self.lengthscale.shape, self.features, self.lengthscale.dtype
+        # One array of random numbers for all: each shape of its own costs most of a second of compilation.
+        numbers = jr.normal(key, (e, F * (d + 2) + self.z.shape[0]), dtype)
+        frequencies, weights, noise = jnp.split(numbers, [F * d, F * (d + 2)], axis=1)
+        frequencies = frequencies.reshape(e, F, d) / self.lengthscale[:, None]
+        weights = weights.reshape(e, 2, F) / math.sqrt(F)
         prior = jax.vmap(lambda z: _waves(z, frequencies, weights), out_axes=1)(self.z)
         scaled = self.signal[:, None, None] * self.root
-        surprise = jnp.einsum("ekm,em->ek", scaled, prior) - self.remains * jr.normal(noise_key, prior.shape, dtype)
+        surprise = jnp.einsum("ekm,em->ek", scaled, prior) - self.remains * noise
         update = self.signal[:, None] * self.beta - jnp.einsum("ekm,ek->em", scaled, surprise)
         return SampledGP(self.z, self.lengthscale, self.signal, self.noise, self.offset, update, frequencies, weights)
 

@@ -100,7 +100,7 @@ def test_far_from_data_the_prior_is_back(dtype):
 
 def test_sampled_functions_have_the_joints_moments(dtype):
     """Each draw has frequencies of its own, so that over many draws both moments are exact, however few features."""
-    gp, count = fitted(dtype), 2000
+    gp, count = fitted(dtype), 1000
     zs = jnp.asarray(AT, dtype)
     values = values_of_draws(gp, zs, count)
     joint = joint_of(gp, zs)
@@ -108,12 +108,12 @@ def test_sampled_functions_have_the_joints_moments(dtype):
         cov = np.asarray(joint.cov[k])
         error = np.abs(values[:, :, k].mean(0) - joint.mean[k])
         assert np.all(error < 4 * np.sqrt(np.diag(cov) / count))
-        np.testing.assert_allclose(np.cov(values[:, :, k].T), cov, atol=0.06 * SIGNAL[k] ** 2)
+        np.testing.assert_allclose(np.cov(values[:, :, k].T), cov, atol=0.1 * SIGNAL[k] ** 2)
     assert np.ptp(values[:, 0, 0]) < np.ptp(values[:, 2, 0])
 
 
 def test_a_draw_is_one_function_with_noise_only():
-    function = fitted(jnp.float32).draw(key=jr.key(3))
+    function = eqx.filter_jit(lambda gp: gp.draw(key=jr.key(3)))(fitted(jnp.float32))
     assert function.draw(key=jr.key(4)) is function
     np.testing.assert_allclose(predict(function, jnp.asarray(AT)).std[0], NOISE, rtol=1e-6)
 
