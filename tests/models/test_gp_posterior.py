@@ -7,6 +7,7 @@ import pytest
 
 from forethought.core import draw_many
 from forethought.models.gp_condition import condition
+from forethought.models.gp_posterior import _waves
 
 LENGTHSCALE = np.array([[0.7, 1.5], [0.4, 3.0]])
 SIGNAL, NOISE, OFFSET = np.array([1.3, 20.0]), np.array([0.1, 0.5]), np.array([0.2, -5.0])
@@ -125,3 +126,12 @@ def test_astype():
         assert single.beta.dtype == single.z.dtype == jnp.float32 and single.rows.dtype == gp.rows.dtype
         zs = jnp.asarray(AT)
         np.testing.assert_allclose(predict(single, zs.astype(jnp.float32)).mean, predict(gp, zs).mean, rtol=1e-4)
+
+
+def test_the_waves_are_cosines_and_sines(dtype):
+    frequencies, weights = np.array([[[0.3], [2.0]]]), np.array([[[1.0, 0.5], [-2.0, 0.1]]])
+    at = np.linspace(-5, 5, 400)
+    phase = 2 * np.pi * at[:, None] * frequencies[0, :, 0]
+    expected = np.cos(phase) @ weights[0, 0] + np.sin(phase) @ weights[0, 1]
+    waves = jax.vmap(_waves, (0, None, None))(*(jnp.asarray(a, dtype) for a in (at[:, None], frequencies, weights)))
+    np.testing.assert_allclose(waves[:, 0], expected, atol=1e-9 if dtype == jnp.float64 else 3e-5)
