@@ -102,17 +102,17 @@ class GP:
             previous: its hyper-parameters are one more start of the search.
             key: seeds the random starts.
         """
-        size, e = int(size), y.shape[1]
-        data, targets = np.asarray(z, np.float64)[:size], np.asarray(y, np.float64)[:size]
-        if size == 0 or not (np.isfinite(data).all() and np.isfinite(targets).all()):
-            return self.init(z.shape[1], e, key=key).astype(z.dtype), _no_fit(e, size)
+        count, e = int(size), y.shape[1]
+        data, targets = np.asarray(z, np.float64)[:count], np.asarray(y, np.float64)[:count]
+        if count == 0 or not (np.isfinite(data).all() and np.isfinite(targets).all()):
+            return self.init(z.shape[1], e, key=key).astype(z.dtype), _no_fit(e, count)
         inputs, outputs = Standard.of(data), Standard.of(targets, centre=self.centred)
         zs, ys = inputs(data), outputs(targets)
         random = np.random.default_rng(np.asarray(jr.key_data(key)))
         starts = [first_guesses(z.shape[1], self.restarts, random) for _ in range(e)]
         if previous is not None and int(previous.rows) > 0:
             starts = [[_theta(previous, k, inputs, outputs), *some] for k, some in enumerate(starts)]
-        fit = self._fit_exactly if size <= self.max_exact else self._fit_sparsely
+        fit = self._fit_exactly if count <= self.max_exact else self._fit_sparsely
         centres, searches, each = fit(zs, ys, starts)
         fitted = assemble(
             inputs.mean + centres * inputs.scale,
@@ -121,12 +121,12 @@ class GP:
             signal=np.array([hypers_of(s.theta).signal for s in searches]) * outputs.scale,
             noise=np.array([hypers_of(s.theta).noise for s in searches]) * outputs.scale,
             offset=outputs.mean,
-            rows=size,
-            capacity=capacity_for(size) if size <= self.max_exact else self.inducing,
+            rows=count,
+            capacity=capacity_for(count) if count <= self.max_exact else self.inducing,
             features=self.features,
             dtype=z.dtype,
         )
-        return fitted, self._report(searches, outputs, size, len(centres))
+        return fitted, self._report(searches, outputs, count, len(centres))
 
     def _fit_exactly(self, z, y, starts) -> "_Fit":
         searches = self._maximise([partial(log_evidence, z=z, y=one) for one in y.T], starts)

@@ -17,8 +17,6 @@ from jaxtyping import Float, Int
 from forethought.core.data import AnyArray
 from forethought.models.gp_posterior import FittedGP
 
-Matrix = np.ndarray
-
 
 class Hypers(NamedTuple):
     """Hyper-parameters of one output: standard deviations, in units of z and y."""
@@ -100,12 +98,11 @@ def assemble(
     """One value for all outputs, padded to `capacity` centres."""
     more = capacity - centres.shape[0]
 
-    def stack(field: str) -> Matrix:
+    def stack(field: str) -> np.ndarray:
         arrays = [getattr(one, field) for one in each]
         return np.stack([np.pad(a, [(0, more)] * a.ndim) for a in arrays])
 
-    arrays = [
-        *(np.pad(centres, [(0, more), (0, 0)]), lengthscale, signal, noise, offset),
-        *(stack(field) for field in Posterior._fields),
-    ]
-    return FittedGP(*(jnp.asarray(a, dtype) for a in arrays), jnp.asarray(rows, jnp.int32), features)
+    padded = np.pad(centres, [(0, more), (0, 0)])
+    hypers, data = (lengthscale, signal, noise, offset), (stack(field) for field in Posterior._fields)
+    fields = [jnp.asarray(a, dtype) for a in (padded, *hypers, *data)]
+    return FittedGP(*fields, rows=jnp.asarray(rows, jnp.int32), features=features)

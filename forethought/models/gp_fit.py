@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-import scipy.optimize
 from jaxtyping import Float
 
 from forethought.models.gp_evidence import Curb, Evaluation
@@ -78,6 +77,8 @@ def _best(objective: Objective, starts: Sequence[Float[np.ndarray, "p"]], curb: 
 
 
 def _search(objective: Objective, start: Float[np.ndarray, "p"], curb: Curb, evaluations: int) -> Search:
+    from scipy.optimize import minimize  # here, as it changes the filters of warnings
+
     def loss(theta):
         value, slope = objective(theta)
         penalty, wall = curb(theta)
@@ -88,7 +89,7 @@ def _search(objective: Objective, start: Float[np.ndarray, "p"], curb: Curb, eva
     limits = np.log([*[SCALE_LIMITS] * (len(start) - 2), SIGNAL_LIMITS, NOISE_LIMITS])
     start = np.clip(start, limits[:, 0], limits[:, 1])
     options = {"maxfun": evaluations, "maxiter": evaluations}
-    end = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits, options=options)
+    end = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits, options=options)
     return Search(end.x, -float(end.fun), int(end.nfev), end.status != 1)  # 1: evaluations used up
 
 

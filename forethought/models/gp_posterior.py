@@ -129,8 +129,8 @@ def _waves(
     return jnp.sum(weights[:, 0] * cosine + weights[:, 1] * sine, axis=-1)
 
 
-# cos(2 pi x) and sin(2 pi x) / x as polynomials of x^2 on [0, 1/4], to 2e-10: a fifth of the time of XLA's own on a CPU,
-# which have to serve arguments of any size.
+# cos(2 pi x) and sin(2 pi x) / x as polynomials of x^2 on [0, 1/4], to 2e-10: a fifth of the time of XLA's own on a
+# CPU, which have to serve arguments of any size.
 _COS, _SIN = (
     np.polynomial.Chebyshev.interpolate(f, 7, domain=[0, 0.25]).convert(kind=np.polynomial.Polynomial).coef
     for f in (lambda s: np.cos(2 * np.pi * np.sqrt(s)), lambda s: 2 * np.pi * np.sinc(2 * np.sqrt(s)))
