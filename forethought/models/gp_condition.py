@@ -103,6 +103,19 @@ def assemble(
         return np.stack([np.pad(a, [(0, more)] * a.ndim) for a in arrays])
 
     padded = np.pad(centres, [(0, more), (0, 0)])
-    hypers, data = (lengthscale, signal, noise, offset), (stack(field) for field in Posterior._fields)
-    fields = [jnp.asarray(a, dtype) for a in (padded, *hypers, *data)]
-    return FittedGP(*fields, rows=jnp.asarray(rows, jnp.int32), features=features)
+    hypers = (padded, lengthscale, signal, noise, offset)
+    z, lengthscale_, signal_, noise_, offset_ = (jnp.asarray(a, dtype) for a in hypers)
+    beta, reduction, root, remains = (jnp.asarray(stack(field), dtype) for field in Posterior._fields)
+    return FittedGP(
+        z,
+        lengthscale_,
+        signal_,
+        noise_,
+        offset_,
+        beta,
+        reduction,
+        root,
+        remains,
+        jnp.asarray(rows, jnp.int32),
+        features,
+    )
