@@ -18,7 +18,7 @@ def textbook_picture(one: Slice, image_format: str = "svg") -> bytes:
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        _draw(axes, one, markersize=6)
+        _draw(axes, one, markersize=6.0)
         axes.set(xlim=(one.at[0], one.at[-1]), xlabel="input z", ylabel="output y")
         axes.legend(loc="upper center", ncols=4, bbox_to_anchor=(0.5, 1.14))
 
