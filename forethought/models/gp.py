@@ -154,6 +154,7 @@ class GP:
         hypers = [hypers_of(s.theta) for s in searches]
         evidence = [s.value + self._curb(s.theta)[0] for s in searches] - size * np.log(outputs.scale)
         result = Result.converged if all(s.converged for s in searches) else Result.budget_exhausted
+        result = Result.not_positive_definite if any(s.failed for s in searches) else result
         return GPReport(
             np.asarray(evidence),
             np.array([s.evaluations for s in searches]),

@@ -20,6 +20,8 @@ SCALE_LIMITS = (1e-3, 1e4)  # of a lengthscale
 SIGNAL_LIMITS = (1e-2, 1e2)
 NOISE_LIMITS = (1e-3, 1e2)
 
+NO_VALUE = 1e25  # for the line search to turn back from: L-BFGS-B cannot take infinity
+
 Objective = Callable[[Float[np.ndarray, "p"]], Evaluation]
 
 
@@ -53,6 +55,11 @@ class Search(NamedTuple):
     evaluations: int
     converged: bool
 
+    @property
+    def failed(self) -> bool:
+        """There was no evidence wherever it looked."""
+        return self.value <= -NO_VALUE
+
 
 def maximise(
     objectives: Sequence[Objective],
@@ -83,7 +90,7 @@ def _search(objective: Objective, start: Float[np.ndarray, "p"], curb: Curb, eva
         value, slope = objective(theta)
         penalty, wall = curb(theta)
         if not np.isfinite(value):
-            return 1e25, np.zeros_like(theta)  # the line search turns back; L-BFGS-B cannot take infinity
+            return NO_VALUE, np.zeros_like(theta)
         return penalty - value, wall - slope
 
     limits = np.log([*[SCALE_LIMITS] * (len(start) - 2), SIGNAL_LIMITS, NOISE_LIMITS])

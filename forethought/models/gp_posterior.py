@@ -29,8 +29,11 @@ def correlation(
     z: Float[Array, "d"], centres: Float[Array, "M d"], lengthscale: Float[Array, "e d"]
 ) -> Float[Array, "e M"]:
     """`rho(z, z_m)` for each output: the kernel without its signal variance."""
-    apart = (z[None] / lengthscale)[:, None] - centres[None] / lengthscale[:, None]  # under `vmap` few divisions
-    return jnp.exp(-0.5 * jnp.sum(apart**2, axis=-1))
+    inverse = 1 / lengthscale
+    # Input after input: XLA makes one vectorised loop over M of it, ten times quicker on a CPU than a sum over an axis.
+    # Differences first: where inputs are large beside their lengthscale, float32 has no digits to lose.
+    squared = sum(((z[j] - centres[:, j])[None] * inverse[:, j, None]) ** 2 for j in range(z.shape[0]))
+    return jnp.exp(-0.5 * squared)
 
 
 class FittedGP(eqx.Module):

@@ -1,6 +1,8 @@
 """Gaussian processes with inducing inputs: a bound on the log evidence, its gradient, and the posterior.
 
-Symbols: M inducing inputs u [M, d]; C = k(U, U), P = k(U, Z) [M, N]; A = C + P P' / noise^2; b = A^-1 P y / noise^2.
+Symbols: M inducing inputs u [M, d]; C = k(U, U) = L L', P = k(U, Z) [M, N]; A = C + P P' / noise^2 = L B L' with
+B = I + W W', W = L^-1 P / noise; b = A^-1 P y / noise^2.  A is never formed: its rounding is larger than C's least
+eigenvalue, where B has none below 1.
     bound = log N(y; 0, P' C^-1 P + noise^2 I) - tr(k(Z, Z) - P' C^-1 P) / (2 noise^2)
 The posterior over the function's values at U is the one that makes the bound tight, so that mean and variance are
     mean(z) = k(z, U) b,   var(z) = signal^2 - k(z, U) (C^-1 - A^-1) k(U, z)
@@ -49,31 +51,33 @@ def evidence_bound(
     z: Float[np.ndarray, "N d"],
     y: Float[np.ndarray, "N"],
 ) -> Evaluation:
-    """The bound, in nats, and its gradient in `theta`; minus infinity where C or A is not positive definite."""
+    """The bound, in nats, and its gradient in `theta`; minus infinity where C is not positive definite."""
     hypers = hypers_of(theta)
-    s2, v = hypers.signal**2, hypers.noise**2
+    s2, v, N = hypers.signal**2, hypers.noise**2, len(y)
     C, P = _kernels(u, z, hypers)
     try:
-        lower, factor = _factors(C, P, v)
+        lower, W = _whitened(C, P, hypers.noise)
+        WW = W @ W.T
+        factor = np.linalg.cholesky(np.eye(len(u)) + WW)
     except np.linalg.LinAlgError:
         return -np.inf, np.zeros_like(theta)
-    N, PP, Py, identity = len(y), P @ P.T, P @ y, np.eye(len(u))
-    C_inverse = scipy.linalg.cho_solve((lower, True), identity)
-    A_inverse = scipy.linalg.cho_solve((factor, True), identity)
-    b = A_inverse @ Py / v
-    explained = float(np.sum(C_inverse * PP))  # tr(P' C^-1 P)
-    log_dets = np.sum(np.log(np.diagonal(factor))) - np.sum(np.log(np.diagonal(lower)))
-    quadratic = (y @ y - Py @ b) / v
-    value = -0.5 * (N * (LOG_2PI + np.log(v)) + quadratic + (N * s2 - explained) / v) - log_dets
+    B_inverse = scipy.linalg.cho_solve((factor, True), np.eye(len(u)))
+    known = np.eye(len(u)) - B_inverse
+    L_inverse = scipy.linalg.solve_triangular(lower, np.eye(len(u)), lower=True)
+    Wy = W @ y
+    b = L_inverse.T @ (B_inverse @ Wy) / hypers.noise
+    explained, fitted = v * np.trace(WW), P.T @ b  # tr(P' C^-1 P); the mean at the data
+    quadratic = (y @ y - Wy @ B_inverse @ Wy) / v
+    value = -0.5 * (N * (LOG_2PI + np.log(v)) + quadratic + (N * s2 - explained) / v)
+    value -= np.sum(np.log(np.diagonal(factor)))
     # d bound / dC and d bound / dP, entry by entry times the kernel itself: what every slope is made of.
-    common = C_inverse - A_inverse - np.outer(b, b)
-    of_C = (0.5 * common - 0.5 / v * C_inverse @ PP @ C_inverse) * C
-    of_P = (common @ P + np.outer(b, y)) / v * P
+    of_C = 0.5 * (L_inverse.T @ (known - WW) @ L_inverse - np.outer(b, b)) * C
+    of_P = (hypers.noise * L_inverse.T @ (known @ W) + np.outer(b, y - fitted)) / v * P
     scaled_u, scaled_z = u / hypers.lengthscale, z / hypers.lengthscale
     by_scales = lengthscale_slopes(of_C, scaled_u, scaled_u) + lengthscale_slopes(of_P, scaled_u, scaled_z)
     by_signal = 2 * np.sum(of_C) + 2 * np.sum(of_P) - N * s2 / v
-    in_A = np.sum(A_inverse * PP) + b @ PP @ b
-    by_noise = -N + (y @ y + N * s2 - explained - 2 * b @ Py + in_A) / v
+    in_A = v * np.sum(B_inverse * WW) + fitted @ fitted
+    by_noise = -N + (y @ y + N * s2 - explained - 2 * fitted @ y + in_A) / v
     return float(value), np.concatenate([by_scales, [by_signal, by_noise]])
 
 
@@ -82,8 +86,7 @@ def posterior(
 ) -> Posterior:
     """The posterior of one output with mean zero, with `u` for centres."""
     C, P = _kernels(u, z, hypers)
-    lower = np.linalg.cholesky(C)
-    W = scipy.linalg.solve_triangular(lower, P, lower=True) / hypers.noise
+    lower, W = _whitened(C, P, hypers.noise)
     values, vectors = scipy.linalg.eigh(W @ W.T)
     values = np.maximum(values, 0)
     back = scipy.linalg.solve_triangular(lower, vectors, lower=True, trans="T").T  # V' L^-1
@@ -99,6 +102,7 @@ def _kernels(u, z, hypers: Hypers) -> tuple[Float[np.ndarray, "M M"], Float[np.n
     return C, kernel(u, z, hypers)
 
 
-def _factors(C, P, v: float) -> tuple[Float[np.ndarray, "M M"], Float[np.ndarray, "M M"]]:
-    """Lower Cholesky factors of C and of A."""
-    return np.linalg.cholesky(C), np.linalg.cholesky(C + P @ P.T / v)
+def _whitened(C, P, noise: float) -> tuple[Float[np.ndarray, "M M"], Float[np.ndarray, "M N"]]:
+    """L with L L' = C, and W = L^-1 P / noise."""
+    lower = np.linalg.cholesky(C)
+    return lower, scipy.linalg.solve_triangular(lower, P, lower=True) / noise
