@@ -34,8 +34,8 @@ def cosines(p: Gaussian, waves: Float[np.ndarray, "e d"], phase: float | Float[n
     mean, cov = E @ p.mean + jnp.asarray(phase, p.mean.dtype), E @ p.cov @ E.T
     half = jnp.diagonal(cov) / 2
     shrink = jnp.exp(-half)
-    both = half[:, None] + half
-    apart, joined = _gain(cov, both) * jnp.cos(mean[:, None] - mean), _gain(-cov, both) * jnp.cos(mean[:, None] + mean)
+    both = half[:, None] + half[None]
+    apart, joined = _gain(cov, both) * jnp.cos(mean[:, None] - mean[None]), _gain(-cov, both) * jnp.cos(mean[:, None] + mean[None])
     cov_y = 0.5 * (apart + joined)
     F = -(shrink * jnp.sin(mean))[:, None] * E
     return matched(p, shrink * jnp.cos(mean), cov_y, F)
@@ -43,7 +43,7 @@ def cosines(p: Gaussian, waves: Float[np.ndarray, "e d"], phase: float | Float[n
 
 def _gain(cov: Float[Array, "e e"], both: Float[Array, "e e"]) -> Float[Array, "e e"]:
     """`exp(cov - both) - exp(-both)`: no cancellation where `cov` is small, no overflow where it is large."""
-    rise, fall = jnp.maximum(cov, 0), jnp.minimum(cov, 0)
+    rise, fall = jnp.where(cov > 0, cov, 0), jnp.where(cov > 0, 0, cov)  # not max and min: their slopes at 0 are halves
     return jnp.where(cov > 0, -jnp.exp(cov - both) * jnp.expm1(-rise), jnp.exp(-both) * jnp.expm1(fall))
 
 
@@ -127,10 +127,10 @@ def unscented(function: Function, p: Gaussian, *, spread: float = 3.0) -> Linear
     root = cholesky(p.cov + floor * jnp.eye(d, dtype=dtype))
     reach = jnp.sqrt(jnp.asarray(spread, dtype))
     centre = function(p.mean)
-    above, below = jax.vmap(function)(p.mean + reach * root.T), jax.vmap(function)(p.mean - reach * root.T)
-    mean = centre + jnp.sum(above + below - 2 * centre, 0) / (2 * spread)
+    above, below = jax.vmap(function)(p.mean[None] + reach * root.T), jax.vmap(function)(p.mean[None] - reach * root.T)
+    mean = centre + jnp.sum(above + below - 2 * centre[None], 0) / (2 * spread)
     slopes = (above - below) / (2 * reach)  # dy along each column of the root
-    bend = (above + below) / 2 - mean
+    bend = (above + below) / 2 - mean[None]
     share = max(1 - d / spread, 0.0)
     cov = slopes.T @ slopes + bend.T @ bend / spread + share * jnp.outer(centre - mean, centre - mean)
     F = jsl.solve_triangular(root, slopes, lower=True, trans=1).T

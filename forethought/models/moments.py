@@ -71,7 +71,7 @@ def first_moments(
 
 
 def _first(mean, cov, centres, lengthscale, signal, beta):
-    nu = (centres - mean) / lengthscale
+    nu = (centres - mean[None]) / lengthscale[None]
     widened = jnp.eye(mean.shape[0], dtype=mean.dtype) + cov / jnp.outer(lengthscale, lengthscale)
     inverse, log_det = inverse_and_log_det(widened)
     solved = nu @ inverse  # (cov + D)^-1 (c - mean), in units of lengthscale
@@ -88,20 +88,20 @@ class _Pair:
     """What one pair of outputs needs; plain arithmetic, made and used within one trace."""
 
     def __init__(self, mean, cov, centres, scale_a, scale_b):
-        nu = centres - mean
+        nu = centres - mean[None]
         self.P = 1 / scale_a**2 + 1 / scale_b**2  # the diagonal
         root = jnp.sqrt(self.P)
         inverse, self.log_det = inverse_and_log_det(
             jnp.eye(mean.shape[0], dtype=mean.dtype) + cov * jnp.outer(root, root)
         )
-        self.R_inverse = inverse * root / root[:, None]
+        self.R_inverse = inverse * root[None] / root[:, None]
         self.T = symmetrise(self.R_inverse @ cov)
-        self.alpha, self.gamma = nu / scale_a**2, nu / scale_b**2
+        self.alpha, self.gamma = nu / scale_a[None] ** 2, nu / scale_b[None] ** 2
         self.left = 0.5 * jnp.sum((self.alpha @ self.T - nu) * self.alpha, 1)
         self.right = 0.5 * jnp.sum((self.gamma @ self.T - nu) * self.gamma, 1)
 
     def expectations(self, gain) -> Float[Array, "M M"]:
-        exponent = (self.left - 0.5 * self.log_det)[:, None] + self.right + (self.alpha @ self.T) @ self.gamma.T
+        exponent = (self.left - 0.5 * self.log_det)[:, None] + self.right[None] + (self.alpha @ self.T) @ self.gamma.T
         return gain * jnp.exp(exponent)
 
 
@@ -135,7 +135,7 @@ def _sum_over_pairs(pair: _Pair, G: Float[Array, "M M"], derivatives: bool):
     by_row, by_column = products[:, -1], jnp.sum(G, 0)
     value = jnp.sum(by_row)
     cross = alpha.T @ products[:, :-1]
-    squares = (alpha.T * by_row) @ alpha + (gamma.T * by_column) @ gamma + cross + cross.T
+    squares = (alpha.T * by_row[None]) @ alpha + (gamma.T * by_column[None]) @ gamma + cross + cross.T
     R_inverse = pair.R_inverse
     by_mean = R_inverse.T @ (by_row @ alpha + by_column @ gamma)
     by_cov = 0.5 * (R_inverse.T @ squares @ R_inverse - value * pair.P[:, None] * R_inverse)

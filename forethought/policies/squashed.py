@@ -59,7 +59,7 @@ class RBF(eqx.Module):
         lengthscale = jnp.exp(self.log_lengthscale)
 
         def weights(scale: Float[Array, "f"], targets: Float[Array, "K"]) -> Float[Array, "K"]:
-            apart = (self.centres[:, None] - self.centres[None]) / scale
+            apart = (self.centres[:, None] - self.centres[None]) / scale[None, None]
             K = jnp.exp(-0.5 * jnp.sum(apart**2, -1))
             factor = jnp.linalg.cholesky(K + TARGET_NOISE**2 * jnp.eye(K.shape[0], dtype=K.dtype))
             return jsl.cho_solve((factor, True), targets)
@@ -76,7 +76,7 @@ class Network(eqx.Module):
 
     def __call__(self, s: Float[Array, "f"]) -> Gaussian:
         """The value, certain."""
-        apart = (s - self.centres)[None] / self.lengthscale[:, None]
+        apart = (s[None] - self.centres)[None] / self.lengthscale[:, None]
         return Gaussian.point(jnp.sum(self.beta * jnp.exp(-0.5 * jnp.sum(apart**2, -1)), -1))
 
     def draw(self, *, key: PRNGKeyArray) -> "Network":
@@ -116,7 +116,7 @@ class SquashedPolicy(eqx.Module):
         scaled = Gaussian(s.mean / self.scale, s.cov / jnp.outer(self.scale, self.scale))
         before = prepared if isinstance(prepared, LinearGaussian) else prepared.moments(scaled)
         after = before.then(squashed(push_forward(scaled, before), (self.u_max - self.u_min) / 2))
-        return LinearGaussian(after.F / self.scale, after.f + (self.u_max + self.u_min) / 2, after.cov)
+        return LinearGaussian(after.F / self.scale[None], after.f + (self.u_max + self.u_min) / 2, after.cov)
 
 
 def random_affine(f: int, m: int, *, key: PRNGKeyArray) -> Affine:
