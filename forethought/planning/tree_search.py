@@ -23,7 +23,8 @@ import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from forethought.dynamics.rules import Position, Rules, need
-from forethought.planning.playouts import Evaluator
+from forethought.planning.evaluation import Evaluator
+from forethought.planning.proofs import prove_after_each, respect_proofs
 
 TIE_BREAK = 1e-3  # in log-probability: moves of equal prior come in random order, nothing else changes
 
@@ -94,7 +95,7 @@ class PUCTSearch:
     """
 
     simulations: int = 200  # positions evaluated for each move
-    exploration: float = 2.5  # c_1: weight of the prior against values; 1.25 in the paper, whose priors are learned
+    exploration: float = 1.25  # c_1: weight of the prior against values
     exploration_base: float = 19652.0  # c_2: visits after which the weight begins to grow
     dirichlet_share: float = 0.0  # share of noise in the root's prior: 0.25 to explore while learning, 0 to play
     dirichlet_alpha: float = 0.3  # concentration of that noise
@@ -127,7 +128,7 @@ def _run(policy: Any, simulations: int, rules: Rules, position: Position, evalua
     """Search from one position with a policy of mctx, which wants a batch."""
     mctx = need("mctx")
     root_key, tie_key, search_key = jr.split(key, 3)
-    here = evaluate(rules, position, key=root_key)
+    here, sensible = evaluate(rules, position, key=root_key), rules.sensible(position)
     logits = here.prior_logits + TIE_BREAK * jr.gumbel(tie_key, here.prior_logits.shape)
     root = mctx.RootFnOutput(prior_logits=logits[None], value=here.value[None], embedding=_batch(position))
     with jax.numpy_rank_promotion("allow"):  # mctx's code relies on it
@@ -137,9 +138,13 @@ def _run(policy: Any, simulations: int, rules: Rules, position: Position, evalua
             root=root,
             recurrent_fn=partial(_expand, rules, evaluate),
             num_simulations=simulations,
-            invalid_actions=~rules.sensible(position)[None],
+            invalid_actions=~sensible[None],
+            loop_fn=prove_after_each,
         )
-    return Choice(found.action[0], found.action_weights[0], found.search_tree.summary().value[0])
+    tree = jax.tree.map(lambda leaf: leaf[0], found.search_tree)
+    allowed, weights, value = respect_proofs(tree, found.action_weights[0], sensible)
+    move = jnp.where(allowed[found.action[0]], found.action[0], jnp.argmax(weights))
+    return Choice(move, weights, value)
 
 
 def _expand(rules: Rules, evaluate: Evaluator, params: Any, key: PRNGKeyArray, moves: Array, positions: Position):
