@@ -87,6 +87,9 @@ def main() -> None:
     for name in [] if flags.show else flags.games or MATCHES:
         if name == "tic-tac-toe" and not flags.only:
             keep(name, "perfect play", perfect_play)
+            keep(name, "what it needs", what_it_needs)
+        if name == "go-9x9" and not flags.only:
+            keep(name, "random moves", random_moves)
         for pairing in MATCHES[name]:
             if not flags.only or flags.only in (pairing.a, pairing.b):
                 play(name, pairing)
@@ -203,6 +206,55 @@ def mistakes(hand) -> dict:
     return {"decisions": len(boards), "mistakes": wrong}
 
 
+def what_it_needs() -> dict:
+    """Mistakes at half the simulations, with and without proofs and averaged playouts."""
+    from forethought.dynamics.rules import load_rules
+    from forethought.games.match import Hand
+    from forethought.games.players import SearchPlayer
+    from forethought.games.playouts import Playouts
+    from forethought.planning.tree_search import PUCTSearch
+
+    rules, found = load_rules("tic-tac-toe"), {}
+    for proofs in (True, False):
+        for playouts in (8, 1):
+            hand = Hand(rules, SearchPlayer(PUCTSearch(200, proofs=proofs), Playouts(playouts, DEPTH["tic-tac-toe"])))
+            name = f"{playouts} playouts, {'with' if proofs else 'without'} proofs"
+            found[name] = mistakes(hand)["mistakes"]
+    return {"simulations": 200, "mistakes": found}
+
+
+def random_moves() -> dict:
+    """Processor time of one move in random games of Go, on rows of bits and by the full rules, 50 games at once."""
+    import jax
+    import jax.random as jr
+
+    from forethought.dynamics.rules import load_rules
+    from forethought.games.playouts import pick
+
+    rules, games, depth = load_rules("go-9x9"), 50, 60
+
+    def by_rules(position, key):
+        def step(position, key):
+            return rules.play(position, pick(rules.sensible(position), key=key)), None
+
+        return jax.lax.scan(step, position, jr.split(key, depth))[0].outcome
+
+    sides = {
+        "by the full rules": by_rules,
+        "on rows of bits": lambda position, key: rules.knowledge.random_game(position.state, depth, key=key),
+    }
+    found = {}
+    for name, side in sides.items():
+        run = jax.jit(jax.vmap(side, (None, 0)))
+        times = []
+        for i in range(6):
+            start = time.process_time()
+            jax.block_until_ready(run(rules.opening, jr.split(jr.key(i), games)))
+            times.append(time.process_time() - start)
+        found[name] = 1e6 * min(times[1:]) / games / depth  # the first call compiles
+    return {"us_per_move": found, "ratio": found["by the full rules"] / found["on rows of bits"]}
+
+
 def ratings(pairings: list[dict]) -> dict[str, tuple[float, float]]:
     """Elo and standard error by player."""
     import numpy as np
@@ -233,7 +285,7 @@ def show(games: dict) -> None:
     """Tables of matches and ratings, and the picture."""
     elos = {}
     for game, found in games.items():
-        pairings = [one for what, one in found.items() if what != "perfect play"]
+        pairings = [one for one in found.values() if "a" in one]
         rows = [
             [f"{p['a']} - {p['b']}", p["games"], p["won"], p["drawn"], p["lost"], interval(p), p["plies"]]
             + [1e3 * s for s in p["cpu_s_per_move"]]

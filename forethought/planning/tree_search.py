@@ -10,6 +10,7 @@ Values lie in [-1, 1] by the rules, so they are compared as they are.
 Differs: mctx, as MuZero, rescales values to [0, 1] among siblings.  With values from single playouts that turns a
 difference of nothing (-0.95 against -1) into all or nothing, and a move whose first playout was unlucky is not looked
 at again: the only defence against four in a row is overlooked.
+Differs: what is certain is told from what was sampled (`forethought.planning.proofs`).
 """
 
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ class GumbelSearch:
     noise: float = 0.0  # scale of the Gumbel noise at the root: 1 to explore while learning, 0 to play
     value_scale: float = 0.1  # c_scale: weight of values against the prior
     visit_offset: float = 50.0  # c_visit: visits added to the largest count in that weight
+    proofs: bool = True  # carry results of finished games up the tree by minimax
 
     def __post_init__(self):
         """Refuse settings that cannot work."""
@@ -83,7 +85,7 @@ class GumbelSearch:
             max_num_considered_actions=min(self.considered, rules.game.moves),
             gumbel_scale=self.noise,
         )
-        return _run(policy, self.simulations, rules, position, evaluate, key)
+        return _run(policy, self, rules, position, evaluate, key)
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class PUCTSearch:
     dirichlet_share: float = 0.0  # share of noise in the root's prior: 0.25 to explore while learning, 0 to play
     dirichlet_alpha: float = 0.3  # concentration of that noise
     temperature: float = 0.0  # 0 makes the most visited move, 1 draws it in proportion to visits
+    proofs: bool = True  # carry results of finished games up the tree by minimax
 
     def __post_init__(self):
         """Refuse settings that cannot work."""
@@ -121,10 +124,10 @@ class PUCTSearch:
             pb_c_base=self.exploration_base,
             temperature=self.temperature,
         )
-        return _run(policy, self.simulations, rules, position, evaluate, key)
+        return _run(policy, self, rules, position, evaluate, key)
 
 
-def _run(policy: Any, simulations: int, rules: Rules, position: Position, evaluate: Evaluator, key) -> Choice:
+def _run(policy: Any, settings: Any, rules: Rules, position: Position, evaluate: Evaluator, key) -> Choice:
     """Search from one position with a policy of mctx, which wants a batch."""
     mctx = need("mctx")
     root_key, tie_key, search_key = jr.split(key, 3)
@@ -137,9 +140,9 @@ def _run(policy: Any, simulations: int, rules: Rules, position: Position, evalua
             rng_key=search_key,
             root=root,
             recurrent_fn=partial(_expand, rules, evaluate),
-            num_simulations=simulations,
+            num_simulations=settings.simulations,
             invalid_actions=~sensible[None],
-            loop_fn=prove_after_each,
+            loop_fn=prove_after_each if settings.proofs else jax.lax.fori_loop,
         )
     tree = jax.tree.map(lambda leaf: leaf[0], found.search_tree)
     allowed, weights, value = respect_proofs(tree, found.action_weights[0], sensible)
