@@ -277,7 +277,9 @@ def interval(pairing: dict) -> str:
     """Of the chance that `a` wins a game that is not drawn, in per cent."""
     from forethought.games.elo import share_won
 
-    low, high = share_won(pairing["won"], pairing["won"] + pairing["lost"])
+    if not (games := pairing["won"] + pairing["lost"]):
+        return "-"
+    low, high = share_won(pairing["won"], games)
     return f"{100 * low:.0f}-{100 * high:.0f}"
 
 

@@ -5,10 +5,10 @@ Notation
     exact   an edge whose discount is 0: its reward is its value, whatever the playouts below it said
 The end of a game makes the edge to it exact.  A position whose mover has an exact win, or all of whose moves are exact,
 is exact too, with the best of them.  So proofs need no memory of their own: they are written into the edges of mctx's
-tree, where every later simulation reads and backs up the exact value.  An exact loss is not tried again.
+tree, where every later simulation reads and backs up the exact value.
 
-Why: the mean over simulations counts the replies that search tried only to see that they lose at once, as if the
-opponent might make them.  Until exploration has faded, a move with one hidden refutation looks better than a draw.
+Why: a mean over simulations counts replies that were tried only to see that they lose at once as if they might be made.
+What is certain needs no sampling: an exact value is backed up as it is, and an exact loss is not tried again.
 
 Source: Winands, Bjornsson & Saito (2008), MCTS-Solver.  Differs: draws are proven too, and exact edges are backed up
 as values instead of infinities.
