@@ -137,12 +137,11 @@ class RigidBody(eqx.Module):
 
     def energy(self, x: Float[Array, "n"]) -> Float[Array, ""]:
         """Kinetic and potential energy, springs included, in J; zero potential at the height of the origin."""
-        self = _of(self, x.dtype)
+        body = _of(self, x.dtype)
         q, v = jnp.split(x, 2)
-        T = _frames(self, q)
-        first_moments = jnp.sum(matvec_each(T[:, :3], self.inertia[:, :, 3]), axis=0)
-        springs = 0.5 * jnp.sum(self.stiffness * (q - self.rest) ** 2)
-        return 0.5 * v @ self.mass_matrix(q) @ v - self.gravity @ first_moments + springs
+        first_moments = jnp.sum(_each_times(_frames(body, q)[:, :3], body.inertia[:, :, 3]), axis=0)
+        springs = 0.5 * jnp.sum(body.stiffness * (q - body.rest) ** 2)
+        return 0.5 * v @ body.mass_matrix(q) @ v - body.gravity @ first_moments + springs
 
 
 @eqx.filter_custom_jvp
@@ -185,8 +184,8 @@ def inverse_derivatives(
     """dID/dq, dID/dv and dID/da = M, at the accelerations `a`.
 
     For j <= i, with Sdd_j = A_p(j) x S_j + V_p(j) x Sd_j,
-        dID_i/dq_j = S_i'(2 B^c_i Sd_j + I^c_i Sdd_j)        dID_j/dq_i = S_j'(2 B^c_i Sd_i + I^c_i Sdd_i + S_i x* f^c_i)
-        dID_i/dv_j = 2 S_i'(B^c_i S_j + I^c_i Sd_j)          dID_j/dv_i = 2 S_j'(B^c_i S_i + I^c_i Sd_i)
+        dID_i/dq_j = S_i'(2 B^c_i Sd_j + I^c_i Sdd_j)     dID_j/dq_i = S_j'(2 B^c_i Sd_i + I^c_i Sdd_i + S_i x* f^c_i)
+        dID_i/dv_j = 2 S_i'(B^c_i S_j + I^c_i Sd_j)       dID_j/dv_i = 2 S_j'(B^c_i S_i + I^c_i Sd_i)
     Source: Singh, Russell & Wensing (2022), equations 44-47, for joints of one degree of freedom.
     """
     below = _mask(body, q.dtype)
@@ -239,7 +238,7 @@ def _frames(body: RigidBody, q) -> Float[Array, "L 4 4"]:
 def _world(body: RigidBody, q) -> tuple[Float[Array, "L 6"], Float[Array, "L 4 4"]]:
     """S and P."""
     T = _frames(body, q)
-    axis = matvec_each(T[:, :3, :3], body.axis)
+    axis = _each_times(T[:, :3, :3], body.axis)
     hinge = jnp.concatenate([axis, cross(T[:, :3, 3], axis)], axis=1)
     slide = jnp.concatenate([jnp.zeros_like(axis), axis], axis=1)
     S = jnp.where(np.array(body.hinges)[:, None], hinge, slide)
@@ -257,7 +256,7 @@ def _motion(body: RigidBody, S, v, a) -> tuple[Float[Array, "L 6"], Float[Array,
 
 
 def _forces(P, V, A) -> Float[Array, "L 6"]:
-    """f."""
+    """The forces f that move each link."""
     return inertia_times(P, A) + move_force(V, inertia_times(P, V))
 
 
@@ -288,7 +287,7 @@ def _symmetric(lower: Float[Array, "L L"]) -> Float[Array, "L L"]:
     return lower + lower.T - jnp.diag(jnp.diagonal(lower))
 
 
-def matvec_each(A: Float[Array, "L i k"], x: Float[Array, "L k"]) -> Float[Array, "L i"]:
+def _each_times(A: Float[Array, "L i k"], x: Float[Array, "L k"]) -> Float[Array, "L i"]:
     """`A_i x_i`."""
     return jnp.sum(A * x[:, None], axis=2)
 

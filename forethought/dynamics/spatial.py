@@ -1,4 +1,4 @@
-"""Spatial algebra in world coordinates: velocities, forces and inertias of rigid bodies as 6-vectors and 4 x 4 matrices.
+"""Spatial algebra in world coordinates: motions and forces of rigid bodies as 6-vectors, inertias as 4 x 4 matrices.
 
 Symbols
     m = [alpha; mu]          a motion: rotation, and what it does to the point at the world's origin [6]

@@ -40,7 +40,8 @@ TREE = """
       </body>
     </body>
   </worldbody>
-  <actuator><motor joint="turn" gear="2"/><motor joint="wrist"/><general joint="slide" gainprm="1.5" gear="3"/></actuator>
+  <actuator><motor joint="turn" gear="2"/><motor joint="wrist"/>
+    <general joint="slide" gainprm="1.5" gear="3"/></actuator>
 </mujoco>"""
 TWO_LINKS = """
 <mujoco>
@@ -112,7 +113,9 @@ def test_forces_masses_accelerations_and_places_are_mujocos(dtype):
     assert found.dtype == dtype and body.parents == (-1, 0, 1, 2, 1)
 
 
-@pytest.mark.parametrize("integrator", ["Euler", "implicitfast", "RK4"])
+@pytest.mark.parametrize(
+    "integrator", ["Euler", *[pytest.param(i, marks=pytest.mark.slow) for i in ("implicitfast", "RK4")]]
+)
 def test_trajectories_are_mujocos(integrator):
     with jax.enable_x64(True):
         model = tree(integrator)
@@ -126,7 +129,7 @@ def test_trajectories_are_mujocos(integrator):
         assert body.dt == 0.02 and np.abs(xs[-1] - x0).max() > 0.5
 
 
-@pytest.mark.parametrize("integrator", ["Euler", "RK4"])
+@pytest.mark.parametrize("integrator", ["Euler", pytest.param("RK4", marks=pytest.mark.slow)])
 def test_derivatives_by_state_and_action_agree_with_differences(integrator):
     with jax.enable_x64(True):
         model = tree(integrator)
@@ -139,6 +142,7 @@ def test_derivatives_by_state_and_action_agree_with_differences(integrator):
         np.testing.assert_allclose(exact(jnp.concatenate([x, u])).mean, after(body, x, u), atol=1e-10)
 
 
+@pytest.mark.slow
 def test_derivatives_backwards_and_by_masses_agree_with_differences():
     with jax.enable_x64(True):
         body = RigidBody.from_mujoco(two_links(damping=0.1))
