@@ -13,7 +13,7 @@ Symbols (L links, one for each joint; all spatial vectors in world coordinates, 
     M a + bias + damping v + stiffness (q - rest) = gear u
 Frames are parallel to the world's axes, with their origins at the joints, where q = reference.
 Source: Featherstone (2008), tables 5.1 and 6.2 (RNEA, CRBA); derivatives: Singh, Russell & Wensing (2022), "Efficient
-analytical derivatives of rigid-body dynamics using spatial vector algebra", table I; Carpentier & Mansard (2018).
+analytical derivatives of rigid-body dynamics using spatial vector algebra"; Carpentier & Mansard (2018).
 Differs: in world coordinates all recursions but that of T are sums with constant masks, for all links at once.
 """
 
@@ -186,7 +186,7 @@ def inverse_derivatives(
     For j <= i, with Sdd_j = A_p(j) x S_j + V_p(j) x Sd_j,
         dID_i/dq_j = S_i'(2 B^c_i Sd_j + I^c_i Sdd_j)     dID_j/dq_i = S_j'(2 B^c_i Sd_i + I^c_i Sdd_i + S_i x* f^c_i)
         dID_i/dv_j = 2 S_i'(B^c_i S_j + I^c_i Sd_j)       dID_j/dv_i = 2 S_j'(B^c_i S_i + I^c_i Sd_i)
-    Source: Singh, Russell & Wensing (2022), equations 44-47, for joints of one degree of freedom.
+    Source: Singh, Russell & Wensing (2022), for joints of one degree of freedom.
     """
     below = _mask(body, q.dtype)
     S, P = _world(body, q)

@@ -56,7 +56,7 @@ def inertia_times(P: Float[Array, "*n 4 4"], m: Float[Array, "*n 6"]) -> Float[A
 def coriolis_times(W: Float[Array, "*n 3 4"], m: Float[Array, "*n 6"]) -> Float[Array, "*n 6"]:
     """`B m = 0.5 (v x* (I m) - I (v x m) + m x* (I v))`: each point pushed by mass * alpha x rdot.
 
-    Source: Echeandia & Wensing (2021), "Numerical methods to compute the Coriolis matrix", equation 6.
+    Source: Echeandia & Wensing (2021), "Numerical methods to compute the Coriolis matrix and Christoffel symbols".
     """
     alpha = m[..., :3]
     return jnp.concatenate([_turned(W[..., :3], alpha), cross(alpha, W[..., 3])], axis=-1)

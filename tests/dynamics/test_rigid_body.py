@@ -113,9 +113,10 @@ def test_forces_masses_accelerations_and_places_are_mujocos(dtype):
     assert found.dtype == dtype and body.parents == (-1, 0, 1, 2, 1)
 
 
-@pytest.mark.parametrize(
-    "integrator", ["Euler", *[pytest.param(i, marks=pytest.mark.slow) for i in ("implicitfast", "RK4")]]
-)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("implicitfast", "RK4")]
+
+
+@pytest.mark.parametrize("integrator", ["Euler", *SLOW])
 def test_trajectories_are_mujocos(integrator):
     with jax.enable_x64(True):
         model = tree(integrator)
@@ -129,7 +130,7 @@ def test_trajectories_are_mujocos(integrator):
         assert body.dt == 0.02 and np.abs(xs[-1] - x0).max() > 0.5
 
 
-@pytest.mark.parametrize("integrator", ["Euler", pytest.param("RK4", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("integrator", ["Euler", SLOW[1]])
 def test_derivatives_by_state_and_action_agree_with_differences(integrator):
     with jax.enable_x64(True):
         model = tree(integrator)
