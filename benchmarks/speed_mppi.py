@@ -90,6 +90,7 @@ def measure(acts: int, population: int) -> dict:
     import numpy as np
 
     from forethought.core import Delta, Problem
+    from forethought.core.trigonometry import sin
     from forethought.envs.acting import Actor
     from forethought.planning.mpc import MPC
     from forethought.planning.mppi import MPPI
@@ -100,7 +101,7 @@ def measure(acts: int, population: int) -> dict:
 
         def __call__(self, x, u, t):
             del t
-            speed = jnp.clip(x[1] + (15.0 * jnp.sin(x[0]) + 3.0 * u[0]) * 0.05, -8, 8)
+            speed = jnp.clip(x[1] + (15.0 * sin(x[0]) + 3.0 * u[0]) * 0.05, -8, 8)
             return Delta(jnp.stack([x[0] + speed * 0.05, speed]))
 
         def draw(self, *, key):

@@ -55,15 +55,25 @@ def expected_cost(
 
 
 class _Cloud(eqx.Module):
-    """Particles on their way, one row each."""
+    """Particles on their way, one row each.
 
-    xs: Float[Array, "*g R n"]
+    A coordinate of the state is an array of its own: joined, they would be a loop that XLA does not vectorise on a CPU
+    and that computes what coordinates have in common once for each.
+    """
+
+    coordinates: tuple[Float[Array, "*g R"], ...]
     alive: Bool[Array, "*g R"]
     cost: Float[Array, "*g R"]
 
     @staticmethod
     def start(x0: Float[Array, "n"], *rows: int) -> "_Cloud":
-        return _Cloud(jnp.broadcast_to(x0, (*rows, *x0.shape)), jnp.ones(rows, bool), jnp.zeros(rows, x0.dtype))
+        coordinates = tuple(jnp.broadcast_to(x0[i], rows) for i in range(x0.shape[0]))
+        return _Cloud(coordinates, jnp.ones(rows, bool), jnp.zeros(rows, x0.dtype))
+
+    @property
+    def xs(self) -> Float[Array, "*g R n"]:
+        """The states."""
+        return jnp.stack(self.coordinates, axis=-1)
 
     def step(self, task: Task, function: Any, u, t, noiseless: bool, key) -> "_Cloud":
         """All rows [R] by one function: pay, move, die."""
@@ -72,10 +82,12 @@ class _Cloud(eqx.Module):
             y = function(x, u, t)
             return y.mean if noiseless else y.sample(key=key)
 
-        now = jax.vmap(task.cost, (0, 0, None))(self.xs, u, t)
-        xs = jax.vmap(move)(self.xs, u, jr.split(key, u.shape[0]))
-        alive = self.alive & ~jax.vmap(task.terminal)(xs)
-        return _Cloud(xs, alive, self.cost + jnp.where(self.alive, now, 0))
+        xs = self.xs
+        now = jax.vmap(task.cost, (0, 0, None))(xs, u, t)
+        after = jax.vmap(move, out_axes=1)(xs, u, jr.split(key, u.shape[0]))
+        alive = self.alive & ~jax.vmap(task.terminal, 1)(after)
+        coordinates = tuple(after[i] for i in range(after.shape[0]))
+        return _Cloud(coordinates, alive, self.cost + jnp.where(self.alive, now, 0))
 
     def final_cost(self, task: Task) -> Float[Array, "R"]:
         """What each row has cost in the end."""
