@@ -43,6 +43,8 @@ def main() -> None:
     report = compare(flags, batches)
     show(report)
     if not flags.quick:
+        machine = {key: report[key] for key in ("hardware", "steps", "threads")}
+        print(f"saved: {save('speed_trajopt_arm', machine | report.pop('arm'))}")
         print(f"saved: {save('speed_trajopt', report)}")
 
 

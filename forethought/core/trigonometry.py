@@ -35,13 +35,13 @@ def cos(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
 
 
 @sin.defjvp
-def _sin_jvp(primals, tangents):
+def _sin_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (x,), (dot,) = primals, tangents
     return sin(x), cos(x) * dot
 
 
 @cos.defjvp
-def _cos_jvp(primals, tangents):
+def _cos_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (x,), (dot,) = primals, tangents
     return cos(x), -sin(x) * dot
 

@@ -10,7 +10,7 @@ Symbols (L links, one for each joint; all spatial vectors in world coordinates, 
     P_i, W_i; f_i = I_i A_i + V_i x* I_i V_i          inertia, its rate, and the force that moves link i
     P^c_i, W^c_i, f^c_i        the same summed over all j >= i, the bodies that i carries
     ID_i(q, v, a) = S_i' f^c_i + armature_i a_i       inverse dynamics;  M = dID/da,  bias = ID(q, v, 0)
-    M a + bias + damping v + stiffness (q - rest) = gear u
+    M a + bias + damping v + stiffness (q - rest) = gear u          (implicit damping: v + h a in place of v, h a step)
 Frames are parallel to the world's axes, with their origins at the joints, where q = reference.
 Source: Featherstone (2008), tables 5.1 and 6.2 (RNEA, CRBA); derivatives: Singh, Russell & Wensing (2022), "Efficient
 analytical derivatives of rigid-body dynamics using spatial vector algebra"; Carpentier & Mansard (2018).
@@ -32,9 +32,11 @@ from forethought.dynamics.mujoco_tree import link_inertias, link_parents, motor_
 from forethought.dynamics.spatial import (
     coriolis_times,
     cross,
+    each_times,
     inertia_times,
     move_force,
     move_motion,
+    products,
     skew,
     transposed_coriolis_times,
     twist,
@@ -72,7 +74,10 @@ class RigidBody(eqx.Module):
             frame_skip: steps of the simulator per action.
         Raises: UsageError naming what is more than hinges, slides and motors (contacts, free joints, tendons ...).
         """
+        if frame_skip < 1:
+            raise ValueError(f"frame_skip must be at least 1 step of the simulator, got {frame_skip}.")
         require_tree(model)
+        euler = model.opt.integrator == mujoco.mjtIntegrator.mjINT_EULER
         data = mujoco.MjData(model)
         data.qpos[:] = model.qpos0
         mujoco.mj_kinematics(model, data)
@@ -94,7 +99,7 @@ class RigidBody(eqx.Module):
             dt=model.opt.timestep * frame_skip,
             substeps=frame_skip,
             runge_kutta=bool(model.opt.integrator == mujoco.mjtIntegrator.mjINT_RK4),
-            implicit_damping=not switched_off(model, "eulerdamp"),
+            implicit_damping=not (euler and switched_off(model, "eulerdamp")),
         )
 
     def __call__(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Delta:
@@ -139,7 +144,7 @@ class RigidBody(eqx.Module):
         """Kinetic and potential energy, springs included, in J; zero potential at the height of the origin."""
         body = _of(self, x.dtype)
         q, v = jnp.split(x, 2)
-        first_moments = jnp.sum(_each_times(_frames(body, q)[:, :3], body.inertia[:, :, 3]), axis=0)
+        first_moments = jnp.sum(each_times(_frames(body, q)[:, :3], body.inertia[:, :, 3]), axis=0)
         springs = 0.5 * jnp.sum(body.stiffness * (q - body.rest) ** 2)
         return 0.5 * v @ body.mass_matrix(q) @ v - body.gravity @ first_moments + springs
 
@@ -195,12 +200,12 @@ def inverse_derivatives(
     force = _carried(body, _forces(P, V, A))
     P, W = _carried(body, P), _carried(body, jax.vmap(matmul)(twist(V), P))
     IS, BS = inertia_times(P, S), transposed_coriolis_times(W, S)
-    lower_q = 2 * _products(BS, Sd[:, :3]) + _products(IS, Sdd)
-    lower_v = 2 * (_products(BS, S[:, :3]) + _products(IS, Sd))
-    upper_q = _products(S, 2 * coriolis_times(W, Sd) + inertia_times(P, Sdd) + move_force(S, force))
-    upper_v = _products(S, 2 * (coriolis_times(W, S) + inertia_times(P, Sd)))
+    lower_q = 2 * products(BS, Sd[:, :3]) + products(IS, Sdd)
+    lower_v = 2 * (products(BS, S[:, :3]) + products(IS, Sd))
+    upper_q = products(S, 2 * coriolis_times(W, Sd) + inertia_times(P, Sdd) + move_force(S, force))
+    upper_v = products(S, 2 * (coriolis_times(W, S) + inertia_times(P, Sd)))
     above = below.T - jnp.eye(q.shape[0], dtype=q.dtype)
-    M = _symmetric(below * _products(IS, S)) + jnp.diag(body.armature)
+    M = _symmetric(below * products(IS, S)) + jnp.diag(body.armature)
     return below * lower_q + above * upper_q, below * lower_v + above * upper_v, M
 
 
@@ -209,7 +214,7 @@ def _mass_and_bias(body: RigidBody, q, v) -> tuple[Float[Array, "L L"], Float[Ar
     S, P = _world(body, q)
     V, _, A = _motion(body, S, v, jnp.zeros_like(v))
     bias = jnp.sum(S * _carried(body, _forces(P, V, A)), axis=1)
-    lower = _mask(body, q.dtype) * _products(inertia_times(_carried(body, P), S), S)
+    lower = _mask(body, q.dtype) * products(inertia_times(_carried(body, P), S), S)
     return _symmetric(lower) + jnp.diag(body.armature), bias
 
 
@@ -238,7 +243,7 @@ def _frames(body: RigidBody, q) -> Float[Array, "L 4 4"]:
 def _world(body: RigidBody, q) -> tuple[Float[Array, "L 6"], Float[Array, "L 4 4"]]:
     """S and P."""
     T = _frames(body, q)
-    axis = _each_times(T[:, :3, :3], body.axis)
+    axis = each_times(T[:, :3, :3], body.axis)
     hinge = jnp.concatenate([axis, cross(T[:, :3, 3], axis)], axis=1)
     slide = jnp.concatenate([jnp.zeros_like(axis), axis], axis=1)
     S = jnp.where(np.array(body.hinges)[:, None], hinge, slide)
@@ -278,18 +283,8 @@ def _sums(mask: Float[Array, "L L"], each: Float[Array, "L *k"]) -> Float[Array,
     return jnp.sum(mask.reshape(*mask.shape, *[1] * (each.ndim - 1)) * each[None], axis=1)
 
 
-def _products(a: Float[Array, "L k"], b: Float[Array, "L k"]) -> Float[Array, "L L"]:
-    """`a_i'b_j`."""
-    return jnp.sum(a[:, None] * b[None], axis=2)
-
-
 def _symmetric(lower: Float[Array, "L L"]) -> Float[Array, "L L"]:
     return lower + lower.T - jnp.diag(jnp.diagonal(lower))
-
-
-def _each_times(A: Float[Array, "L i k"], x: Float[Array, "L k"]) -> Float[Array, "L i"]:
-    """`A_i x_i`."""
-    return jnp.sum(A * x[:, None], axis=2)
 
 
 def _ahead(body: RigidBody) -> Float[Array, "L L"]:

@@ -67,7 +67,17 @@ def transposed_coriolis_times(W: Float[Array, "*n 3 4"], m: Float[Array, "*n 6"]
     return _turned(jnp.swapaxes(W[..., :3], -1, -2), m[..., :3]) + cross(W[..., 3], m[..., 3:])
 
 
+def products(a: Float[Array, "L k"], b: Float[Array, "L k"]) -> Float[Array, "L L"]:
+    """`a_i'b_j`."""
+    return jnp.sum(a[:, None] * b[None], axis=2)
+
+
+def each_times(A: Float[Array, "*n i k"], x: Float[Array, "*n k"]) -> Float[Array, "*n i"]:
+    """`A_i x_i`."""
+    return jnp.sum(A * x[..., None, :], axis=-1)
+
+
 def _turned(A: Float[Array, "*n 3 3"], alpha: Float[Array, "*n 3"]) -> Float[Array, "*n 3"]:
     """`tr(A) alpha - A alpha`: the sum of mass * r x (alpha x q) where A is the sum of mass * q r'."""
     trace = A[..., 0, 0] + A[..., 1, 1] + A[..., 2, 2]
-    return trace[..., None] * alpha - jnp.sum(A * alpha[..., None, :], axis=-1)
+    return trace[..., None] * alpha - each_times(A, alpha)

@@ -208,6 +208,11 @@ def test_what_is_not_supported_is_named(what):
     assert "\n" not in str(error.value) and "MujocoDynamics" in str(error.value)
 
 
+def test_wrong_settings_are_refused():
+    with pytest.raises(ValueError, match="frame_skip"):
+        RigidBody.from_mujoco(two_links(), frame_skip=0)
+
+
 def test_what_the_model_switches_off_is_not_asked_for():
     model = two_links(joint='range="-1 1" limited="true" frictionloss="1"', touch="")
     model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_LIMIT | mujoco.mjtDisableBit.mjDSBL_FRICTIONLOSS)
