@@ -8,7 +8,7 @@ from the last one); the first rounds may look less far ahead, and blur the cost 
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import equinox as eqx
 import jax
@@ -24,8 +24,8 @@ from forethought.dynamics.space import StateSpace
 from forethought.envs.env import Env, collect
 from forethought.models.gp import GP, FittedGP
 from forethought.policies.imagine import Imagined, imagine
-from forethought.policies.search import Found, descend, search
-from forethought.policies.squashed import Affine, RBF, SquashedPolicy, random_affine, random_rbf
+from forethought.policies.search import Found, Objective, search
+from forethought.policies.squashed import RBF, Affine, SquashedPolicy, random_affine, random_rbf
 from forethought.policies.uniform import Uniform
 
 START_DRAWS = 1000  # initial states that the start's Gaussian is matched to
@@ -146,9 +146,9 @@ class PILCO:
         competitors = ([] if first and newcomers else [last.function]) + newcomers
         starts = start_distribution(env.task, buffer, self.starts, key=start_key)
         sight = self._sight(int(round_), env.task.horizon)
-        model = dynamics.model
+        model = cast(FittedGP, dynamics.model)
 
-        def objective(blur: float):
+        def objective(blur: float) -> Objective:
             arguments = (model, env.space, last, env.task, starts, jnp.asarray(sight), jnp.asarray(blur))
             return lambda function: _expected_cost(function, *arguments, self.exploration, self.sensor_noise)
 

@@ -39,7 +39,7 @@ def inverse_and_log_det(a: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Fl
 
 
 @inverse_and_log_det.defjvp
-def _inverse_and_log_det_jvp(primals, tangents):
+def _inverse_and_log_det_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
     ((a,), (da,)) = primals, tangents
     inverse, log_det = inverse_and_log_det(a)
     return (inverse, log_det), (-inverse @ da @ inverse, jnp.sum(inverse * da))

@@ -35,7 +35,8 @@ def cosines(p: Gaussian, waves: Float[np.ndarray, "e d"], phase: float | Float[n
     half = jnp.diagonal(cov) / 2
     shrink = jnp.exp(-half)
     both = half[:, None] + half[None]
-    apart, joined = _gain(cov, both) * jnp.cos(mean[:, None] - mean[None]), _gain(-cov, both) * jnp.cos(mean[:, None] + mean[None])
+    apart = _gain(cov, both) * jnp.cos(mean[:, None] - mean[None])
+    joined = _gain(-cov, both) * jnp.cos(mean[:, None] + mean[None])
     cov_y = 0.5 * (apart + joined)
     F = -(shrink * jnp.sin(mean))[:, None] * E
     return matched(p, shrink * jnp.cos(mean), cov_y, F)

@@ -4,8 +4,8 @@ Symbols: s [f] features of a state (sines and cosines of its angles), each in un
 v = g(s) [m] before, u [m] after squashing:
     u = middle + half (9 sin v + sin 3v) / 8,      middle, half of the action limits
     affine: v = A s + b        RBF: v_a = sum_i beta_ai exp(-0.5 |(s - c_i) / l_a|^2),  beta = (K + 0.01^2 I)^-1 targets
-The RBF network is the mean of a Gaussian process that saw K `targets` at K `centres`: its parameters are the values that
-the function takes, which a gradient search moves more easily than weights.
+The RBF network is the mean of a Gaussian process that saw K `targets` at K `centres`: its parameters are the values
+that the function takes, which a gradient search moves more easily than weights.
 Source: Deisenroth & Rasmussen (2011), section 2.2; `congp`, `conlin` and `gSat` of the released code.
 """
 

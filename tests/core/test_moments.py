@@ -48,7 +48,9 @@ def test_squash_equals_sampling(d):
     np.testing.assert_allclose(y.cov, cov, atol=0.01 * d**2)
     np.testing.assert_allclose(p.cov @ rule.F.T, cross, atol=0.01 * d)
     far = np.linspace(-9, 9, 101)[:, None] * np.ones(d)
-    assert (np.abs(jax.vmap(lambda z: squash(z, limit))(jnp.asarray(far, jnp.float32))) <= np.asarray(limit) + 1e-5).all()
+    assert (
+        np.abs(jax.vmap(lambda z: squash(z, limit))(jnp.asarray(far, jnp.float32))) <= np.asarray(limit) + 1e-5
+    ).all()
 
 
 def test_sines_join_what_they_come_from():
