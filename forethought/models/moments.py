@@ -1,6 +1,6 @@
 """A Gaussian through sums of squared-exponential kernels, exactly: Gaussian processes and RBF networks.
 
-Symbols: z ~ N(mean, cov) [d]; M centres c_i [d]; outputs a, b of e, lengthscales l_a [d], D_a = diag(l_a^2), signals s_a:
+Symbols: z ~ N(mean, cov) [d]; M centres c_i [d]; outputs a, b [e], lengthscales l_a [d], D_a = diag(l_a^2), signal s_a:
     k_a(z, c) = s_a^2 exp(-0.5 (z - c)' D_a^-1 (z - c))         f_a(z) = sum_i beta_ai k_a(z, c_i)
     var(y_a | z) = s_a^2 - k_a(z, c)' reduction_a k_a(z, c)     (a Gaussian process; an RBF network has none)
     nu_i = c_i - mean        P = D_a^-1 + D_b^-1        R = I + cov P        T = R^-1 cov (symmetric)
