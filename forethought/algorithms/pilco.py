@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from forethought.algorithms.protocol import Info
-from forethought.core import Buffer, Controller, Gaussian, Problem, Task, UsageError
+from forethought.core import Buffer, Controller, Gaussian, Problem, Task, Trajectory, UsageError
 from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error
 from forethought.dynamics.space import StateSpace
 from forethought.envs.env import Env, collect
@@ -50,7 +50,7 @@ class PILCO:
     basis: int = 30  # radial basis functions
     random_episodes: int = 1  # episodes of uniform actions before the first policy
     trial_steps: int | None = None  # steps in an episode of experience, at most; none takes the task's horizon
-    newcomers: int = 3  # new policies that compete with the last one in each round
+    newcomers: int = 3  # new policies that compete with the last one, until a trial is solved
     scouting: int = 50  # evaluations of the expected cost for every competitor
     survivors: int = 2  # competitors that are followed further
     evaluations: int = 150  # of the expected cost, for each of those
@@ -102,15 +102,19 @@ class PILCO:
         episode = collect(env, controller, steps=self.trial_steps, key=act_key)  # lines 2 and 8
         error = None if exploring else float(one_step_error(state.dynamics, episode))
         buffer = state.buffer.append(episode)
+        solved = env.task.solved(Trajectory.of_episode(episode))
+        newcomers = 0 if solved is not None and bool(solved) else self.newcomers
         with jax.enable_x64(True):
             dynamics, fit = fit_dynamics(self.model, _doubled(buffer), state.dynamics, key=fit_key)  # line 4
-            policy, found = self.improve(_doubled(state.policy), dynamics, buffer, env, state.round, key=search_key)
+            policy, found = self.improve(
+                _doubled(state.policy), dynamics, buffer, env, state.round, newcomers=newcomers, key=search_key
+            )
         metrics = {
             "model_error": error,
             "predicted_cost": found.cost,
             "expected_cost": None if exploring else float(state.predicted),  # of this episode, before it
             "search_evaluations": float(found.evaluations),
-            "from_start": float(found.beginning),
+            "competitor": float(found.beginning),  # 0 is the last policy
             **fit.metrics,
         }
         after = (_single(dynamics), _single(policy), jnp.asarray(found.cost, jnp.float32), state.round + 1)
@@ -133,17 +137,21 @@ class PILCO:
         env: Env,
         round_: Int[Array, ""],
         *,
+        newcomers: int,
         key: PRNGKeyArray,
     ) -> tuple[SquashedPolicy, Found]:
-        """The policy that the model expects to cost least; lines 5-7 of algorithm 1.  In float64."""
-        start_key, *newcomer_keys = jr.split(key, 1 + self.newcomers)
+        """The policy that the model expects to cost least; lines 5-7 of algorithm 1.  In float64.
+
+        Returns: it, and where the search found it: `evaluations` of all competitors, and which `beginning` won.
+        """
+        start_key, *newcomer_keys = jr.split(key, 1 + newcomers)
         features = np.asarray(jax.vmap(env.space.features)(buffer.rows().x), np.float64)
         first = int(round_) < self.random_episodes
         if first:  # nothing learned to be kept: units of what was seen
             last = eqx.tree_at(lambda p: p.scale, last, jnp.asarray(np.std(features, axis=0) + 1e-6))
         m, scaled = env.task.u_min.shape[0], features / np.asarray(last.scale)
-        newcomers = [self._newcomer(self._centres(scaled, k), m, key=k) for k in newcomer_keys]
-        competitors = ([] if first and newcomers else [last.function]) + newcomers
+        fresh = [self._newcomer(self._centres(scaled, k), m, key=k) for k in newcomer_keys]
+        competitors = ([] if first and fresh else [last.function]) + fresh
         starts = start_distribution(env.task, buffer, self.starts, key=start_key)
         sight = self._sight(int(round_), env.task.horizon)
         model = cast(FittedGP, dynamics.model)
@@ -156,7 +164,10 @@ class PILCO:
         scouts = search(objective(self.blur), competitors, evaluations=self.scouting, limits=limits)
         best = [scout.at for scout in scouts[: self.survivors]]
         found = search(objective(0.0), best, evaluations=self.evaluations, limits=limits)[0]
-        return eqx.tree_at(lambda p: p.function, last, found.at), found
+        spent = sum(one.evaluations for one in scouts) + len(best) * self.evaluations
+        beginning = scouts[found.beginning].beginning + (len(competitors) == len(fresh))  # 0: the last policy
+        policy = eqx.tree_at(lambda p: p.function, last, found.at)
+        return policy, found._replace(evaluations=spent, beginning=beginning)
 
     def _newcomer(self, centres: Float[Any, "K f"], m: int, *, key: PRNGKeyArray) -> Affine | RBF:
         if self.policy == "linear":
