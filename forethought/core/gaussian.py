@@ -22,10 +22,10 @@ LOG_2PI = 1.8378770664093453
 
 
 class Gaussian(eqx.Module):
-    """A Gaussian over [n]; `cov` may be singular."""
+    """A Gaussian over [n]; `cov` may be singular.  With a leading axis [T] a chain or a stack of them."""
 
-    mean: Float[Array, "n"]
-    cov: Float[Array, "n n"]
+    mean: Float[Array, "*T n"]
+    cov: Float[Array, "*T n n"]
 
     @staticmethod
     def point(x: Float[Array, "n"]) -> "Gaussian":

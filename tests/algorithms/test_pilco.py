@@ -1,0 +1,91 @@
+"""PILCO: small runs that must learn, repeat to the bit, and refuse what cannot work."""
+
+import jax
+import jax.random as jr
+import numpy as np
+import pytest
+
+from forethought.algorithms.pilco import PILCO, imagined, start_distribution
+from forethought.core import Buffer, Trajectory, UsageError
+from forethought.envs.env import collect
+from forethought.envs.open import open_env
+from forethought.models.gp import GP
+from forethought.policies.uniform import Uniform
+
+SMALL = PILCO(GP(restarts=1, evaluations=30), basis=5, newcomers=1, scouting=3, survivors=1, evaluations=4)
+
+
+def rounds(settings, env, count, seed=0):
+    state, infos = settings.init(env, key=jr.key(seed)), []
+    for i in range(count):
+        state, info = settings.iterate(state, env, key=jr.fold_in(jr.key(seed), i))
+        infos.append(info)
+    return state, infos
+
+
+@pytest.mark.slow
+def test_two_rounds_are_told_and_repeat_to_the_bit():
+    env = open_env("forethought/PendulumSwingUp-v0")
+    first, infos = rounds(SMALL, env, 2)
+    again, _ = rounds(SMALL, env, 2)
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert infos[0].metrics["expected_cost"] is None
+    assert infos[1].metrics["expected_cost"] == pytest.approx(infos[0].metrics["predicted_cost"], rel=1e-5)
+    seen = imagined(first, env, key=jr.key(0))
+    assert seen.states.mean.shape == (env.task.horizon + 1, 2) and np.isfinite(seen.cost).all()
+
+
+@pytest.mark.slow
+def test_the_cart_pole_is_solved_within_seventeen_seconds():
+    env = open_env("forethought/CartPoleSwingUp-v0")
+    settings = PILCO(trial_steps=25)
+    state, infos = rounds(settings, env, 7, seed=101)
+    done = [env.run(settings.controller(state, env), key=jr.key(100 + i)) for i in range(5)]
+    assert sum(len(info.episodes[0]) for info in infos) == 175
+    assert all(env.task.solved(Trajectory.of_episode(episode)) for episode in done)
+
+
+def test_a_reward_that_must_be_learned_is_refused():
+    with pytest.raises(UsageError, match="must know the cost of Pendulum-v1.*--cost"):
+        SMALL.init(open_env("Pendulum-v1"), key=jr.key(0))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"basis": 0}, "basis"),
+        ({"first_horizon": 0.0}, "first_horizon"),
+        ({"blur": -1.0}, "blur"),
+        ({"trial_steps": 0}, "trial_steps"),
+        ({"newcomers": -1}, "newcomers"),
+    ],
+)
+def test_wrong_settings_are_refused(wrong, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        PILCO(**wrong)
+
+
+def test_the_start_is_the_tasks_or_else_what_was_seen():
+    env = open_env("forethought/CartPoleSwingUp-v0")
+    one = start_distribution(env.task, Buffer.empty(4, 1), 1, key=jr.key(0))
+    np.testing.assert_allclose(one.mean, np.zeros((1, 4)), atol=0.02)
+    np.testing.assert_allclose(one.cov[0], 0.01 * np.eye(4), atol=0.002)
+    many = start_distribution(env.task, Buffer.empty(4, 1), 400, key=jr.key(0))
+    total = np.cov(many.mean.T) + many.cov.mean(0)
+    np.testing.assert_allclose(total, 0.01 * np.eye(4), atol=0.003)
+
+    outside = open_env("Pendulum-v1", cost=lambda x, u: x[0] * 0 + u[0] * 0, termination=lambda x: x[0] > 9)
+    buffer = Buffer.empty(3, 1)
+    for i in range(3):
+        buffer = buffer.append(
+            collect(outside, Uniform(outside.task.u_min, outside.task.u_max), steps=4, key=jr.key(i))
+        )
+    seen = start_distribution(outside.task, buffer, 1, key=jr.key(0))
+    np.testing.assert_allclose(seen.mean[0], np.asarray(buffer.data.x)[[0, 4, 8]].mean(0), rtol=1e-5)
+
+
+def test_sight_grows_to_the_whole_horizon():
+    settings = PILCO(first_horizon=0.5, growing=2)
+    counts = [int(settings._sight(i, 40).sum()) for i in range(5)]
+    assert counts == [21, 31, 41, 41, 41]
