@@ -10,10 +10,13 @@ from forethought.envs.env import Env
 
 
 class Info(eqx.Module):
-    """What a round did: the real episodes it ran, and numbers for `metrics.jsonl` (name -> float)."""
+    """What a round did: the real episodes it ran, numbers for `metrics.jsonl` (name -> float), and sentences that the
+    person who trains should read.
+    """
 
     episodes: list[Transition]
     metrics: dict[str, float | None]
+    notes: tuple[str, ...] = ()
 
 
 @runtime_checkable

@@ -17,6 +17,8 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     known = ", ".join(ALGORITHMS)
     parser.add_argument("algorithm", metavar="ALGORITHM", type=_algorithm, help=f"one of: {known}")
     add_environment(parser)
+    noise = "standard deviation of the noise in observations of a system of ours, of all coordinates or of each"
+    parser.add_argument("--observation-noise", type=float, nargs="+", metavar="STD", help=noise)
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seeds everything random (default: 0)")
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--env-steps", type=int, metavar="N", help="stop after the round that reaches N real steps")
@@ -55,6 +57,7 @@ def run(values: argparse.Namespace) -> int:
         cost=values.cost,
         termination=values.termination,
         angles=tuple(values.angles) if values.angles else None,
+        observation_noise=_one_or_each(values.observation_noise),
     )
     print(f"run: {run.path}")
     return 0
@@ -69,6 +72,12 @@ def add_environment(parser: Parser) -> None:
     )
     angles = "observation entries that are angles in radians"
     parser.add_argument("--angles", type=int, nargs="+", metavar="I", help=angles)
+
+
+def _one_or_each(stds: list[float] | None) -> float | tuple[float, ...] | None:
+    if stds is None:
+        return None
+    return stds[0] if len(stds) == 1 else tuple(stds)
 
 
 def _algorithm(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Bool, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import Controller, EnvironmentFailure, Problem, Task, Transition, UsageError
 from forethought.dynamics.space import StateSpace
@@ -18,6 +19,7 @@ from forethought.envs.episode import at_most
 
 OnStep = Callable[[int, float], None] | None
 CHUNK = 10  # steps between two calls of `on_step`, at most
+SENSORS = 0xFFFFFFFF  # folded into the key of the steps; they fold their number, from 0 up, into it
 
 
 @runtime_checkable
@@ -35,12 +37,17 @@ class SystemEnv(eqx.Module):
     An episode starts in `task.initial`, moves by samples of `dynamics`, clips actions to the task's limits (the
     clipped action is what is recorded), pays `reward = -cost(x, u, t)`, and ends in a terminal state or at the horizon.
     The controller is an argument of the compiled function: one that differs only in its arrays compiles nothing new.
+
+    With `observation_std` sensors are noisy: the controller sees, and the record holds, readings of the states, each the
+    state plus Gaussian noise of its own, read once (`x_next` of one step is `x` of the next).  Motion, cost and terminal
+    states are those of the true state, which is nowhere recorded; so a task's `solved` judges the readings.
     """
 
     name: str
     problem: Problem
     space: StateSpace
     renderer: Renderer | None = eqx.field(static=True, default=None)
+    observation_std: float | tuple[float, ...] = eqx.field(static=True, default=0.0)  # of each coordinate, or of all
 
     learn_reward: ClassVar[bool] = False
     learn_termination: ClassVar[bool] = False
@@ -52,11 +59,23 @@ class SystemEnv(eqx.Module):
             raise ValueError(
                 f"{self.name}: the dynamics step by {dt} s and the task by {self.task.dt} s; give both one dt."
             )
+        stds = np.asarray(self.observation_std, np.float64)
+        if stds.shape not in ((), (self.space.size,)) or not (np.isfinite(stds) & (stds >= 0)).all():
+            raise UsageError(
+                f"{self.name}: observation noise is one standard deviation, or one for each of the {self.space.size} "
+                f"coordinates, at least 0; got {self.observation_std}."
+            )
 
     @property
     def task(self) -> Task:
         """What is wanted."""
         return self.problem.task
+
+    @property
+    def sensors(self) -> Float[np.ndarray, "n"] | None:
+        """Standard deviation of every coordinate's noise; None where readings are exact."""
+        stds = np.broadcast_to(np.asarray(self.observation_std, np.float64), (self.space.size,))
+        return stds if stds.any() else None
 
     def run(
         self,
@@ -82,10 +101,11 @@ class SystemEnv(eqx.Module):
     def _scan(self, controller: Controller, key: PRNGKeyArray, on_step: OnStep, horizon: int) -> Transition:
         """An episode in compiled pieces of at most `CHUNK` steps."""
         chunk = math.ceil(horizon / math.ceil(horizon / CHUNK))
-        moment, step_key = _begin(self.problem, controller, key)
+        sensors = self.sensors
+        moment, step_key = _begin(self.problem, sensors, controller, key)
         parts: list[_Step] = []
         for start in range(0, horizon, chunk):
-            moment, part = _advance(self.problem, controller, moment, jnp.asarray(start), step_key, chunk)
+            moment, part = _advance(self.problem, sensors, controller, moment, jnp.asarray(start), step_key, chunk)
             parts.append(jax.tree.map(np.asarray, part))
             steps = jax.tree.map(lambda *rows: np.concatenate(rows)[:horizon], *parts)
             steps, over = _until_terminated(steps)
@@ -99,11 +119,12 @@ class SystemEnv(eqx.Module):
     def _on_host(self, controller: Controller, key: PRNGKeyArray, on_step: OnStep, horizon: int) -> Transition:
         """An episode step by step, for a controller that cannot be traced."""
         start_key, controller_key, step_key = jr.split(key, 3)
-        x = np.asarray(_initial(self.problem, start_key))
-        actor = Actor(controller, x, key=controller_key)
+        x, seen = _initial(self.problem, self.sensors, start_key, step_key)
+        actor = Actor(controller, np.asarray(seen), key=controller_key)
         parts: list[_Step] = []
         for t in range(horizon):
-            part = _one_step(self.problem, x, np.asarray(actor(x, t)), np.int32(t), step_key)
+            wish = np.asarray(actor(np.asarray(seen), t))
+            x, part = _one_step(self.problem, self.sensors, x, seen, wish, np.int32(t), step_key)
             parts.append(jax.tree.map(np.asarray, part))
             steps = jax.tree.map(lambda *rows: np.stack(rows), *parts)
             self._check(steps)
@@ -111,7 +132,7 @@ class SystemEnv(eqx.Module):
                 on_step(t + 1, float(steps.row.reward.sum()))
             if part.row.terminated:
                 break
-            x = steps.row.x_next[-1]
+            seen = part.row.x_next
         return steps.row
 
     def pictures(self, episode: Transition) -> list[np.ndarray]:
@@ -151,50 +172,72 @@ class _Step(eqx.Module):
 
 
 @eqx.filter_jit
-def _begin(problem: Problem, controller: Controller, key: PRNGKeyArray) -> tuple[Any, PRNGKeyArray]:
-    """The first state with the controller's memory of it, and the key of all later steps."""
+def _begin(
+    problem: Problem, sensors: Any, controller: Controller, key: PRNGKeyArray
+) -> tuple[tuple[Any, Any, Any], PRNGKeyArray]:
+    """The first state, its reading and the controller's memory of that, and the key of all later steps."""
     start_key, controller_key, step_key = jr.split(key, 3)
-    x0 = problem.task.initial(key=start_key)
-    return (x0, controller.init(x0, key=controller_key)), step_key
+    x0, seen = _initial(problem, sensors, start_key, step_key)
+    return (x0, seen, controller.init(seen, key=controller_key)), step_key
 
 
 @eqx.filter_jit
 def _advance(
-    problem: Problem, controller: Controller, moment: Any, start: Int[Array, ""], key: PRNGKeyArray, steps: int
+    problem: Problem,
+    sensors: Any,
+    controller: Controller,
+    moment: Any,
+    start: Int[Array, ""],
+    key: PRNGKeyArray,
+    steps: int,
 ) -> tuple[Any, _Step]:
-    """`steps` steps from `moment = (x, carry)` at time `start`."""
+    """`steps` steps from `moment = (x, its reading, carry)` at time `start`."""
     arrays, static = eqx.partition(moment, eqx.is_array)
 
     def step(arrays: Any, t: Int[Array, ""]) -> tuple[Any, _Step]:
-        x, carry = eqx.combine(arrays, static)
-        act_key, noise_key = jr.split(jr.fold_in(key, t))
-        wish, carry = controller.act(x, t, carry, key=act_key)
-        done = _moved(problem, x, wish, t, noise_key)
-        return eqx.filter((done.row.x_next, carry), eqx.is_array), done
+        x, seen, carry = eqx.combine(arrays, static)
+        act_key = jr.split(jr.fold_in(key, t))[0]
+        wish, carry = controller.act(seen, t, carry, key=act_key)
+        x_next, done = _one_step(problem, sensors, x, seen, wish, t, key)
+        return eqx.filter((x_next, done.row.x_next, carry), eqx.is_array), done
 
     arrays, trail = jax.lax.scan(step, arrays, start + jnp.arange(steps))
     return eqx.combine(arrays, static), trail
 
 
-def _moved(problem: Problem, x: Any, wish: Any, t: Any, key: PRNGKeyArray) -> _Step:
-    """One step of the system under the action that the controller wishes."""
-    task = problem.task
+@eqx.filter_jit
+def _initial(problem: Problem, sensors: Any, key: PRNGKeyArray, step_key: PRNGKeyArray) -> tuple[Any, Any]:
+    """The first state and its reading."""
+    x0 = problem.task.initial(key=key)
+    return x0, _read(x0, sensors, 0, step_key)
+
+
+@eqx.filter_jit
+def _one_step(
+    problem: Problem, sensors: Any, x: Any, seen: Any, wish: Any, t: Any, key: PRNGKeyArray
+) -> tuple[Any, _Step]:
+    """The next state under the action that the controller wishes, having `seen` a reading of `x`; and the record."""
+    task, t = problem.task, jnp.asarray(t)
     u = jnp.clip(wish, task.u_min, task.u_max)
-    x_next = problem.dynamics(x, u, t).sample(key=key)
-    terminated = task.terminal(x_next)
-    row = Transition(x, u, x_next, -task.cost(x, u, t), terminated, jnp.zeros((), bool))
-    return _Step(row, jnp.all(jnp.isfinite(wish)))
-
-
-@eqx.filter_jit
-def _initial(problem: Problem, key: PRNGKeyArray) -> Any:
-    return problem.task.initial(key=key)
-
-
-@eqx.filter_jit
-def _one_step(problem: Problem, x: Any, wish: Any, t: Any, key: PRNGKeyArray) -> _Step:
     noise_key = jr.split(jr.fold_in(key, t))[1]
-    return _moved(problem, jnp.asarray(x), jnp.asarray(wish), jnp.asarray(t), noise_key)
+    x_next = problem.dynamics(x, u, t).sample(key=noise_key)
+    row = Transition(
+        x=seen,
+        u=u,
+        x_next=_read(x_next, sensors, t + 1, key),
+        reward=-task.cost(x, u, t),
+        terminated=task.terminal(x_next),
+        truncated=jnp.zeros((), bool),
+    )
+    return x_next, _Step(row, jnp.all(jnp.isfinite(wish)))
+
+
+def _read(x: Any, sensors: Any, t: Any, key: PRNGKeyArray) -> Any:
+    """What the sensors show of the state at step `t`."""
+    if sensors is None:
+        return x
+    noise = jr.normal(jr.fold_in(jr.fold_in(key, SENSORS), t), x.shape, x.dtype)
+    return x + jnp.asarray(sensors, x.dtype) * noise
 
 
 def _until_terminated(steps: _Step) -> tuple[_Step, bool]:
@@ -203,3 +246,19 @@ def _until_terminated(steps: _Step) -> tuple[_Step, bool]:
     if not ends.size:
         return steps, False
     return jax.tree.map(lambda a: a[: ends[0] + 1], steps), True
+
+
+def with_observation_noise(env: Any, std: float | tuple[float, ...]) -> Any:
+    """`env` with sensors of this noise, instead of those it has.
+
+    Raises:
+        UsageError: it is not a `SystemEnv`, whose true state is known, and `std` is not 0.
+    """
+    if isinstance(env, SystemEnv):
+        return replace(env, observation_std=std)
+    if not np.any(np.asarray(std)):
+        return env
+    raise UsageError(
+        f"observation noise is for our own systems (forethought/...), not for {env.name}: there, add it in a wrapper "
+        "(gymnasium.wrappers.TransformObservation)."
+    )

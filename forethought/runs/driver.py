@@ -45,6 +45,7 @@ def train(
     cost: Any = None,
     termination: Any = None,
     angles: tuple[int, ...] | None = None,
+    observation_noise: float | tuple[float, ...] | None = None,
     progress: bool = True,
     callbacks: Sequence[Callable[[dict[str, Any], Any], None]] = (),
 ) -> Run:
@@ -62,6 +63,8 @@ def train(
         cost: `cost(x, u)` or its "module:function", where the environment does not bring it.
         termination: `termination(x)` or its "module:function".
         angles: coordinates of the observation that are angles, in radians.
+        observation_noise: standard deviation of the noise in what a system of our own shows of its state, one for all
+            coordinates or one for each; the run keeps it for evaluation, reports and films.
         progress: show progress on standard output.
         callbacks: each is called after every round, once it is on disk, with its metrics and the state.
     Raises:
@@ -73,7 +76,7 @@ def train(
     if isinstance(algorithm, type):
         raise UsageError(f"algorithm must be settings, such as {algorithm.__name__}(), not the class itself.")
     check_seed(seed)
-    world, env_record = open_world(env, cost, termination, angles)
+    world, env_record = open_world(env, cost, termination, angles, observation_noise)
     if until_solved and not has_test(world):
         raise UsageError(
             f"until_solved: the task of '{world.name}' has no test of being solved; give a number of steps."
@@ -122,6 +125,7 @@ class Session:
         self.info: dict[str, Any] = {}
         self.watched = Watched(env, lambda *_: None)
         self._clock = started  # the time up to which `standing.wall_s` counts
+        self._said: set[str] = set()  # notes of earlier rounds, whatever their numbers
 
     def begin(self, state: Any, earlier: dict[str, Any] | None, reporter: Reporter) -> None:
         """Stand where the run was left, or at its beginning, and say in `run.json` that it runs."""
@@ -148,6 +152,7 @@ class Session:
         while not self.budget.spent(self.standing):
             line = self.round()
             reporter.round(line)
+            self._say(line.get("notes", ()), reporter)
             for callback in callbacks:
                 callback(line, self.state)
         self._write("done")
@@ -167,6 +172,14 @@ class Session:
         self.watched.start()
         self._write("running")
         return line
+
+    def _say(self, notes: Sequence[str], reporter: Reporter) -> None:
+        """Show notes, each sentence once, however its numbers change from round to round."""
+        for note in notes:
+            wording = re.sub(r"\d+([.,]\d+)*(e[-+]?\d+)?", "#", note)
+            if wording not in self._said:
+                reporter.notice(f"note: {note}")
+            self._said.add(wording)
 
     def failed(self, problem: BaseException, reporter: Reporter) -> None:
         """Save what there is and say why in `run.json`, as far as the disk lets us."""

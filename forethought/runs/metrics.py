@@ -52,6 +52,7 @@ def round_line(before: Standing, info: Info, env: Env, wall_s: float) -> tuple[d
         "wall_s": after.wall_s,
         "experience_s": after.env_steps * float(env.task.dt),
         "steps_per_s": steps / wall_s if wall_s > 0 else None,
+        **({"notes": list(info.notes)} if info.notes else {}),
     }
     _check(line)
     return line, after

@@ -20,7 +20,7 @@ from forethought.runs.checkpoint import Standing
 from forethought.runs.directory import RunDirectory
 from forethought.runs.files import finite
 from forethought.runs.settings import from_plain
-from forethought.runs.world import open_world, reopen
+from forethought.runs.world import open_world, recorded_noise, reopen
 
 # Rounds fold their number, from 0 up, into the seed's key; these are out of their reach.
 INIT, EVALUATE, ACT = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
@@ -191,7 +191,10 @@ def load(path: str | Path, *, algorithm: Algorithm | None = None, env: Any = Non
         UsageError: there is no run.
         CheckpointError: `run.json` is damaged.
     """
-    world = None if env is None else open_world(env)[0]
+    world = None
+    if env is not None:
+        record = RunDirectory(Path(path)).read_info()["env"]
+        world = open_world(env, observation_noise=recorded_noise(record))[0]
     return Run(path, algorithm=algorithm, env=world, iteration=iteration)
 
 

@@ -13,7 +13,11 @@ from forethought.envs.env import Env
 
 
 def open_world(
-    env: Any, cost: Any = None, termination: Any = None, angles: tuple[int, ...] | None = None
+    env: Any,
+    cost: Any = None,
+    termination: Any = None,
+    angles: tuple[int, ...] | None = None,
+    observation_noise: float | tuple[float, ...] | None = None,
 ) -> tuple[Env, dict[str, Any]]:
     """The environment, and the plain values from which `reopen` opens it again.
 
@@ -22,10 +26,13 @@ def open_world(
         cost: `cost(x, u)` or its "module:function"; None where the environment brings one or it is learned.
         termination: `termination(x)` or its "module:function"; likewise.
         angles: coordinates of the observation that are angles, in radians; None where the environment knows.
+        observation_noise: standard deviation of the sensors, of all coordinates or of each; None leaves them as they are.
     """
     told = cost is not None or termination is not None or angles is not None
     ready = hasattr(env, "run") and hasattr(env, "task") and not told
     world = env if ready else _open_env(env, cost, termination, angles)
+    if observation_noise is not None:
+        world = _with_noise(world, observation_noise)
     record = {
         "spec": env if isinstance(env, str) else None,
         "name": world.name,
@@ -33,6 +40,9 @@ def open_world(
         "termination": _function_name(termination),
         "angles": None if angles is None else list(angles),
     }
+    std = getattr(world, "observation_std", 0.0)
+    if np.any(np.asarray(std)):  # only then: what runs without it record must not change
+        record["observation_noise"] = [float(one) for one in std] if isinstance(std, tuple) else float(std)
     return world, record
 
 
@@ -47,7 +57,15 @@ def reopen(record: dict[str, Any]) -> Env:
             f"the run was trained on '{record['name']}', given as an object; pass it again: ft.load(path, env=...)."
         )
     angles = record["angles"]
-    return _open_env(record["spec"], record["cost"], record["termination"], None if angles is None else tuple(angles))
+    env = _open_env(record["spec"], record["cost"], record["termination"], None if angles is None else tuple(angles))
+    noise = recorded_noise(record)
+    return env if noise is None else _with_noise(env, noise)
+
+
+def recorded_noise(record: dict[str, Any]) -> float | tuple[float, ...] | None:
+    """The sensors' noise in a run's record of its environment; None where it has none."""
+    noise = record.get("observation_noise")
+    return tuple(noise) if isinstance(noise, list) else noise
 
 
 def has_test(env: Env) -> bool:
@@ -125,6 +143,12 @@ def _open_env(spec: Any, cost: Any, termination: Any, angles: tuple[int, ...] | 
     from forethought.envs.open import open_env  # here: it loads the simulators
 
     return open_env(spec, cost=cost, termination=termination, angles=angles)
+
+
+def _with_noise(env: Env, std: float | tuple[float, ...]) -> Env:
+    from forethought.envs.system_env import with_observation_noise  # here: as above
+
+    return with_observation_noise(env, std)
 
 
 def _function_name(function: Any) -> str | None:

@@ -44,13 +44,14 @@ def test_train_without_settings_uses_the_defaults(trained, capsys):
         "cost": None,
         "termination": None,
         "angles": None,
+        "observation_noise": None,
     }
     assert "runs/somewhere" in capsys.readouterr().out
 
 
 def test_train_passes_everything_on(trained):
     words = "train pets m:E-v0 --iterations 3 --seed 4 --out o --resume --until-solved --cost m:c --termination m:t"
-    assert main([*words.split(), "--angles", "1", "2"]) == 0
+    assert main([*words.split(), "--angles", "1", "2", "--observation-noise", "0.01"]) == 0
     ((_, env, options),) = trained
     assert env == "m:E-v0"
     assert options == {
@@ -63,7 +64,13 @@ def test_train_passes_everything_on(trained):
         "cost": "m:c",
         "termination": "m:t",
         "angles": (1, 2),
+        "observation_noise": 0.01,
     }
+
+
+def test_noise_may_differ_between_coordinates(trained):
+    assert main("train pets E --iterations 1 --observation-noise 0.01 0 0.02".split()) == 0
+    assert trained[0][2]["observation_noise"] == (0.01, 0.0, 0.02)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from forethought.core import EnvironmentFailure, UsageError
 from forethought.envs.env import collect
 from forethought.envs.open import open_env
 from forethought.envs.shipped import shipped
-from forethought.envs.system_env import SystemEnv
+from forethought.envs.system_env import SystemEnv, with_observation_noise
 from forethought.policies.uniform import Uniform
 
 
@@ -100,3 +100,71 @@ def test_a_caller_may_cut_an_episode_short(name):
     np.testing.assert_array_equal(short.x, whole.x[:13])
     with pytest.raises(ValueError, match="at least 1 step"):
         env.run(Uniform(env.task.u_min, env.task.u_max), steps=0, key=jr.key(0))
+
+
+NOISE = (0.01, 0.02, 0.5, 0.0)
+
+
+class Mirror(eqx.Module):
+    """Its action tells what it saw: a hundredth of the angle."""
+
+    def init(self, x0, *, key):
+        return x0
+
+    def act(self, x, t, carry, *, key):
+        return x[2:3] / 100, carry
+
+
+class MirrorOnHost(Mirror):
+    on_host = True
+
+
+def test_readings_are_the_true_states_with_noise_and_each_state_is_read_once():
+    exact, noisy = (with_observation_noise(shipped("CartPoleSwingUp-v0"), std) for std in (0.0, NOISE))
+    blind = Push(jnp.array(3.0))  # acts alike whatever it sees, so that the true states are the same
+    truth, seen = (env.run(blind, key=jr.key(4)) for env in (exact, noisy))
+    np.testing.assert_array_equal(seen.x[1:], seen.x_next[:-1])
+    np.testing.assert_allclose(seen.reward, truth.reward, atol=1e-6)
+    errors = seen.x - truth.x
+    np.testing.assert_allclose(errors[:, 3], 0, atol=1e-5)
+    np.testing.assert_allclose(errors.std(axis=0)[:3], NOISE[:3], rtol=0.3)
+    assert abs(np.corrcoef(errors[1:, 2], errors[:-1, 2])[0, 1]) < 0.4
+
+
+def test_the_controller_sees_readings_and_moves_the_true_state():
+    env = with_observation_noise(shipped("CartPoleSwingUp-v0"), NOISE)
+    episode, on_host = (env.run(controller, key=jr.key(5)) for controller in (Mirror(), MirrorOnHost()))
+    np.testing.assert_allclose(episode.u[:, 0], episode.x[:, 2] / 100, rtol=1e-6)
+    for name in ("x", "u", "x_next", "reward"):
+        np.testing.assert_allclose(getattr(on_host, name), getattr(episode, name), rtol=1e-4, atol=1e-5)
+    again, other = env.run(Mirror(), key=jr.key(5)), env.run(Mirror(), key=jr.key(6))
+    np.testing.assert_array_equal(again.x_next, episode.x_next)
+    assert not np.array_equal(other.x_next, episode.x_next)
+    assert len(env.run(Mirror(), steps=13, key=jr.key(5))) == 13
+    np.testing.assert_array_equal(env.run(Mirror(), steps=13, key=jr.key(5)).x, episode.x[:13])
+
+
+def test_terminal_states_are_true_ones():
+    env = shipped("CartPoleSwingUp-v0")
+
+    class Beyond(type(env.task)):
+        def terminal(self, x):
+            return x[0] > 0.5
+
+    right = SystemEnv("Rail", eqx.tree_at(lambda p: p.task, env.problem, Beyond()), env.space)
+    push = Push(jnp.array(9.0))
+    lengths = {len(with_observation_noise(right, std).run(push, key=jr.key(0))) for std in (0.0, 3.0)}
+    assert len(lengths) == 1 and lengths.pop() < 40
+
+
+@pytest.mark.parametrize("std", [-0.1, (0.1, 0.1), float("nan")])
+def test_noise_must_fit_the_state(std):
+    with pytest.raises(UsageError, match="one for each of the 4 coordinates"):
+        with_observation_noise(shipped("CartPoleSwingUp-v0"), std)
+
+
+def test_noise_is_for_our_own_systems():
+    foreign = open_env("Pendulum-v1")
+    assert with_observation_noise(foreign, 0.0) is foreign
+    with pytest.raises(UsageError, match="Pendulum-v1.*wrapper"):
+        with_observation_noise(foreign, 0.01)

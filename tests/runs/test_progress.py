@@ -1,4 +1,5 @@
 import io
+from dataclasses import dataclass, replace
 
 import pytest
 from rich.console import Console
@@ -85,3 +86,25 @@ def test_the_time_left_follows_the_last_rounds():
 def test_numbers_for_people():
     assert number(None) == "-" and number(1234.5678) == "1235" and number(-0.00012345) == "-0.0001234"
     assert duration(None) == "-" and duration(61.4) == "1:01" and duration(3725) == "1:02:05"
+
+
+@dataclass(frozen=True)
+class Talkative(LeastSquares):
+    """Has something to say from the second round on."""
+
+    def iterate(self, state, env, *, key):
+        after, info = super().iterate(state, env, key=key)
+        notes = (f"{after.rounds} rounds, {1.5e-3 * after.rounds:.3g} s.",) if after.rounds > 1 else ()
+        return after, replace(info, notes=notes + ("That is many.",) * (after.rounds > 2))
+
+
+def test_notes_are_shown_once_and_recorded_in_every_round(tmp_path, capsys):
+    run = ft.train(Talkative(), ToyEnv(), iterations=4, out=tmp_path / "run")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("note")] == ["note: 2 rounds, 0.003 s.", "note: That is many."]
+    assert "notes" not in run.metrics[0]
+    assert [line["notes"] for line in run.metrics[1:]] == [
+        ["2 rounds, 0.003 s."],
+        ["3 rounds, 0.0045 s.", "That is many."],
+        ["4 rounds, 0.006 s.", "That is many."],
+    ]
