@@ -50,11 +50,14 @@ def _gain(cov: Float[Array, "e e"], both: Float[Array, "e e"]) -> Float[Array, "
 
 def with_sines(p: Gaussian, angles: tuple[int, ...]) -> Gaussian:
     """The joint over `[z; sin z_i; cos z_i]` for i in `angles`, moments exact."""
-    if not angles:
-        return p
+    return join(p, sines(p, angles)) if angles else p
+
+
+def sines(p: Gaussian, angles: tuple[int, ...]) -> LinearGaussian:
+    """`y = [sin z_i; cos z_i]` for i in `angles`, exact."""
     rows = np.eye(p.mean.shape[0])[list(angles)]
     phase = np.repeat([-np.pi / 2, 0.0], len(angles))
-    return join(p, cosines(p, np.concatenate([rows, rows]), phase))
+    return cosines(p, np.concatenate([rows, rows]), phase)
 
 
 def squashed(p: Gaussian, limit: Float[Array, "d"]) -> LinearGaussian:

@@ -11,7 +11,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from forethought.core import Buffer, Conditional, DiagonalGaussian, Transition
+from forethought.core import (
+    Buffer,
+    Conditional,
+    DiagonalGaussian,
+    Gaussian,
+    HasMoments,
+    LinearGaussian,
+    Transition,
+)
+from forethought.core.moments import choice, marginal, sines, unscented, with_sines
 from forethought.core.posterior import draw_many
 from forethought.dynamics.space import StateSpace
 
@@ -30,6 +39,29 @@ class LearnedDynamics(eqx.Module):
         y = self.model(regression_input(self.space, o, u))
         return DiagonalGaussian(y.mean + jnp.pad(o, (0, self.n_extra)), y.std)
 
+    def moments(self, p: Gaussian) -> LinearGaussian:
+        """The affine conditional that has the moments of the next state when `[x; u] ~ p`: F [n, n + m], noise included.
+
+        Sines and cosines have exact moments, and so has what the model makes of Gaussian inputs, where it knows
+        (`HasMoments`); else sigma points tell of its mean, and its noise is that at the mean.  In between, features
+        are taken to be Gaussian.  A Gaussian process needs float64 here: in float32 its variances are rounding.
+        """
+        size, d = self.space.size, p.mean.shape[0]
+        joint = with_sines(p, self.space.angles)  # [x; u; sines; cosines]
+        features = [i if i < size else i + d - size for i in self.space.feature_places()]
+        z = (*features, *range(size + self.n_extra, d))
+        change = self._change(marginal(joint, z))
+        kept = jnp.pad(choice(range(size), joint), ((0, self.n_extra), (0, 0)))
+        step = LinearGaussian(change.F @ choice(z, joint) + kept, change.f, change.cov)
+        return _and_sines(p, self.space.angles).then(step)
+
+    def _change(self, z: Gaussian) -> LinearGaussian:
+        """Of what the model predicts, given its input."""
+        if isinstance(self.model, HasMoments):
+            return self.model.moments(z)
+        y = unscented(lambda z: self.model(z).mean, z)
+        return LinearGaussian(y.F, y.f, y.cov + self.model(z.mean).cov)
+
     def draw(self, *, key: PRNGKeyArray) -> "LearnedDynamics":
         """Dynamics by one function of the model's posterior."""
         return LearnedDynamics(self.model.draw(key=key), self.space, self.n_extra)
@@ -38,6 +70,16 @@ class LearnedDynamics(eqx.Module):
         """As the model draws."""
         models, copies = draw_many(self.model, count, key=key)
         return LearnedDynamics(models, self.space, self.n_extra), copies
+
+
+def _and_sines(p: Gaussian, angles: tuple[int, ...]) -> LinearGaussian:
+    """`[z; sines; cosines]` given z."""
+    d, dtype = p.mean.shape[0], p.mean.dtype
+    if not angles:
+        return LinearGaussian(jnp.eye(d, dtype=dtype), jnp.zeros(d, dtype), jnp.zeros((d, d), dtype))
+    waves = sines(p, angles)
+    F = jnp.concatenate([jnp.eye(d, dtype=dtype), waves.F])
+    return LinearGaussian(F, jnp.pad(waves.f, (d, 0)), jnp.pad(waves.cov, ((d, 0), (d, 0))))
 
 
 def regression_input(space: StateSpace, o: Float[Array, "n"], u: Float[Array, "m"]) -> Float[Array, "d"]:

@@ -38,9 +38,9 @@ class SystemEnv(eqx.Module):
     clipped action is what is recorded), pays `reward = -cost(x, u, t)`, and ends in a terminal state or at the horizon.
     The controller is an argument of the compiled function: one that differs only in its arrays compiles nothing new.
 
-    With `observation_std` sensors are noisy: the controller sees, and the record holds, readings of the states, each the
-    state plus Gaussian noise of its own, read once (`x_next` of one step is `x` of the next).  Motion, cost and terminal
-    states are those of the true state, which is nowhere recorded; so a task's `solved` judges the readings.
+    With `observation_std` sensors are noisy: the controller sees, and the record holds, readings of the states, each
+    the state plus Gaussian noise of its own, read once (`x_next` of one step is `x` of the next).  Motion, cost and
+    terminal states follow the true state, which is nowhere recorded; so a task's `solved` judges the readings.
     """
 
     name: str

@@ -26,7 +26,7 @@ def open_world(
         cost: `cost(x, u)` or its "module:function"; None where the environment brings one or it is learned.
         termination: `termination(x)` or its "module:function"; likewise.
         angles: coordinates of the observation that are angles, in radians; None where the environment knows.
-        observation_noise: standard deviation of the sensors, of all coordinates or of each; None leaves them as they are.
+        observation_noise: standard deviation of the sensors, of all coordinates or of each; None: as they are.
     """
     told = cost is not None or termination is not None or angles is not None
     ready = hasattr(env, "run") and hasattr(env, "task") and not told

@@ -1,18 +1,21 @@
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
 
-from forethought.core import Buffer, DiagonalGaussian, LinearGaussian, Problem, Transition, draw_many
+from forethought.core import Buffer, DiagonalGaussian, Gaussian, LinearGaussian, Problem, Transition, draw_many
 from forethought.dynamics.learned import (
     LearnedDynamics,
     fit_dynamics,
     one_step_error,
     regression_data,
 )
+from forethought.dynamics.linearize import linearize
 from forethought.dynamics.space import StateSpace
 from forethought.models.ensemble import Ensemble
+from forethought.models.gp import condition
 from forethought.planning.mpc import MPC
 from forethought.planning.random_shooting import RandomShooting
 from forethought.tasks.learned import FromObservation, LearnedTask
@@ -111,3 +114,66 @@ def test_fit_learns_dynamics_and_reward():
     assert report.holdout_error.shape == (2, 3)
     functions, copies = draw_many(dynamics, 6, key=jr.key(0))
     assert copies == 3 and functions.space == StateSpace(2) and functions.n_extra == 1
+
+
+SWING = StateSpace(2, angles=(0,))
+
+
+def pendulum_gp(n_extra=0, dtype=float):
+    """A Gaussian process that saw a pendulum under torques, its hyper-parameters given."""
+    rng = np.random.default_rng(0)
+    x, u = rng.uniform([-3, -4], [3, 4], (60, 2)), rng.uniform(-2, 2, (60, 1))
+    z = np.column_stack([x[:, 1], np.sin(x[:, 0]), np.cos(x[:, 0]), u])
+    y = np.column_stack([0.1 * x[:, 1], 0.1 * (u[:, 0] - 9.8 * np.sin(x[:, 0])), x[:, 1] ** 2])[:, : 2 + n_extra]
+    e = y.shape[1]
+    gp = condition(
+        z,
+        y,
+        lengthscale=np.full((e, 4), 3.0),
+        signal=np.full(e, 2.0),
+        noise=np.array([0.02, 0.05, 0.1])[:e],
+        offset=y.mean(0),
+        dtype=dtype,
+    )
+    return LearnedDynamics(gp, SWING, n_extra)
+
+
+def test_moments_at_a_point_are_the_prediction(dtype):
+    dynamics, z = pendulum_gp(1, dtype), jnp.array([0.4, -1.0, 9.0, 0.7], dtype)  # the reward before tells nothing
+    affine, tangent = _both(dynamics, z)
+    tolerance = 1e-9 if dtype == jnp.float64 else 2e-3
+    np.testing.assert_allclose(affine(z).mean, tangent(z).mean, atol=tolerance, rtol=tolerance)
+    np.testing.assert_allclose(affine.F, tangent.F, atol=tolerance)
+    np.testing.assert_array_equal(affine.F[:, 2], np.zeros(3))
+    if dtype == jnp.float64:
+        np.testing.assert_allclose(affine.cov, tangent.cov, atol=tolerance)
+
+
+@eqx.filter_jit
+def _both(dynamics, z):
+    return dynamics.moments(Gaussian.point(z)), linearize(dynamics, z[:3], z[3:], jnp.array(0))
+
+
+def test_moments_are_those_of_samples():
+    with jax.enable_x64(True):
+        dynamics, count = pendulum_gp(), 200_000
+        p = Gaussian(jnp.array([2.0, -1.0, 0.5]), 0.03 * jnp.array([[1.0, 0.5, 0], [0.5, 2, 0.3], [0, 0.3, 1]]))
+        affine = eqx.filter_jit(dynamics.moments)(p)
+        zs = jax.vmap(lambda k: p.sample(key=k))(jr.split(jr.key(0), count))
+        y = jax.jit(jax.vmap(lambda z: dynamics(z[:2], z[2:], jnp.array(0))))(zs)
+        ends = np.asarray(y.mean)
+        joint = np.cov(np.column_stack([zs, ends]).T)
+        joint[3:, 3:] += np.diag(np.mean(np.asarray(y.std) ** 2, axis=0))
+        mean, cov = affine.F @ p.mean + affine.f, affine.F @ p.cov @ affine.F.T + affine.cov
+        np.testing.assert_allclose(mean, ends.mean(0), atol=2e-3)
+        np.testing.assert_allclose(p.cov @ affine.F.T, joint[:3, 3:], atol=2e-3)
+        np.testing.assert_allclose(cov, joint[3:, 3:], rtol=0.03, atol=1e-3)  # features are not quite Gaussian
+
+
+def test_models_without_moments_answer_by_sigma_points():
+    dynamics, system = LearnedDynamics(exact_model(), StateSpace(2)), double_integrator()
+    p = Gaussian(jnp.array([1.0, -2.0, 0.3]), jnp.diag(jnp.array([0.1, 0.2, 0.3])))
+    affine = dynamics.moments(p)
+    np.testing.assert_allclose(affine.F, np.column_stack([system.A, system.B]), atol=1e-3)
+    np.testing.assert_allclose(affine(p.mean).mean, dynamics(p.mean[:2], p.mean[2:], jnp.array(0)).mean, atol=1e-5)
+    np.testing.assert_allclose(affine.cov, np.zeros((2, 2)), atol=1e-4)

@@ -9,8 +9,11 @@ import pytest
 
 from forethought.core import LinearGaussian, Problem, Quadratic, Result, Trajectory
 from forethought.dynamics.car import Car
+from forethought.dynamics.learned import LearnedDynamics
 from forethought.dynamics.pendulum import Pendulum
+from forethought.dynamics.space import StateSpace
 from forethought.envs.shipped import SHIPPED, shipped
+from forethought.models.gp import GP
 from forethought.planning.backward import backward
 from forethought.planning.expansion import convexified, expand
 from forethought.planning.ilqr import ILQR, start
@@ -271,3 +274,19 @@ def test_swings_up_from_rest(name):
 def test_wrong_settings_are_refused(make, complaint):
     with pytest.raises(ValueError, match=complaint):
         make()
+
+
+def test_plans_with_a_learned_gaussian_process():
+    """What iLQR plans with a GP's mean costs the true system what an optimal plan would."""
+    system, rng = double_integrator(), np.random.default_rng(0)
+    x, u = rng.uniform(-1, 1, (60, 2)), rng.uniform(-1, 1, (60, 1))
+    y = x @ np.asarray(system.A).T + u @ np.asarray(system.B).T - x
+    model, _ = GP(restarts=1).fit(
+        jnp.asarray(np.column_stack([x, u]), jnp.float32), jnp.asarray(y, jnp.float32), jnp.asarray(60), key=jr.key(0)
+    )
+    task, x0 = QuadraticTask(horizon=12), jnp.array([0.8, -0.3])
+    truth, learned = Problem(system, task), Problem(LearnedDynamics(model, StateSpace(2)), task)
+    plan, best = (plan_from(ONE, problem, x0, jr.key(1))[0] for problem in (learned, truth))
+    assert plan.result == best.result == Result.converged
+    assert total_cost(truth, x0, plan.us) == pytest.approx(float(best.cost), rel=1e-3)
+    np.testing.assert_allclose(plan.policy.F[0], best.policy.F[0], atol=0.02)
