@@ -17,12 +17,13 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from forethought.algorithms.pilco_comfort import outside_comfort
 from forethought.algorithms.protocol import Info
-from forethought.core import Buffer, Controller, Gaussian, Problem, Task, Trajectory, UsageError
-from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error
+from forethought.core import Buffer, Controller, Gaussian, Problem, Task, Trajectory, Transition, UsageError
+from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error, regression_data
 from forethought.dynamics.space import StateSpace
 from forethought.envs.env import Env, collect
-from forethought.models.gp import GP, FittedGP
+from forethought.models.gp import GP, FittedGP, renewed
 from forethought.policies.imagine import Imagined, imagine
 from forethought.policies.search import Found, Objective, search
 from forethought.policies.squashed import RBF, Affine, SquashedPolicy, random_affine, random_rbf
@@ -117,8 +118,9 @@ class PILCO:
             "competitor": float(found.beginning),  # 0 is the last policy
             **fit.metrics,
         }
-        after = (_single(dynamics), _single(policy), jnp.asarray(found.cost, jnp.float32), state.round + 1)
-        return PILCOState(buffer, *after), Info([episode], metrics)
+        learned = (_single(dynamics), _single(policy), jnp.asarray(found.cost, jnp.float32), state.round + 1)
+        after = PILCOState(buffer, *learned)
+        return after, Info([episode], metrics, self._notes(state, after, env, episode))
 
     def controller(self, state: PILCOState, env: Env) -> Controller:
         """The policy."""
@@ -168,6 +170,27 @@ class PILCO:
         beginning = scouts[found.beginning].beginning + (len(competitors) == len(fresh))  # 0: the last policy
         policy = eqx.tree_at(lambda p: p.function, last, found.at)
         return policy, found._replace(evaluations=spent, beginning=beginning)
+
+    def imagined(self, state: PILCOState, env: Env, *, key: PRNGKeyArray) -> Imagined:
+        """What the model expects of the policy over an episode."""
+        return imagined(state, env, sensor_noise=self.sensor_noise, key=key)
+
+    def _notes(self, before: PILCOState, after: PILCOState, env: Env, trial: Transition) -> tuple[str, ...]:
+        """Where the problem is outside PILCO's comfort."""
+        key = jr.key(0)  # for the initial states: the same in all rounds
+        trained = int(before.round) > self.random_episodes + 1  # the first policies may surprise
+        ahead = imagined(after, env, sensor_noise=self.sensor_noise, key=key)
+        return outside_comfort(
+            model=cast(FittedGP, after.dynamics.model),
+            max_exact=self.model.max_exact,
+            space=env.space,
+            task=env.task,
+            start=jax.tree.map(lambda a: a[0], start_distribution(env.task, after.buffer, self.starts, key=key)),
+            ahead=ahead,
+            dearest=float(np.max(-np.asarray(after.buffer.rows().reward))),
+            foreseen=imagined(before, env, sensor_noise=self.sensor_noise, key=key) if trained else None,
+            trial=trial,
+        )
 
     def _newcomer(self, centres: Float[Any, "K f"], m: int, *, key: PRNGKeyArray) -> Affine | RBF:
         if self.policy == "linear":
@@ -233,17 +256,22 @@ def start_distribution(task: Task, buffer: Buffer, count: int, *, key: PRNGKeyAr
     mean = xs.mean(axis=0)
     cov = np.cov(xs.T, ddof=0).reshape(mean.shape[0], -1) + 1e-6 * np.eye(mean.shape[0])
     if count == 1:
-        return Gaussian(jnp.asarray(mean[None]), jnp.asarray(cov[None]))
+        return jax.vmap(Gaussian)(jnp.asarray(mean[None]), jnp.asarray(cov[None]))
     means = np.asarray(jr.multivariate_normal(mean_key, mean, cov * (1 - 1 / count), (count,)))
-    return Gaussian(jnp.asarray(means), jnp.broadcast_to(cov / count, (count, *cov.shape)))
+    return jax.vmap(Gaussian)(jnp.asarray(means), jnp.broadcast_to(cov / count, (count, *cov.shape)))
 
 
 def imagined(state: PILCOState, env: Env, *, sensor_noise: bool = True, key: PRNGKeyArray) -> Imagined:
-    """What the model expects of the policy over an episode, for pictures; in float64."""
+    """What the model expects of the policy over an episode, for pictures; float64, NumPy arrays."""
     with jax.enable_x64(True):
         start = jax.tree.map(lambda a: a[0], start_distribution(env.task, state.buffer, 1, key=key))
-        model, policy = _doubled(state.dynamics.model), _doubled(state.policy)
-        return imagine(model, env.space, policy, env.task, start, steps=env.task.horizon, sensor_noise=sensor_noise)
+        data = regression_data(env.space, _doubled(state.buffer.rows()), state.dynamics.n_extra)
+        model, policy = renewed(cast(FittedGP, state.dynamics.model), *data), _doubled(state.policy)
+        seen = _imagine(model, env.space, policy, env.task, start, steps=env.task.horizon, sensor_noise=sensor_noise)
+        return jax.tree.map(np.asarray, seen)
+
+
+_imagine = eqx.filter_jit(imagine)
 
 
 def _doubled(tree: Any) -> Any:

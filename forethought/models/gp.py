@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from forethought.core import Result
+from forethought.core.data import AnyArray
 from forethought.models import gp_sparse
-from forethought.models.gp_condition import Posterior, assemble, condition, exact
+from forethought.models.gp_condition import Hypers, Posterior, assemble, condition, exact
 from forethought.models.gp_evidence import Curb, hypers_of, log_evidence
 from forethought.models.gp_fit import Search, Standard, first_guesses, maximise
 from forethought.models.gp_posterior import FittedGP, SampledGP
@@ -165,6 +166,23 @@ class GP:
 
 
 _Fit = tuple[Float[np.ndarray, "m d"], list[Search], list[Posterior]]
+
+
+def renewed(fitted: FittedGP, z: Float[AnyArray, "N d"], y: Float[AnyArray, "N e"]) -> FittedGP:
+    """The posterior of `fitted`, from its data, in float64 where JAX has that: moments need it, checkpoints lack it."""
+    data, targets = np.asarray(z, np.float64), np.asarray(y, np.float64)
+    of = (fitted.lengthscale, fitted.signal, fitted.noise, fitted.offset)
+    arrays = lengthscale, signal, noise, offset = [np.asarray(a, np.float64) for a in of]
+    hypers = [Hypers(*one) for one in zip(lengthscale, signal, noise, strict=True)]
+    columns = list(zip((targets - offset).T, hypers, strict=True))
+    if len(data) <= fitted.z.shape[0]:
+        centres, each = data, [exact(data, one, hyper) for one, hyper in columns]
+    else:
+        used = np.diagonal(np.asarray(fitted.reduction), axis1=1, axis2=2).any(axis=0)  # the others are padding
+        centres = np.asarray(fitted.z, np.float64)[used]
+        each = [gp_sparse.posterior(centres, data, one, hyper) for one, hyper in columns]
+    capacity, features = fitted.z.shape[0], fitted.features
+    return assemble(centres, each, *arrays, rows=len(data), capacity=capacity, features=features, dtype=float)
 
 
 def capacity_for(size: int) -> int:

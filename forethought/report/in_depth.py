@@ -15,6 +15,7 @@ from forethought.report.diagnostics import LEVELS, Calibration, ModelError, exam
 from forethought.report.foresight import Foresight, foresee, real_reward, share_at_limits, unwrapped
 from forethought.report.gp_picture import gp_sections
 from forethought.report.hints import Evidence, hints
+from forethought.report.imagined_picture import imagined_sections
 from forethought.report.page import Page, Picture, Section, Table
 from forethought.report.record import algorithm_name, curve_of, duration, flat, flat_settings, number
 
@@ -39,7 +40,11 @@ def in_depth(run: Any, *, episodes: int, seed: int | None, video: bool) -> Page:
         top = [_hint_section(curve, findings)]
         if video:
             top = [replace(section, half=True) for section in (_video_section(run, findings, seed), *top)]
-        learned = [*_model_sections(findings), *gp_sections(run.path, findings.problem)]
+        learned = [
+            *imagined_sections(run, findings.evaluation.trajectories),
+            *_model_sections(findings),
+            *gp_sections(run.path, findings.problem),
+        ]
         sections = [*top, *sections, *learned, *_plan_sections(findings)]
     version = info.get("versions", {}).get("forethought") or ""
     return Page(
