@@ -10,8 +10,8 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from forethought.core import Regression, Result
-from forethought.models.gp import GP, capacity_for
+from forethought.core import Gaussian, Regression, Result
+from forethought.models.gp import GP, capacity_for, renewed
 
 SETTINGS = GP()
 drawn = eqx.filter_jit(lambda gp, z: gp.draw(key=jr.key(1))(z).mean)
@@ -229,3 +229,19 @@ def test_two_hundred_hard_data_sets(x64):
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         GP(**wrong)
+
+
+@pytest.mark.parametrize("settings", [GP(restarts=1), GP(max_exact=30, inducing=20, restarts=1)], ids=["exact", "sparse"])
+def test_what_a_checkpoint_rounded_is_renewed_from_the_data(settings):
+    """Moments of a posterior in float32 are rounding; from the data they come back."""
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        z = rng.uniform(-2, 2, (50, 2))
+        y = np.column_stack([np.sin(z[:, 0]), z[:, 0] * z[:, 1]]) + 0.003 * rng.normal(size=(50, 2))
+        fitted, _ = settings.fit(jnp.asarray(z), jnp.asarray(y), jnp.asarray(50), key=jr.key(0))
+        again = renewed(fitted.astype(jnp.float32), z, y)
+        p = Gaussian(jnp.array([0.3, -0.5]), 0.01 * jnp.eye(2))
+        whole, renewed_moments = (eqx.filter_jit(gp.moments)(p) for gp in (fitted, again))
+        np.testing.assert_allclose(renewed_moments.cov, whole.cov, rtol=1e-3, atol=1e-7)
+        np.testing.assert_allclose(renewed_moments.F, whole.F, rtol=1e-4, atol=1e-5)
+        assert again.z.dtype == jnp.float64 and again.z.shape == fitted.z.shape
