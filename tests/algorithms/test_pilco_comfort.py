@@ -39,7 +39,9 @@ def imagined(angles, *, std=0.02, cost=None):
 
 def trial(cost, steps=T):
     flags = np.zeros(steps, bool)
-    return Transition(np.zeros((steps, 4)), np.zeros((steps, 1)), np.zeros((steps, 4)), np.full(steps, -cost), flags, flags)
+    return Transition(
+        np.zeros((steps, 4)), np.zeros((steps, 1)), np.zeros((steps, 4)), np.full(steps, -cost), flags, flags
+    )
 
 
 SWING = np.linspace(0, np.pi, T + 1)
@@ -70,12 +72,18 @@ def test_a_comfortable_problem_is_passed_in_silence():
     [
         ({"model": gp(320)}, "320 rows of data: .* 10 times"),
         ({"model": gp(40), "max_exact": 30}, "40 rows of data are more than .*exactly \\(30, --model.max-exact"),
-        ({"start": Gaussian(jnp.zeros(4), jnp.diag(jnp.array([0.01, 0.01, 0.49, 0.01])))}, "x\\[2\\] starts .* 0.7 rad"),
+        (
+            {"start": Gaussian(jnp.zeros(4), jnp.diag(jnp.array([0.01, 0.01, 0.49, 0.01])))},
+            "x\\[2\\] starts .* 0.7 rad",
+        ),
         ({"model": gp(lengthscale=0.05)}, "spread over 2 lengthscales"),
         ({"ahead": imagined(np.zeros(T + 1))}, "flat along the whole prediction \\(0.99.*--blur"),
         ({"ahead": imagined(SWING, std=0.6)}, "at step 5 the predicted mean would cost .* too wide for so narrow"),
         ({"ahead": imagined(SWING), "model": gp(noise=0.6)}, "noise alone raises the cost"),
-        ({"foreseen": imagined(SWING, cost=np.full(T + 1, 0.2)), "trial": trial(0.9)}, "cost 5.4 .* expected 1.2 ± 0.06"),
+        (
+            {"foreseen": imagined(SWING, cost=np.full(T + 1, 0.2)), "trial": trial(0.9)},
+            "cost 5.4 .* expected 1.2 ± 0.06",
+        ),
     ],
 )
 def test_each_cause_has_its_sentence(changed, words):

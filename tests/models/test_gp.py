@@ -231,7 +231,9 @@ def test_wrong_settings_are_refused(wrong):
         GP(**wrong)
 
 
-@pytest.mark.parametrize("settings", [GP(restarts=1), GP(max_exact=30, inducing=20, restarts=1)], ids=["exact", "sparse"])
+@pytest.mark.parametrize(
+    "settings", [GP(restarts=1), GP(max_exact=30, inducing=20, restarts=1)], ids=["exact", "sparse"]
+)
 def test_what_a_checkpoint_rounded_is_renewed_from_the_data(settings):
     """Moments of a posterior in float32 are rounding; from the data they come back."""
     with jax.enable_x64(True):
