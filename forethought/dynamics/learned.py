@@ -40,7 +40,7 @@ class LearnedDynamics(eqx.Module):
         return DiagonalGaussian(y.mean + jnp.pad(o, (0, self.n_extra)), y.std)
 
     def moments(self, p: Gaussian) -> LinearGaussian:
-        """The affine conditional that has the moments of the next state when `[x; u] ~ p`: F [n, n + m], noise included.
+        """The affine conditional with the moments of the next state when `[x; u] ~ p`: F [n, n + m], noise included.
 
         Sines and cosines have exact moments, and so has what the model makes of Gaussian inputs, where it knows
         (`HasMoments`); else sigma points tell of its mean, and its noise is that at the mean.  In between, features
