@@ -178,18 +178,18 @@ class PILCO:
     def _notes(self, before: PILCOState, after: PILCOState, env: Env, trial: Transition) -> tuple[str, ...]:
         """Where the problem is outside PILCO's comfort."""
         key = jr.key(0)  # for the initial states: the same in all rounds
-        trained = int(before.round) > self.random_episodes + 1  # the first policies may surprise
-        ahead = imagined(after, env, sensor_noise=self.sensor_noise, key=key)
+        early = int(before.round) <= self.random_episodes + 1  # what the first models expect is worth no alarm
+        foreseen, ahead = (None if early else self.imagined(state, env, key=key) for state in (before, after))
         return outside_comfort(
             model=cast(FittedGP, after.dynamics.model),
             max_exact=self.model.max_exact,
             space=env.space,
             task=env.task,
             start=jax.tree.map(lambda a: a[0], start_distribution(env.task, after.buffer, self.starts, key=key)),
-            ahead=ahead,
-            dearest=float(np.max(-np.asarray(after.buffer.rows().reward))),
-            foreseen=imagined(before, env, sensor_noise=self.sensor_noise, key=key) if trained else None,
             trial=trial,
+            dearest=float(np.max(-np.asarray(after.buffer.rows().reward))),
+            foreseen=foreseen,
+            ahead=ahead,
         )
 
     def _newcomer(self, centres: Float[Any, "K f"], m: int, *, key: PRNGKeyArray) -> Affine | RBF:

@@ -35,10 +35,10 @@ def outside_comfort(
     space: StateSpace,
     task: Task,
     start: Gaussian,
-    ahead: Imagined,
+    trial: Transition,
     dearest: float,
     foreseen: Imagined | None = None,
-    trial: Transition | None = None,
+    ahead: Imagined | None = None,
 ) -> tuple[str, ...]:
     """A sentence for everything that PILCO is not made for.
 
@@ -47,20 +47,21 @@ def outside_comfort(
         max_exact: rows of data that it conditions on exactly.
         space, task: of the environment.
         start: one of the Gaussians that stand for the initial states.
-        ahead: what the model expects of the policy over an episode.
+        trial: the last one.
         dearest: the greatest cost of one step in the experience.
-        foreseen: what was expected of the last trial before it ran; None where its actions were random.
-        trial: the last trial.
+        foreseen: what was expected of that trial before it ran; None in the first rounds, which are still vague.
+        ahead: what is expected of the next one; likewise.
     """
     found = [
         _dimension(space),
         _data(int(model.rows), max_exact),
         _angles(start, space),
         _bends(start, space, model),
-        _flat(ahead, dearest),
-        *_resolution(ahead, task, model, dearest),
-        None if foreseen is None or trial is None else _surprise(foreseen, trial),
     ]
+    if ahead is not None:
+        found += [_flat(ahead, dearest), _resolution(ahead, task, model, dearest)]
+    if foreseen is not None:
+        found.append(_surprise(foreseen, trial))
     return tuple(sentence for sentence in found if sentence is not None)
 
 
@@ -123,26 +124,25 @@ def _flat(ahead: Imagined, dearest: float) -> str | None:
     )
 
 
-def _resolution(ahead: Imagined, task: Task, model: FittedGP, dearest: float) -> list[str | None]:
+def _resolution(ahead: Imagined, task: Task, model: FittedGP, dearest: float) -> str | None:
     """Whether the cost's depth at the best step of the predicted mean survives the prediction's spread, and noise."""
     at_mean, noisy = (np.asarray(a) for a in _costs_at_mean(ahead, task, jnp.square(model.noise)))
     best = int(np.argmin(at_mean))
     depth, expected = dearest - at_mean[best], float(ahead.cost[best])
     if not depth > FLAT * max(dearest, 0):
-        return [None, None]
-    sentences: list[str | None] = [None, None]
+        return None
     if noisy[best] - at_mean[best] > DROWNED * depth:
-        sentences[0] = (
+        return (
             f"the model's noise alone raises the cost at its best from {at_mean[best]:.3g} to {noisy[best]:.3g} (step "
             f"{best}, dearest seen {dearest:.3g}): the cost is narrower than anything measured; widen it"
         )
-    elif expected - at_mean[best] > DROWNED * depth:
-        sentences[1] = (
+    if expected - at_mean[best] > DROWNED * depth:
+        return (
             f"at step {best} the predicted mean would cost {at_mean[best]:.3g}, but its spread makes that "
             f"{expected:.3g} (dearest seen {dearest:.3g}): predictions are too wide for so narrow a cost; more "
             "trials narrow them, a wider cost or a shorter horizon helps at once"
         )
-    return sentences
+    return None
 
 
 @eqx.filter_jit
