@@ -79,7 +79,7 @@ def test_a_comfortable_problem_is_passed_in_silence():
             "x\\[2\\] starts .* 0.7 rad",
         ),
         ({"model": gp(lengthscale=0.05)}, "spread over 2 lengthscales"),
-        ({"ahead": imagined(np.zeros(T + 1))}, "flat along the whole prediction \\(0.99.*--blur"),
+        ({"ahead": imagined(np.linspace(0, 0.1, T + 1))}, "flat along the whole prediction \\(0.99.*--blur"),
         ({"ahead": imagined(SWING, std=0.6)}, "at step 5 the predicted mean would cost .* too wide for so narrow"),
         ({"ahead": imagined(SWING), "model": gp(noise=0.6)}, "noise alone raises the cost"),
         (

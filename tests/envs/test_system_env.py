@@ -128,6 +128,7 @@ def test_readings_are_the_true_states_with_noise_and_each_state_is_read_once():
     errors = seen.x - truth.x
     np.testing.assert_allclose(errors[:, 3], 0, atol=1e-5)
     np.testing.assert_allclose(errors.std(axis=0)[:3], NOISE[:3], rtol=0.3)
+    assert np.all(np.abs(errors[1:, :3] - errors[:-1, :3]) > 1e-6)  # each with noise of its own
     assert abs(np.corrcoef(errors[1:, 2], errors[:-1, 2])[0, 1]) < 0.4
 
 
