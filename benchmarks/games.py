@@ -4,10 +4,12 @@
     python benchmarks/games.py go-9x9            # one game
     python benchmarks/games.py --show            # the tables and the picture again, from what is known
 
-Tic-tac-toe: the search against every possible reply, in both seats, and in every position that can come up.  All games:
-matches, each player moving first in half of the games, and Elo ratings by maximum likelihood (Bradley-Terry, one drawn
-game added to each pairing), with standard errors from the Fisher information.  Times are processor seconds for one
-move with all games of a match played at once; compilation is not counted.
+Tic-tac-toe: the search against every possible reply, in both seats, and in every position (mirror images apart) in
+which a move can be a mistake; 100 games against exhaustive minimax.  All games: matches, each player moving first in
+half of the games, and Elo ratings by maximum likelihood (Bradley-Terry, one drawn game added to each pairing), with
+standard errors from the Fisher information; "95 %" is the exact (Clopper-Pearson) interval of the chance to win a game
+that is not drawn, in per cent.  Times are processor seconds for one move with all games of a round played at once;
+compilation is not counted.
 """
 
 import argparse
@@ -38,38 +40,40 @@ def everybody(names: list[str], games: int) -> list[Pairing]:
 
 MATCHES = {
     "tic-tac-toe": [
-        Pairing("puct 1000", "minimax", 100),
-        Pairing("puct 1000", "random", 100),
-        *everybody(["minimax", "plain Monte Carlo 1000", "1-ply", "random"], 100),
+        Pairing("puct 400", "minimax", 100),
+        Pairing("puct 400", "random", 100),
+        *everybody(["minimax", "plain Monte Carlo 3200", "1-ply", "random"], 100),
     ],
     "connect-four": [
         *everybody(["gumbel 200", "1-ply", "plain Monte Carlo 200", "random"], 100),
         Pairing("gumbel 200", "puct 200", 100),
     ],
     "go-9x9": [
-        Pairing("gumbel 64", "random", 20),
-        Pairing("gumbel 64", "plain Monte Carlo 64", 10),
+        *everybody(["gumbel 64", "plain Monte Carlo 64", "random"], 100),
     ],
 }
-DEPTH = {"tic-tac-toe": 9, "connect-four": 42, "go-9x9": 60}  # of a playout, in moves; Go is then counted
+DEPTH = {"tic-tac-toe": 9, "connect-four": 42, "go-9x9": 120}  # of a playout, in moves; Go is then counted
+PLAYOUTS = {"tic-tac-toe": 8, "connect-four": 1, "go-9x9": 1}  # random games for each simulation of a tree search
 ANCHOR = "random"  # whose rating is 0
-SEEDS = 2  # of the check against all replies
+SEED = 0  # of the matches
+SEEDS = 3  # of the checks of perfect play
+ROUND = 50  # games of a match that are played at once, then saved
 
 
 def player(name: str, game: str):
     """The player of that name."""
-    from forethought.planning.minimax import minimax_player
-    from forethought.planning.players import MonteCarloPlayer, OnePlyPlayer, RandomPlayer, SearchPlayer
-    from forethought.planning.playouts import Playouts
+    from forethought.games.minimax import minimax_player
+    from forethought.games.players import MonteCarloPlayer, OnePlyPlayer, RandomPlayer, SearchPlayer
+    from forethought.games.playouts import Playouts
     from forethought.planning.tree_search import GumbelSearch, PUCTSearch
 
     kind, _, number = name.rpartition(" ")
-    playouts = Playouts(depth=DEPTH[game])
+    playouts = Playouts(PLAYOUTS[game], DEPTH[game])
     if kind == "gumbel":
         return SearchPlayer(GumbelSearch(int(number)), playouts)
     if kind == "puct":
         return SearchPlayer(PUCTSearch(int(number)), playouts)
-    if kind == "plain Monte Carlo":  # as many playouts as the search has
+    if kind == "plain Monte Carlo":  # as many random games as the search has
         return MonteCarloPlayer(int(number), DEPTH[game])
     return {"random": RandomPlayer, "1-ply": OnePlyPlayer, "minimax": minimax_player}[name]()
 
@@ -83,10 +87,12 @@ def main() -> None:
     for name in [] if flags.show else flags.games or MATCHES:
         if name == "tic-tac-toe" and not flags.only:
             keep(name, "perfect play", perfect_play)
+            keep(name, "what it needs", what_it_needs)
+        if name == "go-9x9" and not flags.only:
+            keep(name, "random moves", random_moves)
         for pairing in MATCHES[name]:
-            if flags.only and flags.only not in (pairing.a, pairing.b):
-                continue
-            keep(name, f"{pairing.a} - {pairing.b}", lambda pairing=pairing, name=name: match(name, pairing))
+            if not flags.only or flags.only in (pairing.a, pairing.b):
+                play(name, pairing)
     show(known())
 
 
@@ -95,9 +101,9 @@ def known() -> dict:
     return json.loads(path.read_text())["games"] if path.exists() else {}
 
 
-def keep(game: str, what: str, find) -> None:
+def keep(game: str, what: str, find, again: bool = False) -> None:
     """Find something out, unless it is known already; save it."""
-    if what in known().get(game, {}):
+    if what in known().get(game, {}) and not again:
         return
     start = time.perf_counter()
     found = find()
@@ -107,35 +113,61 @@ def keep(game: str, what: str, find) -> None:
     print(f"{game}, {what}: {json.dumps(found)}", flush=True)
 
 
-def match(game: str, pairing: Pairing) -> dict:
-    """One match."""
+def play(game: str, pairing: Pairing) -> None:
+    """A match in rounds, each of which is saved when it is over."""
+    from forethought.dynamics.rules import load_rules
+    from forethought.games.match import Hand
+
+    def so_far() -> dict:
+        return known().get(game, {}).get(name, {"games": 0})
+
+    name, hands = f"{pairing.a} - {pairing.b}", None
+    while so_far()["games"] < pairing.games:
+        if hands is None:
+            rules = load_rules(game)
+            hands = [Hand(rules, player(who, game)) for who in (pairing.a, pairing.b)]
+        keep(game, name, lambda: add(so_far(), one_round(game, pairing, hands, so_far()["games"])), again=True)
+
+
+def one_round(game: str, pairing: Pairing, hands: list, played: int) -> dict:
+    """The next games of a match."""
     import jax.random as jr
 
-    from forethought.dynamics.rules import load_rules
-    from forethought.planning.match import play_match
+    from forethought.games.match import play_match
 
     def progress(ply: int, over: int) -> None:
         if ply % 10 == 0:
             print(f"  {pairing.a} - {pairing.b}: ply {ply}, {over} games over", file=sys.stderr, flush=True)
 
-    seed = sum(map(ord, pairing.a + pairing.b))
-    a, b = player(pairing.a, game), player(pairing.b, game)
+    games, key = min(ROUND, pairing.games - played), jr.fold_in(jr.key(SEED), played)
     compact = game == "go-9x9"  # whose games end far apart
-    played = play_match(load_rules(game), a, b, pairing.games, key=jr.key(seed), compact=compact, progress=progress)
+    result = play_match(hands[0].rules, *hands, games, key=key, compact=compact, progress=progress)
+    settings = [str(hand.player) if "Table" not in str(hand.player) else "" for hand in hands]
     return {
         "a": pairing.a,
         "b": pairing.b,
-        "settings": [str(a) if "Table" not in str(a) else "", str(b) if "Table" not in str(b) else ""],
-        "games": played.games,
-        "won": played.won,
-        "drawn": played.drawn,
-        "lost": played.games - played.won - played.drawn,
-        "moving_first": played.as_first,
-        "moving_second": played.as_second,
-        "plies": played.plies,
-        "cpu_s_per_move": played.seconds,
-        "seed": seed,
+        "settings": settings,
+        "games": games,
+        "moving_first": list(result.as_first),  # won, drawn, lost
+        "moving_second": list(result.as_second),
+        "plies": result.plies,
+        "cpu_s_per_move": list(result.seconds),
     }
+
+
+def add(before: dict, now: dict) -> dict:
+    """Two parts of a match in one; means are over games."""
+    share = now["games"] / (before["games"] + now["games"])
+    total = dict(now)
+    if before["games"]:
+        total["games"] += before["games"]
+        for seat in ("moving_first", "moving_second"):
+            total[seat] = [x + y for x, y in zip(before[seat], now[seat], strict=True)]
+        total["plies"] = (1 - share) * before["plies"] + share * now["plies"]
+        both = zip(before["cpu_s_per_move"], now["cpu_s_per_move"], strict=True)
+        total["cpu_s_per_move"] = [(1 - share) * x + share * y for x, y in both]
+    won, drawn, lost = (x + y for x, y in zip(total["moving_first"], total["moving_second"], strict=True))
+    return total | {"won": won, "drawn": drawn, "lost": lost, "seed": SEED}
 
 
 def perfect_play() -> dict:
@@ -143,8 +175,8 @@ def perfect_play() -> dict:
     import jax.random as jr
 
     from forethought.dynamics.rules import load_rules
-    from forethought.planning.all_replies import against_all_replies
-    from forethought.planning.match import Hand
+    from forethought.games.all_replies import against_all_replies
+    from forethought.games.match import Hand
 
     name = MATCHES["tic-tac-toe"][0].a
     who = player(name, "tic-tac-toe")
@@ -154,14 +186,80 @@ def perfect_play() -> dict:
         lines = [against_all_replies(hand, moves_first=first, key=jr.key(seed)) for seed in range(SEEDS)]
         print(f"  {name}, {seat}: {lines}", file=sys.stderr, flush=True)
         found[seat] = {end: [getattr(one, end) for one in lines] for end in ("won", "drawn", "lost")}
-    return found
+    return found | mistakes(hand)
+
+
+def mistakes(hand) -> dict:
+    """How often the player gives away what a position is worth, over all positions in which it could."""
+    import jax
+    import jax.numpy as jnp
+    import jax.random as jr
+
+    from forethought.games import minimax
+
+    boards = minimax.decisions()
+    lines = jnp.array([minimax.line_to(board) for board in boards])
+    positions = jax.jit(jax.vmap(hand.rules.replay))(lines)
+    keys = [jr.split(jr.key(SEEDS + seed), len(boards)) for seed in range(SEEDS)]
+    chosen = [hand.choose(positions, key).tolist() for key in keys]
+    wrong = [sum(not minimax.best_moves(b)[m] for b, m in zip(boards, moves, strict=True)) for moves in chosen]
+    return {"decisions": len(boards), "mistakes": wrong}
+
+
+def what_it_needs() -> dict:
+    """Mistakes at half the simulations, with and without proofs and averaged playouts."""
+    from forethought.dynamics.rules import load_rules
+    from forethought.games.match import Hand
+    from forethought.games.players import SearchPlayer
+    from forethought.games.playouts import Playouts
+    from forethought.planning.tree_search import PUCTSearch
+
+    rules, found = load_rules("tic-tac-toe"), {}
+    for proofs in (True, False):
+        for playouts in (8, 1):
+            hand = Hand(rules, SearchPlayer(PUCTSearch(200, proofs=proofs), Playouts(playouts, DEPTH["tic-tac-toe"])))
+            name = f"{playouts} playouts, {'with' if proofs else 'without'} proofs"
+            found[name] = mistakes(hand)["mistakes"]
+    return {"simulations": 200, "mistakes": found}
+
+
+def random_moves() -> dict:
+    """Processor time of one move in random games of Go, on rows of bits and by the full rules, 50 games at once."""
+    import jax
+    import jax.random as jr
+
+    from forethought.dynamics.rules import load_rules
+    from forethought.games.playouts import pick
+
+    rules, games, depth = load_rules("go-9x9"), 50, 60
+
+    def by_rules(position, key):
+        def step(position, key):
+            return rules.play(position, pick(rules.sensible(position), key=key)), None
+
+        return jax.lax.scan(step, position, jr.split(key, depth))[0].outcome
+
+    sides = {
+        "by the full rules": by_rules,
+        "on rows of bits": lambda position, key: rules.knowledge.random_game(position.state, depth, key=key),
+    }
+    found = {}
+    for name, side in sides.items():
+        run = jax.jit(jax.vmap(side, (None, 0)))
+        times = []
+        for i in range(6):
+            start = time.process_time()
+            jax.block_until_ready(run(rules.opening, jr.split(jr.key(i), games)))
+            times.append(time.process_time() - start)
+        found[name] = 1e6 * min(times[1:]) / games / depth  # the first call compiles
+    return {"us_per_move": found, "ratio": found["by the full rules"] / found["on rows of bits"]}
 
 
 def ratings(pairings: list[dict]) -> dict[str, tuple[float, float]]:
     """Elo and standard error by player."""
     import numpy as np
 
-    from forethought.planning.elo import rate
+    from forethought.games.elo import rate
 
     names = sorted({name for one in pairings for name in (one["a"], one["b"])})
     points, games = np.zeros((2, len(names), len(names)))
@@ -175,13 +273,23 @@ def ratings(pairings: list[dict]) -> dict[str, tuple[float, float]]:
     return dict(sorted(by_name.items(), key=lambda item: -item[1][0]))
 
 
+def interval(pairing: dict) -> str:
+    """Of the chance that `a` wins a game that is not drawn, in per cent."""
+    from forethought.games.elo import share_won
+
+    if not (games := pairing["won"] + pairing["lost"]):
+        return "-"
+    low, high = share_won(pairing["won"], games)
+    return f"{100 * low:.0f}-{100 * high:.0f}"
+
+
 def show(games: dict) -> None:
     """Tables of matches and ratings, and the picture."""
     elos = {}
     for game, found in games.items():
-        pairings = [one for what, one in found.items() if what != "perfect play"]
+        pairings = [one for one in found.values() if "a" in one]
         rows = [
-            [f"{p['a']} - {p['b']}", p["games"], p["won"], p["drawn"], p["lost"], p["plies"]]
+            [f"{p['a']} - {p['b']}", p["games"], p["won"], p["drawn"], p["lost"], interval(p), p["plies"]]
             + [1e3 * s for s in p["cpu_s_per_move"]]
             for p in pairings
         ]
@@ -191,10 +299,13 @@ def show(games: dict) -> None:
             for seat in ("moving_first", "moving_second"):
                 total = {end: sum(perfect[seat][end]) for end in ("won", "drawn", "lost")}
                 print(f"  {perfect['player']} {seat.replace('_', ' ')}, all replies, {perfect['seeds']} seeds: {total}")
+            print(
+                f"  in {perfect['decisions']} positions where a move may be a mistake: {perfect['mistakes']} mistakes"
+            )
         if not rows:
             continue
         print(describe(pairings[0]["hardware"]))
-        header = ["match", "games", "won", "drawn", "lost", "plies", "a [cpu ms/move]", "b [cpu ms/move]"]
+        header = ["match", "games", "won", "drawn", "lost", "95 %", "plies", "a [cpu ms/move]", "b [cpu ms/move]"]
         print(table(header, rows))
         if any(ANCHOR in (p["a"], p["b"]) for p in pairings):
             elos[game] = ratings(pairings)

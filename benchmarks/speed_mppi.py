@@ -5,7 +5,9 @@
 
 Gymnasium's pendulum (30 steps of 0.05 s), temperature 1, noise of standard deviation 1 N m, float32.  A measurement is
 the median command of an episode of 100 steps that starts hanging, after its first quarter; compilation is told apart.
-The costs of the episodes say whether both do the same work: a swing-up.  Processor time and the least wall clock are
+The costs of the episodes say whether both do the same work: a swing-up.
+Our model's sine is `forethought.core.trigonometry.sin`, vectorised as PyTorch's is and `jnp.sin` on a CPU is not;
+`--plain-sine` takes `jnp.sin`.  Processor time and the least wall clock are
 told beside the median: they depend less on what else the machine does.
 """
 
@@ -26,32 +28,32 @@ def main() -> None:
         repeats={"type": int, "default": 5, "help": "turns of each side"},
         acts={"type": int, "default": 100, "help": "commands in a turn"},
         population={"type": int, "nargs": "+", "default": [1000, 10000], "help": "action sequences in a command"},
+        plain_sine={"action": "store_true", "help": "our model with jnp.sin"},
         compiled={"action": "store_true", "help": "the peer also with torch.compile"},
     )
     if flags.quick:
         flags.repeats, flags.acts = 1, 8
     if flags.measure:
-        print(json.dumps(measure(flags.acts, flags.population[0])))
+        print(json.dumps(measure(flags.acts, flags.population[0], flags.plain_sine)))
         return
     report = {"hardware": hardware(), "repeats": flags.repeats, "acts": flags.acts, "threads": flags.threads}
-    report["populations"] = {
-        str(n): compare(n, flags.repeats, flags.acts, flags.threads, flags.compiled) for n in flags.population
-    }
+    report["populations"] = {str(n): compare(n, flags) for n in flags.population}
     show(report)
     if not flags.quick:
         print(f"saved: {save('speed_mppi', report)}")
 
 
-def compare(population: int, repeats: int, acts: int, threads: int, compiled: bool) -> dict:
+def compare(population: int, flags) -> dict:
     """Both sides in turns; the peer also with `torch.compile`, where asked for."""
     turns = []
-    for _ in range(repeats):
-        same = ("--population", population, "--acts", acts, "--threads", threads)
+    plain = ["--plain-sine"] if flags.plain_sine else []
+    for _ in range(flags.repeats):
+        same = ("--population", population, "--acts", flags.acts, "--threads", flags.threads)
         turn = {
             "pytorch_mppi": peer("peer_mppi.py", *same, python=PYTHON, setup=SETUP),
-            "forethought": ours(__file__, *same),
+            "forethought": ours(__file__, *same, *plain),
         }
-        if compiled:
+        if flags.compiled:
             turn["pytorch_mppi_compiled"] = peer("peer_mppi.py", *same, "--compile", python=PYTHON, setup=SETUP)
         turns.append(turn)
         print(
@@ -81,7 +83,7 @@ def show(report: dict) -> None:
         print(table([f"{population} samples", "median", "min", "max"], rows))
 
 
-def measure(acts: int, population: int) -> dict:
+def measure(acts: int, population: int, plain_sine: bool) -> dict:
     """Our side, in this process."""
     import equinox as eqx
     import jax
@@ -90,17 +92,20 @@ def measure(acts: int, population: int) -> dict:
     import numpy as np
 
     from forethought.core import Delta, Problem
+    from forethought.core.trigonometry import sin
     from forethought.envs.acting import Actor
     from forethought.planning.mpc import MPC
     from forethought.planning.mppi import MPPI
     from forethought.tasks.function_task import FunctionTask
+
+    sine = jnp.sin if plain_sine else sin
 
     class Pendulum(eqx.Module):
         """Gymnasium's Pendulum-v1: angle 0 is upright, states [angle, speed], actions within 2 N m."""
 
         def __call__(self, x, u, t):
             del t
-            speed = jnp.clip(x[1] + (15.0 * jnp.sin(x[0]) + 3.0 * u[0]) * 0.05, -8, 8)
+            speed = jnp.clip(x[1] + (15.0 * sine(x[0]) + 3.0 * u[0]) * 0.05, -8, 8)
             return Delta(jnp.stack([x[0] + speed * 0.05, speed]))
 
         def draw(self, *, key):

@@ -3,17 +3,22 @@
     python benchmarks/peers/setup_crocoddyl.py     # once
     python benchmarks/speed_trajopt.py
 
-The problem is crocoddyl's unicycle: x = [px, py, heading], u = [speed, turn rate], one Euler step of 0.1 s, cost
+One problem is crocoddyl's unicycle: x = [px, py, heading], u = [speed, turn rate], one Euler step of 0.1 s, cost
 0.5 (100 |x|^2 + |u|^2), 100 steps, no limits, from zero actions.  Both sides work in float64 and use the Gauss-Newton
 form (no curvature of the dynamics).  crocoddyl stops where the sum of squared gradients is below 1e-9, ours where the
 largest gradient is below `tolerance` times the cost; the costs that both reach are compared.
-An iteration's time is that of a whole solve divided by its iterations.  Batches: crocoddyl solves one problem after the
-other on one thread; ours are `solve_batch`, with lanes.  Compilation is told apart.
+The other is a reach of a six-joint arm (`arm_reach.py`), both sides reading the same MJCF file: crocoddyl with
+pinocchio's ABA and its derivatives, ours with `RigidBody`, and with MuJoCo's own steps and differences for comparison.
+An iteration's time is that of a whole solve divided by its iterations; processor time, told beside wall clock, depends
+less on what else the machine does.  Compilation is told apart.
+Batches of unicycles: crocoddyl solves one problem after the other on one thread; ours are `solve_batch`, with lanes.
 """
 
 import json
+import time
 from pathlib import Path
 
+import arm_reach
 from common import BENCHMARKS, ROOT, arguments, describe, hardware, ours, peer, save, seconds, summary, table
 
 STEPS = 100
@@ -38,6 +43,8 @@ def main() -> None:
     report = compare(flags, batches)
     show(report)
     if not flags.quick:
+        machine = {key: report[key] for key in ("hardware", "steps", "threads")}
+        print(f"saved: {save('speed_trajopt_arm', machine | report.pop('arm'))}")
         print(f"saved: {save('speed_trajopt', report)}")
 
 
@@ -52,21 +59,34 @@ def compare(flags, batches: list[int]) -> dict:
         quick = ["--quick"] if flags.quick else []
         mine = ours(__file__, "--threads", flags.threads, "--repeats", flags.repeats, "--lanes", flags.lanes, *quick)
         turns.append({"crocoddyl": theirs, "forethought": mine})
-    both = {side: [turn[side] for turn in turns] for side in ("crocoddyl", "forethought")}
     report = {"hardware": machine, "steps": STEPS, "threads": flags.threads, "lanes": flags.lanes, "batches": {}}
-    for side, results in both.items():
-        report[side] = {
-            "iteration_ms": summary([time for result in results for time in result["iteration_ms"]]),
-            "iterations": results[0]["iterations"],
-            "cost": results[0]["cost"],
-        }
-    report["forethought"]["compile_s"] = summary([result["compile_s"] for result in both["forethought"]])
-    report["times_slower_per_iteration"] = {
-        key: report["forethought"]["iteration_ms"][key] / report["crocoddyl"]["iteration_ms"][key]
-        for key in ("median", "min")
-    }
+    report |= _single([{side: turn[side] for side in turn} for turn in turns])
+    report["arm"] = _single([{side: turn[side]["arm"] for side in turn} for turn in turns])
+    pushed = [report["arm"][side]["cost_when_pushed"] for side in ("crocoddyl", "forethought")]
+    if abs(pushed[0] - pushed[1]) > 1e-9 * abs(pushed[0]):
+        raise SystemExit(f"The sides do not solve the same problem: the pushed arm costs {pushed[0]} and {pushed[1]}.")
+    report["arm"]["mujoco"] = turns[0]["forethought"]["arm"]["mujoco"]
     for size in map(str, batches):
         report["batches"][size] = _batch([{side: turn[side]["batches"][size] for side in turn} for turn in turns])
+    return report
+
+
+def _single(turns: list[dict]) -> dict:
+    """One problem: time per iteration of both, and how many times slower ours is."""
+    report = {}
+    for side in ("crocoddyl", "forethought"):
+        results = [turn[side] for turn in turns]
+        clocks = {key: [t for result in results for t in result[key]] for key in ("iteration_ms", "iteration_cpu_ms")}
+        kept = {key: results[0][key] for key in ("iterations", "cost", "cost_when_pushed") if key in results[0]}
+        report[side] = kept | {key: summary(times) for key, times in clocks.items()}
+    report["forethought"]["compile_s"] = summary([turn["forethought"]["compile_s"] for turn in turns])
+    mine, theirs = report["forethought"], report["crocoddyl"]
+    report["times_slower_per_iteration"] = {
+        "median": mine["iteration_ms"]["median"] / theirs["iteration_ms"]["median"],
+        "min": mine["iteration_ms"]["min"] / theirs["iteration_ms"]["min"],
+        "processor": mine["iteration_cpu_ms"]["median"] / theirs["iteration_cpu_ms"]["median"],
+    }
+    report["cost_differs_by"] = abs(mine["cost"] - theirs["cost"]) / abs(theirs["cost"])
     return report
 
 
@@ -91,14 +111,21 @@ def _batch(turns: list[dict]) -> dict:
 def show(report: dict) -> None:
     """The tables."""
     print(describe(report["hardware"]))
-    rows = [
-        [side, report[side]["iterations"], report[side]["cost"], *report[side]["iteration_ms"].values()]
-        for side in ("crocoddyl", "forethought")
-    ]
-    print(table(["one unicycle", "iterations", "cost", "median [ms per iteration]", "min", "max"], rows))
-    slower = report["times_slower_per_iteration"]
-    print(f"forethought is {slower['median']:.2f} times slower per iteration (best against best {slower['min']:.2f});")
-    print(f"it compiles in {report['forethought']['compile_s']['median']:.1f} s")
+    for name, part in (("one unicycle", report), ("one arm", report["arm"])):
+        rows = [
+            [side, part[side]["iterations"], f"{part[side]['cost']:.6f}", *part[side]["iteration_ms"].values(),
+             part[side]["iteration_cpu_ms"]["median"]]
+            for side in ("crocoddyl", "forethought")
+        ]  # fmt: skip
+        print(table([name, "iterations", "cost", "median [ms per iteration]", "min", "max", "processor"], rows))
+        slower = part["times_slower_per_iteration"]
+        print(
+            f"forethought is {slower['median']:.2f} times slower per iteration (best against best {slower['min']:.2f}),"
+        )
+        print(f"in processor time {slower['processor']:.2f}; costs differ by {part['cost_differs_by']:.0e} of them;")
+        print(f"it compiles in {part['forethought']['compile_s']['median']:.1f} s")
+    simulated = report["arm"]["mujoco"]["iteration_ms"]
+    print(f"With MuJoCo's own steps and differences the arm takes {simulated:.1f} ms per iteration")
     header = [
         "problems",
         "crocoddyl [1/s]",
@@ -125,7 +152,7 @@ def measure(repeats: int, lanes: int, batches: list[int]) -> dict:
 
     from forethought.core import Delta, Problem, Result
     from forethought.planning.batch import solve_batch
-    from forethought.planning.ilqr import ILQR, solve, start
+    from forethought.planning.ilqr import ILQR
 
     jax.config.update("jax_enable_x64", True)
 
@@ -153,14 +180,8 @@ def measure(repeats: int, lanes: int, batches: list[int]) -> dict:
             return 50 * x @ x
 
     problem, settings = Problem(Unicycle(), ToTheOrigin()), ILQR(starts=1)
-    us = jnp.zeros((STEPS, 2))
-    one = jax.jit(lambda x0: solve(settings, problem, start(settings, problem, x0, us), settings.iterations))
-    x0 = jnp.array([-1.0, -1.0, 1.0])
-    compile_s = seconds(lambda: jax.block_until_ready(one(x0)))
-    times = [seconds(lambda: jax.block_until_ready(one(x0))) for _ in range(repeats + 1)][1:]
-    end = one(x0)
-    report = {"iterations": int(end.steps), "cost": float(end.cost), "compile_s": compile_s}
-    report |= {"iteration_ms": [1e3 * time / int(end.steps) for time in times], "batches": {}, "jax": jax.__version__}
+    report = timed(problem, jnp.array([-1.0, -1.0, 1.0]), repeats) | {"batches": {}, "jax": jax.__version__}
+    report["arm"] = measure_arm(repeats)
     for size in batches:
         x0s = jnp.asarray(np.random.default_rng(size).uniform(-1.5, 1.5, (size, 3)))
         first_s = seconds(lambda: solve_batch(settings, problem, x0s, lanes=lanes))
@@ -175,6 +196,67 @@ def measure(repeats: int, lanes: int, batches: list[int]) -> dict:
             "compile_s": first_s - min(rounds),
         }
     return report
+
+
+def measure_arm(repeats: int) -> dict:
+    """The reach, with our rigid bodies and with MuJoCo itself."""
+    import equinox as eqx
+    import jax.numpy as jnp
+
+    from forethought.core import Problem
+    from forethought.dynamics.mujoco import MujocoDynamics, Simulator, load_model
+    from forethought.dynamics.rigid_body import RigidBody
+    from forethought.planning.rollout import follow, stage_costs
+
+    goal, weights, model = jnp.array(arm_reach.GOAL), jnp.array(arm_reach.WEIGHTS), load_model(arm_reach.MODEL)
+
+    class Reach(eqx.Module):
+        horizon: int = STEPS
+
+        @property
+        def u_min(self):
+            return jnp.full(6, -jnp.inf)
+
+        @property
+        def u_max(self):
+            return jnp.full(6, jnp.inf)
+
+        def cost(self, x, u, t):
+            del t
+            return arm_reach.DT * 0.5 * (weights @ (x - goal) ** 2 + arm_reach.EFFORT * u @ u)
+
+        def final_cost(self, x):
+            return arm_reach.FINAL * 0.5 * weights @ (x - goal) ** 2
+
+    problem, x0 = Problem(RigidBody.from_mujoco(model), Reach()), jnp.zeros(12)
+    pushed = follow(problem, x0, lambda x, t: jnp.full(6, arm_reach.PUSH), STEPS)  # noqa: ARG005
+    report = timed(problem, x0, repeats) | {"cost_when_pushed": float(jnp.sum(stage_costs(problem, *pushed)))}
+    simulated = timed(Problem(MujocoDynamics(Simulator(model)), Reach()), x0, 3)
+    return report | {"mujoco": simulated | {"iteration_ms": min(simulated["iteration_ms"])}}
+
+
+def timed(problem, x0, repeats: int) -> dict:
+    """One problem from zero actions, again and again; the first time, with compilation, is told apart."""
+    import jax
+    import jax.numpy as jnp
+
+    from forethought.planning.ilqr import ILQR, solve, start
+
+    settings, m = ILQR(starts=1), problem.task.u_min.shape[0]
+    us = jnp.zeros((STEPS, m))
+    one = jax.jit(lambda x0: solve(settings, problem, start(settings, problem, x0, us), settings.iterations))
+    first_s = seconds(lambda: jax.block_until_ready(one(x0)))
+    end = one(x0)
+    wall, cpu = [], []
+    for _ in range(repeats):
+        before = time.process_time()
+        wall.append(seconds(lambda: jax.block_until_ready(one(x0))))
+        cpu.append(time.process_time() - before)
+    report = {"iterations": int(end.steps), "cost": float(end.cost), "compile_s": first_s - min(wall)}
+    return report | {
+        "iteration_ms": [1e3 * t / int(end.steps) for t in wall],
+        "iteration_cpu_ms": [1e3 * t / int(end.steps) for t in cpu],
+    }
 
 
 if __name__ == "__main__":

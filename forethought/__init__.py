@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from forethought.envs.known import known_model
     from forethought.envs.open import open_env
     from forethought.models.ensemble import Ensemble
+    from forethought.models.gp import GP
     from forethought.planning.batch import solve_batch
     from forethought.planning.cem import CEM
     from forethought.planning.gradient_shooting import GradientShooting
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CEM",
+    "GP",
     "ICEM",
     "ILQR",
     "MPC",

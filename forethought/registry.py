@@ -17,6 +17,7 @@ PLANNERS = {
 
 MODELS = {
     "ensemble": "forethought.models.ensemble:Ensemble",
+    "gp": "forethought.models.gp:GP",
 }
 
 SEARCHES = {

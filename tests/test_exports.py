@@ -6,9 +6,10 @@ import pytest
 
 import forethought
 import forethought.core
+import forethought.games
 from forethought.core.lazy import lazy_exports
 
-PACKAGES = [forethought, forethought.core]
+PACKAGES = [forethought, forethought.core, forethought.games]
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.__name__)

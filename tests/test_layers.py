@@ -18,7 +18,7 @@ STOREYS = [
     {"dynamics"},
     {"envs"},
     {"planning", "policies"},
-    {"learners"},
+    {"learners", "games"},
     {"algorithms"},
     {"runs"},
     {"report"},

@@ -15,7 +15,7 @@ import jax.random as jr
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from forethought.algorithms.protocol import Info
-from forethought.core import Buffer, Controller, Planner, Problem, Result
+from forethought.core import Buffer, Controller, Planner, Problem, Regression, Result
 from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error
 from forethought.envs.env import Env, collect
 from forethought.models.classifier import Classifier, FittedClassifier
@@ -39,7 +39,7 @@ class PETSState(eqx.Module):
 class PETS:
     """Settings of PETS."""
 
-    model: Ensemble = Ensemble()
+    model: Regression = Ensemble()
     planner: Planner = CEM()
     classifier: Classifier = Classifier()
     random_episodes: int = 1  # episodes of uniform actions before the first plan
@@ -54,7 +54,7 @@ class PETS:
             raise ValueError(f"PETS.trial_steps must be at least 1, got {self.trial_steps}.")
         if not self.final_weight >= 0:
             raise ValueError(f"PETS.final_weight must be at least 0, got {self.final_weight}.")
-        members = self.model.members
+        members = getattr(self.model, "members", 1)  # a Gaussian process has none: each particle its own function
         particles = getattr(self.planner, "particles", members)  # a planner of one's own may have none
         if particles % members:
             raise ValueError(
@@ -82,13 +82,7 @@ class PETS:
         dynamics, fit = fit_dynamics(self.model, buffer, state.dynamics, key=fit_key)
         Result(int(fit.result)).throw()
         termination, alarm = self._fit_termination(state.termination, buffer, key=end_key)
-        metrics = {
-            "model_error": error,
-            "fit_epochs": float(jnp.max(fit.epochs)),
-            "fit_loss": float(fit.last_loss),
-            "holdout_mse": float(fit.best_holdout),
-            **alarm,
-        }
+        metrics = {"model_error": error, **fit.metrics, **alarm}
         return PETSState(buffer, dynamics, termination, state.round + 1), Info([episode], metrics)
 
     def problem(self, state: PETSState, env: Env) -> Problem:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from forethought._version import __version__
-from forethought.cli import check, evaluate, listing, plan, play, report, train, video
+from forethought.cli import check, evaluate, listing, plan, play, plot, report, train, video
 from forethought.cli.flags import Parser
 from forethought.core.errors import ForethoughtError, UsageError, nearest
 
@@ -25,6 +25,7 @@ COMMANDS: dict[str, ModuleType] = {
     "evaluate": evaluate,
     "report": report,
     "video": video,
+    "plot": plot,
     "list": listing,
     "check": check,
     "play": play,

@@ -55,7 +55,7 @@ def _play(name: str, made: list[Any], *, you: int, seed: int) -> str | None:
     import jax.random as jr
 
     from forethought.dynamics.rules import load_rules
-    from forethought.planning.players import SearchPlayer
+    from forethought.games.players import SearchPlayer
 
     search, playouts = made
     rules = load_rules(name)
@@ -164,4 +164,4 @@ def _settings(argv: Sequence[str]) -> tuple[Settings, Settings]:
     asked = [after for word, after in pairwise(argv) if word == "--search"]
     asked += [word.partition("=")[2] for word in argv if word.startswith("--search=")]
     name = asked[-1] if asked and asked[-1] in SEARCHES else "gumbel"
-    return read_settings(SEARCHES[name]), read_settings("forethought.planning.playouts:Playouts")
+    return read_settings(SEARCHES[name]), read_settings("forethought.games.playouts:Playouts")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Plan,
         Planner,
         Problem,
+        Regression,
         Task,
     )
     from forethought.core.result import Result
@@ -64,6 +65,7 @@ __all__ = [
     "Planner",
     "Problem",
     "Quadratic",
+    "Regression",
     "Result",
     "Task",
     "Trajectory",

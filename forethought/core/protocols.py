@@ -47,6 +47,27 @@ class Conditional(Protocol):
 
 
 @runtime_checkable
+class Regression(Protocol):
+    """Settings of a model (frozen, hashable) that is fitted to data: `p(y | z)` from rows of z [N, d] and y [N, e]."""
+
+    def init(self, d: int, e: int, *, key: PRNGKeyArray) -> Any:
+        """The `Conditional` before any data."""
+        ...
+
+    def fit(
+        self,
+        z: Float[Array, "N d"],
+        y: Float[Array, "N e"],
+        size: Int[Array, ""],
+        *,
+        previous: Any = None,
+        key: PRNGKeyArray,
+    ) -> tuple[Any, Any]:
+        """The `Conditional` fitted to the first `size` rows, and a report: `result`, and `metrics` for the record."""
+        ...
+
+
+@runtime_checkable
 class Dynamics(Protocol):
     """`p(x' | x, u)`, known or learned."""
 

@@ -1,77 +1,46 @@
-"""What is known of Go beyond its rules: who owns how much of the board, and which moves ruin one's own eyes.
-
-Notation
-    board   [N N], 1 for a stone of player 0 (black), -1 for one of player 1 (white), 0 for an empty point
-    area    of a player: own stones, and empty points from which no path of empty points leads to a stone of the other
-    komi    what white is given for moving second
-"""
+"""What is known of Go beyond its rules: who is ahead, which moves are pointless, and how random games end."""
 
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-Points = Bool[Array, "N N"]
+from forethought.dynamics.go_board import Board, area, eyes, pack, random_game, unpack
 
 
 class Go(eqx.Module):
-    """Area scoring as pgx counts it, and the eyes that nobody should fill."""
+    """Area scoring as pgx counts it, eyes that nobody should fill, passes that nobody should make."""
 
     size: int = 9  # points along an edge
     komi: float = 7.5  # points
 
-    def board(self, state: Any) -> Int[Array, "N N"]:
-        """Signs of the stones, from pgx's own board, which holds chains as signed numbers."""
-        return jnp.sign(state._x.board).reshape(self.size, self.size)
-
     def score(self, state: Any) -> Float[Array, "2"]:
         """1 for the player with more points, -1 for the other."""
-        black, white = area(self.board(state))
-        lead = jnp.where(black > white + self.komi, 1.0, -1.0)
-        return jnp.stack([lead, -lead])
+        board = self.board(state)
+        return self._verdict(*area(board.own, board.other), state._x.color)
 
     def pointless(self, state: Any) -> Bool[Array, "A"]:
-        """Own eyes of the player to move; passing is never pointless."""
-        sign = 1 - 2 * state._x.color
-        return jnp.append(eyes(self.board(state) * sign).ravel(), False)
+        """Own eyes of the player to move; and passing, unless it ends the game or nothing else is left."""
+        board = self.board(state)
+        bad = unpack(eyes(board.own, board.other)).ravel()
+        left = jnp.any(state.legal_action_mask[:-1] & ~bad)
+        return jnp.append(bad, left & (state._x.consecutive_pass_count == 0))
 
-    def last_resort(self) -> int:
-        """Passing."""
-        return self.size**2
+    def random_game(self, state: Any, moves: int, *, key: PRNGKeyArray) -> Float[Array, "2"]:
+        """The score after random moves, at most `moves` of them; at once where the game is over."""
+        over = state.terminated | state.truncated
+        passes = jnp.where(over, 2, state._x.consecutive_pass_count)
+        return self._verdict(*random_game(self.board(state), passes, moves, key=key), state._x.color)
 
+    def board(self, state: Any) -> Board:
+        """The stones of the player to move and of the other, from pgx's board, which holds chains as signed numbers."""
+        signs = jnp.sign(state._x.board).reshape(self.size, self.size) * (1 - 2 * state._x.color)
+        ko = (jnp.arange(self.size**2) == state._x.ko).reshape(self.size, self.size)
+        return Board(pack(signs > 0), pack(signs < 0), pack(ko))
 
-def area(board: Int[Array, "N N"]) -> tuple[Int[Array, ""], Int[Array, ""]]:
-    """The points of black and of white; a neutral point counts for neither."""
-
-    def points(own: Points, other: Points) -> Int[Array, ""]:
-        empty = ~own & ~other
-
-        def spread(grown):
-            reach, _ = grown
-            wider = other | (empty & beside(reach))
-            return wider, jnp.any(wider & ~reach)
-
-        reach, _ = jax.lax.while_loop(lambda grown: grown[1], spread, (other, jnp.array(True)))
-        return jnp.sum(own | (empty & ~reach))
-
-    return points(board > 0, board < 0), points(board < 0, board > 0)
-
-
-def eyes(board: Int[Array, "N N"]) -> Points:
-    """Empty points whose neighbours are all own (positive), and whose corners the opponent cannot take.
-
-    He may hold one of four diagonal points, none at the edge.
-    """
-    wall = jnp.pad(board, 1, constant_values=2)  # the edge is as good as an own stone beside, no stone at a corner
-    around = jnp.stack([wall[:-2, 1:-1], wall[2:, 1:-1], wall[1:-1, :-2], wall[1:-1, 2:]])
-    corners = jnp.stack([wall[:-2, :-2], wall[:-2, 2:], wall[2:, :-2], wall[2:, 2:]])
-    hostile = jnp.sum(corners == -1, axis=0) + jnp.any(corners == 2, axis=0)
-    return (board == 0) & jnp.all(around > 0, axis=0) & (hostile < 2)
-
-
-def beside(points: Points) -> Points:
-    """The points that have one of `points` as a neighbour."""
-    wide = jnp.pad(points, 1)
-    return wide[:-2, 1:-1] | wide[2:, 1:-1] | wide[1:-1, :-2] | wide[1:-1, 2:]
+    def _verdict(self, own: Int[Array, ""], other: Int[Array, ""], color: Int[Array, ""]) -> Float[Array, "2"]:
+        """From the points of the player to move, who is black (0) or white (1)."""
+        lead = jnp.where(color == 0, own - other, other - own) > self.komi
+        black = jnp.where(lead, 1.0, -1.0)
+        return jnp.stack([black, -black])

@@ -6,7 +6,7 @@ Symbols
         episode lasts, 1 in the state that ended it and 2 from then on, where nothing moves and nothing is paid
     u = ctrl [nu], held for `frame_skip` steps of the simulator
     dv [2 nv + na]          a small change of s in the tangent space, where a quaternion has three coordinates:
-                            ds = G(s) dv, dv = G(s)^+ ds
+                            ds = G(s) dv, dv = G(s)^+ ds   (see `forethought.dynamics.mujoco_derivatives`)
 MuJoCo computes in float64 on the host, whatever the dtype of the states, which follows x.
 Source: MuJoCo documentation, "Simulation: the state" and "mjd_transitionFD"; Todorov, Erez & Tassa (2012).
 """
@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from forethought.core import Delta, LinearGaussian, UsageError
+from forethought.dynamics.mujoco_derivatives import central_differences, step_derivatives
 
 _PHYSICS = mujoco.mjtState.mjSTATE_FULLPHYSICS
 
@@ -64,7 +65,7 @@ class Simulator:
         self.sizes = (self.model.nq, self.model.nv, self.model.na)
         self.size = sum(self.sizes)
         self.lock = threading.RLock()  # compiled functions may call from several threads; the scratch data are one
-        self._data = [mujoco.MjData(self.model) for _ in range(max(1, self.threads))]
+        self.data = [mujoco.MjData(self.model) for _ in range(max(1, self.threads))]  # scratch, one for each thread
         self._pool = mujoco.rollout.Rollout(nthread=self.threads if self.threads > 1 else 0)
         self._width = mujoco.mj_stateSize(self.model, _PHYSICS)
         self._limit = min(1.0, self.model.opt.timestep) * mujoco.mjMAXVAL  # what MuJoCo itself calls bad
@@ -80,7 +81,7 @@ class Simulator:
         begin = np.zeros((batch, self._width))
         begin[:, 1 : 1 + self.size] = start  # the time comes first
         controls = np.repeat(us, self.frame_skip, axis=1)
-        data = self._data if self.threads > 1 else self._data[:1]
+        data = self.data if self.threads > 1 else self.data[:1]
         with self.lock, np.errstate(all="ignore"):
             states, _ = self._pool.rollout(self.model, data, begin, controls)
         states = states[:, :, 1 : 1 + self.size]
@@ -89,39 +90,8 @@ class Simulator:
         return states.reshape(batch, steps, self.frame_skip, self.size)
 
     def linearise(self, s: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """The derivative of s' by [s; u], [k, k + m]."""
-        down = np.linalg.pinv(self.tangent(s))
-        if self.model.opt.integrator == mujoco.mjtIntegrator.mjINT_RK4:  # mjd_transitionFD does not know it
-            D = self._differences(s, u, self.tangent(s))
-            width = down.shape[0]
-            return np.concatenate([D[:, :width] @ down, D[:, width:]], axis=1)
-        with self.lock:
-            after, A, B = self._transitions(s, u)
-        up = self.tangent(after)
-        return np.concatenate([up @ A @ down, up @ B], axis=1)
-
-    def _transitions(self, s: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The state s' and its derivatives by dv [2 nv + na, 2 nv + na] and u, in tangent coordinates."""
-        model, data = self.model, self._data[0]
-        width = 2 * model.nv + model.na
-        A, B = np.eye(width), np.zeros((width, model.nu))
-        one_A, one_B = np.zeros_like(A), np.zeros_like(B)
-        self.put(data, s)
-        data.ctrl[:] = u
-        for _ in range(self.frame_skip):
-            mujoco.mjd_transitionFD(model, data, 1e-6, True, one_A, one_B, None, None)
-            A, B = one_A @ A, one_A @ B + one_B
-            mujoco.mj_step(model, data)
-        return self.get(data), A, B
-
-    def _differences(self, s: np.ndarray, u: np.ndarray, G: np.ndarray, step: float = 1e-6) -> np.ndarray:
-        """The same by central differences of rollouts: ds' by [dv; u], [k, 2 nv + na + m]."""
-        k, width = G.shape
-        moves = np.zeros((width + u.size, k + u.size))
-        moves[:width, :k], moves[width:, k:] = G.T, np.eye(u.size)
-        z = np.concatenate([s, u]) + step * np.concatenate([moves, -moves])
-        ahead, behind = np.split(self.roll(z[:, :k], z[:, None, k:])[:, 0, -1], 2)
-        return ((ahead - behind) / (2 * step)).T
+        """The derivatives of s' by [s; u], [B, k, k + m], at s [B, k] and u [B, m]."""
+        return step_derivatives(self, s, u)
 
     def put(self, data: mujoco.MjData, s: np.ndarray) -> None:
         """Set the physics state; nothing derived from it is computed."""
@@ -132,21 +102,6 @@ class Simulator:
     def get(self, data: mujoco.MjData) -> np.ndarray:
         """The physics state s [k]."""
         return np.concatenate([data.qpos, data.qvel, data.act])
-
-    def tangent(self, s: np.ndarray) -> np.ndarray:
-        """G(s) [k, 2 nv + na]: how the state moves with its tangent coordinates."""
-        nq, nv, _ = self.sizes
-        G = np.zeros((self.size, self.size - nq + nv))
-        G[nq:, nv:] = np.eye(self.size - nq)
-        for kind, at, to in zip(self.model.jnt_type, self.model.jnt_qposadr, self.model.jnt_dofadr, strict=True):
-            if kind == mujoco.mjtJoint.mjJNT_FREE:
-                G[at : at + 3, to : to + 3] = np.eye(3)
-                G[at + 3 : at + 7, to + 3 : to + 6] = _half_turns(s[at + 3 : at + 7])
-            elif kind == mujoco.mjtJoint.mjJNT_BALL:
-                G[at : at + 4, to : to + 3] = _half_turns(s[at : at + 4])
-            else:
-                G[at, to] = 1.0
-        return G
 
 
 class MujocoDynamics(eqx.Module):
@@ -183,12 +138,13 @@ class MujocoDynamics(eqx.Module):
     def linearize(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> LinearGaussian:
         """`x' = F [x; u] + f` around (x, u), by finite differences; see `HasLinearize`.
 
+        Under `vmap`, one call and all threads serve the whole batch: a trajectory's derivatives cost one call.
         Quaternions are differentiated along the unit sphere, and the reward of a judge by central differences.
         """
         del t
         n, m = x.shape[0], u.shape[0]
         shapes = jax.ShapeDtypeStruct((n,), x.dtype), jax.ShapeDtypeStruct((n, n + m), x.dtype)
-        after, F = jax.pure_callback(self._derivative, shapes, x, u, vmap_method="sequential")
+        after, F = jax.pure_callback(self._derivative, shapes, x, u, vmap_method="broadcast_all")
         return LinearGaussian(F, after - F @ jnp.concatenate([x, u]), jnp.zeros((n, n), x.dtype))
 
     def _path(self, x0: Float[Array, "n"], us: Float[Array, "T m"]) -> Float[Array, "T n"]:
@@ -216,24 +172,30 @@ class MujocoDynamics(eqx.Module):
         return _stopped(x0, after, rewards, ended)
 
     def _derivative(self, x: Any, u: Any) -> tuple[np.ndarray, np.ndarray]:
-        dtype, x, u = np.asarray(x).dtype, np.asarray(x, float), np.asarray(u, float)
-        k, n, m = self.simulator.size, x.size, u.size
+        """On the host, with any leading axes: x' [..., n] and its derivatives [..., n, n + m] by [x; u]."""
+        x, u = np.asarray(x), np.asarray(u)
+        (*batch, n), m, dtype = x.shape, u.shape[-1], x.dtype
+        x, u = x.reshape(-1, n).astype(float), u.reshape(-1, m).astype(float)
+        k = self.simulator.size
         physics = np.r_[0:k, n : n + m]  # neither r nor done moves anything
-        F = np.zeros((n, n + m))
-        after = self.roll(x[None], u[None, None])[0, 0]
-        if self.judge is None or after[-1] < 2:
-            F[:k, physics] = self.simulator.linearise(x[:k], u)
-            if self.judge is not None:
-                F[k, physics] = self._differences(x, u, np.eye(n + m)[physics])[:, k]
+        F = np.zeros((x.shape[0], n, n + m))
+        after = self.roll(x, u[:, None])[:, 0]
+        if self.judge is None:
+            F[:, :k, physics] = self.simulator.linearise(x, u)
         else:
-            F[:k, :k] = np.eye(k)  # the episode is over
-        return after.astype(dtype), F.astype(dtype)
+            on = np.flatnonzero(after[:, -1] < 2)
+            F[:, np.arange(k), np.arange(k)] = 1.0  # where the episode is over
+            if on.size:
+                F[np.ix_(on, np.arange(k), physics)] = self.simulator.linearise(x[on, :k], u[on])
+                F[np.ix_(on, [k], physics)] = self._pay_by(x[on], u[on], np.eye(n + m)[physics])
+        with np.errstate(over="ignore"):
+            return after.astype(dtype).reshape(*batch, n), F.astype(dtype).reshape(*batch, n, n + m)
 
-    def _differences(self, x: np.ndarray, u: np.ndarray, directions: np.ndarray, step: float = 1e-6) -> np.ndarray:
-        """Central differences of x' [D, n] along directions [D, n + m] of [x; u]."""
-        z = np.concatenate([x, u]) + step * np.concatenate([directions, -directions])
-        ahead, behind = np.split(self.roll(z[:, : x.size], z[:, None, x.size :])[:, 0], 2)
-        return (ahead - behind) / (2 * step)
+    def _pay_by(self, x: np.ndarray, u: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """The derivative of r by moves of [x; u] along directions [D, n + m], [B, 1, D]."""
+        n = x.shape[1]
+        moves = np.broadcast_to(directions, (x.shape[0], *directions.shape))
+        return central_differences(lambda z: self.roll(z[:, :n], z[:, None, n:])[:, 0, -2:-1], x, u, moves)
 
 
 def _stopped(x0: np.ndarray, after: np.ndarray, rewards: np.ndarray, ended: np.ndarray) -> np.ndarray:
@@ -248,12 +210,6 @@ def _stopped(x0: np.ndarray, after: np.ndarray, rewards: np.ndarray, ended: np.n
     r = np.where(over[:, :-1], 0.0, rewards)
     done = over[:, 1:].astype(float) + over[:, :-1]
     return np.concatenate([states, r[..., None], done[..., None]], axis=-1)
-
-
-def _half_turns(q: np.ndarray) -> np.ndarray:
-    """How a unit quaternion [w, x, y, z] moves with a rotation about its own axes [4, 3]."""
-    w, x, y, z = q
-    return 0.5 * np.array([[-x, -y, -z], [w, -z, y], [z, w, -x], [-y, x, w]])
 
 
 def load_model(source: str | os.PathLike) -> mujoco.MjModel:

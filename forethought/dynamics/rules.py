@@ -18,7 +18,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import UsageError
 from forethought.dynamics.games import Game, game
@@ -64,8 +64,8 @@ class Knowledge(Protocol):
         """Moves that are never worth trying, though allowed."""
         ...
 
-    def last_resort(self) -> int:
-        """The move that random play makes only where there is no other."""
+    def random_game(self, state: Any, moves: int, *, key: PRNGKeyArray) -> Float[Array, "2"]:
+        """The score after random moves that are not pointless, at most `moves` of them; quicker than by the rules."""
         ...
 
 
@@ -79,13 +79,10 @@ class Rules(eqx.Module):
 
     def play(self, position: Position, move: Int[Array, ""]) -> Position:
         """The position after a move.  A move that is not legal loses at once; one after the end changes nothing."""
-        after = self._step(position, move)
-        outcome = jnp.where(position.over, position.outcome, after.outcome)  # pgx forgets it with the next move
-        return _with_outcome(after, outcome)
-
-    def play_on(self, position: Position, move: Int[Array, ""]) -> Position:
-        """The same without the outcome, which for a game with a score saves a third of the work (see `judge`)."""
-        return _with_outcome(self._step(position, move), position.outcome)
+        with jax.numpy_rank_promotion("allow"):  # pgx's code relies on it
+            after = self.pgx_env.step(position.state, move)
+        outcome = jnp.where(position.over, position.outcome, after.rewards)  # pgx forgets it with the next move
+        return Position(after.replace(rewards=outcome, observation=position.state.observation))
 
     def replay(self, moves: Int[Array, "T"]) -> Position:
         """The position after these moves from the opening; negative ones are left out."""
@@ -117,11 +114,6 @@ class Rules(eqx.Module):
         own, other = (planes[..., i].astype(jnp.int32).ravel() for i in range(2))
         return own * (1 + position.mover) + other * (2 - position.mover)
 
-    def _step(self, position: Position, move: Int[Array, ""]) -> Position:
-        with jax.numpy_rank_promotion("allow"):  # pgx's code relies on it
-            after = self.pgx_env.step(position.state, move)
-        return Position(after.replace(observation=position.state.observation))
-
 
 def load_rules(name: str) -> Rules:
     """The rules of a game that `forethought list games` names.
@@ -152,7 +144,3 @@ def need(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as problem:
         raise UsageError(f"games need {module}: pip install 'forethought[games]'.") from problem
-
-
-def _with_outcome(position: Position, outcome: Float[Array, "2"]) -> Position:
-    return Position(position.state.replace(rewards=outcome))

@@ -81,6 +81,15 @@ class FitReport(eqx.Module):
         """Held-out mean squared error of the chosen weights, averaged over members."""
         return jnp.mean(jnp.nanmin(self.holdout_loss, axis=1))
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """For the record of a run."""
+        return {
+            "fit_epochs": float(jnp.max(self.epochs)),
+            "fit_loss": float(self.last_loss),
+            "holdout_mse": float(self.best_holdout),
+        }
+
 
 @dataclass(frozen=True)
 class Ensemble:

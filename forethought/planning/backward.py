@@ -15,9 +15,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from forethought.core.linalg import symmetrise
+from forethought.core.small_matrices import eliminate, matmul, pivot_on
 from forethought.planning.box_qp import BoxQPSolution, solve_box_qp
 from forethought.planning.expansion import Expansion
-from forethought.planning.small_matrices import eliminate, matmul, pivot_on
 
 
 class Correction(eqx.Module):

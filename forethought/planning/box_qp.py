@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from forethought.planning.small_matrices import eliminate
+from forethought.core.small_matrices import eliminate
 
 ITERATIONS = 30  # of projected Newton steps; one or two suffice near a solution
 HALVINGS = 12  # of a step; Tassa et al. stop at 1e-22, where nothing moves any more

@@ -24,6 +24,7 @@ import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import LinearGaussian, Plan, Problem, Result
+from forethought.core.small_matrices import lazily, matvec
 from forethought.planning.augmented_lagrangian import (
     MOST_PENALTY,
     Multipliers,
@@ -45,7 +46,6 @@ from forethought.planning.initial_guesses import (
 )
 from forethought.planning.rollout import follow, stage_costs
 from forethought.planning.search import one_step_later
-from forethought.planning.small_matrices import lazily, matvec
 
 ARMIJO = 1e-4  # share of the promised decrease that is enough; Nocedal & Wright (2006), section 3.1
 LEAST_DAMPING, MOST_DAMPING = 1e-9, 1e10  # the least keeps Q_uu positive where actions cost nothing

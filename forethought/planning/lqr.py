@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Int
 from forethought.core import LinearGaussian, Quadratic, Result
 from forethought.core.gaussian import LOG_2PI
 from forethought.core.linalg import symmetrise
-from forethought.planning.small_matrices import eliminate, matmul
+from forethought.core.small_matrices import eliminate, matmul
 
 
 class LQRSolution(eqx.Module):

@@ -87,7 +87,7 @@ class MPPI:
         )
         pull = self._whitened((search.mean - 0.5 * (lower + upper)[0]) / std[0])
         pulled = costs / self.temperature + self.control_cost * jnp.einsum("tm,tsm->s", pull, white)
-        mean = jnp.einsum("s,tsm->tm", weights(pulled), us)
+        mean = jax.lax.dot_general(us, weights(pulled), (((1,), (0,)), ((), ())))
         usable = jnp.any(jnp.isfinite(pulled))
         return MPPIState(jnp.where(usable, jnp.clip(mean, lower[0], upper[0]), search.mean))
 

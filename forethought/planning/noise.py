@@ -10,6 +10,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
+LONG_ROW = 512  # numbers, from which on a loop over rows costs less than it saves
+
 
 def colour_filter(steps: int, beta: float) -> Float[np.ndarray, "T T"]:
     """The circulant matrix that turns white noise [T] into noise of unit variance with spectrum 1 / f^beta."""
@@ -31,14 +33,19 @@ def quick_normal(shape: tuple[int, ...], dtype, *, key: PRNGKeyArray) -> Float[A
     """
     if dtype != jnp.float32:
         return jr.normal(key, shape, dtype)
-    # The middles of 2^23 equal cells of (-1, 1): never an end, so that the tails stay finite (5.2 standard deviations).
-    return _normal_quantile((_hashed(shape, key) >> 9).astype(dtype) * 2.0**-22 - (1 - 2.0**-23))
-
-
-def _hashed(shape: tuple[int, ...], key: PRNGKeyArray) -> UInt32[Array, "..."]:
     first, second = jr.bits(key, (2,), jnp.uint32)
-    counter = lax.iota(jnp.uint32, int(np.prod(shape))).reshape(shape)
-    return _mix(_mix(counter + first) ^ second)
+    row = int(np.prod(shape[1:]))
+
+    def normal(counter: UInt32[Array, "*n"]) -> Float[Array, "*n"]:
+        bits = _mix(_mix(counter + first) ^ second)
+        # The middles of 2^23 equal cells of (-1, 1): never an end, so that the tails stay finite (5.2 std).
+        return _normal_quantile((bits >> 9).astype(dtype) * 2.0**-22 - (1 - 2.0**-23))
+
+    if len(shape) == 1 or row < LONG_ROW:
+        return normal(lax.iota(jnp.uint32, int(np.prod(shape))).reshape(shape))
+    # Row by row, what it is made of stays in the cache; and it is made once, not again wherever it is used.
+    counter = lax.iota(jnp.uint32, row).reshape(shape[1:])
+    return lax.map(lambda i: normal(counter + i * jnp.uint32(row)), lax.iota(jnp.uint32, shape[0]))
 
 
 def _mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:

@@ -22,6 +22,7 @@ from forethought.core import HasSimulate, LinearGaussian, Plan, Problem, Result,
 
 Propagation = Literal["ts-inf", "ts1", "mean"]
 over_functions = eqx.if_array(0)
+FEW = 8  # coordinates of a state that are kept apart
 
 
 def expected_cost(
@@ -55,15 +56,27 @@ def expected_cost(
 
 
 class _Cloud(eqx.Module):
-    """Particles on their way, one row each."""
+    """Particles on their way, one row each.
 
-    xs: Float[Array, "*g R n"]
+    Few coordinates are an array each: joined, they would be a loop that XLA does not vectorise on a CPU and that
+    computes what coordinates have in common once for each.  Many would take long to compile.
+    """
+
+    states: Float[Array, "*g R n"] | tuple[Float[Array, "*g R"], ...]
     alive: Bool[Array, "*g R"]
     cost: Float[Array, "*g R"]
 
     @staticmethod
     def start(x0: Float[Array, "n"], *rows: int) -> "_Cloud":
-        return _Cloud(jnp.broadcast_to(x0, (*rows, *x0.shape)), jnp.ones(rows, bool), jnp.zeros(rows, x0.dtype))
+        n = x0.shape[0]
+        apart = tuple(jnp.broadcast_to(x0[i], rows) for i in range(n))
+        states = apart if n <= FEW else jnp.broadcast_to(x0, (*rows, n))
+        return _Cloud(states, jnp.ones(rows, bool), jnp.zeros(rows, x0.dtype))
+
+    @property
+    def xs(self) -> Float[Array, "*g R n"]:
+        """The states, joined."""
+        return jnp.stack(self.states, axis=-1) if isinstance(self.states, tuple) else self.states
 
     def step(self, task: Task, function: Any, u, t, noiseless: bool, key) -> "_Cloud":
         """All rows [R] by one function: pay, move, die."""
@@ -72,10 +85,13 @@ class _Cloud(eqx.Module):
             y = function(x, u, t)
             return y.mean if noiseless else y.sample(key=key)
 
-        now = jax.vmap(task.cost, (0, 0, None))(self.xs, u, t)
-        xs = jax.vmap(move)(self.xs, u, jr.split(key, u.shape[0]))
-        alive = self.alive & ~jax.vmap(task.terminal)(xs)
-        return _Cloud(xs, alive, self.cost + jnp.where(self.alive, now, 0))
+        xs, apart = self.xs, isinstance(self.states, tuple)
+        rows = 1 if apart else 0  # the axis of the rows in the states after
+        now = jax.vmap(task.cost, (0, 0, None))(xs, u, t)
+        after = jax.vmap(move, out_axes=rows)(xs, u, jr.split(key, u.shape[0]))
+        alive = self.alive & ~jax.vmap(task.terminal, rows)(after)
+        states = tuple(after[i] for i in range(after.shape[0])) if apart else after
+        return _Cloud(states, alive, self.cost + jnp.where(self.alive, now, 0))
 
     def final_cost(self, task: Task) -> Float[Array, "R"]:
         """What each row has cost in the end."""

@@ -10,6 +10,7 @@ Values lie in [-1, 1] by the rules, so they are compared as they are.
 Differs: mctx, as MuZero, rescales values to [0, 1] among siblings.  With values from single playouts that turns a
 difference of nothing (-0.95 against -1) into all or nothing, and a move whose first playout was unlucky is not looked
 at again: the only defence against four in a row is overlooked.
+Differs: what is certain is told from what was sampled (`forethought.planning.proofs`).
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from forethought.dynamics.rules import Position, Rules, need
-from forethought.planning.playouts import Evaluator
+from forethought.planning.evaluation import Evaluator
+from forethought.planning.proofs import prove_after_each, respect_proofs
 
 TIE_BREAK = 1e-3  # in log-probability: moves of equal prior come in random order, nothing else changes
 
@@ -60,6 +62,7 @@ class GumbelSearch:
     noise: float = 0.0  # scale of the Gumbel noise at the root: 1 to explore while learning, 0 to play
     value_scale: float = 0.1  # c_scale: weight of values against the prior
     visit_offset: float = 50.0  # c_visit: visits added to the largest count in that weight
+    proofs: bool = True  # carry results of finished games up the tree by minimax
 
     def __post_init__(self):
         """Refuse settings that cannot work."""
@@ -82,7 +85,7 @@ class GumbelSearch:
             max_num_considered_actions=min(self.considered, rules.game.moves),
             gumbel_scale=self.noise,
         )
-        return _run(policy, self.simulations, rules, position, evaluate, key)
+        return _run(policy, self, rules, position, evaluate, key)
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,12 @@ class PUCTSearch:
     """
 
     simulations: int = 200  # positions evaluated for each move
-    exploration: float = 2.5  # c_1: weight of the prior against values; 1.25 in the paper, whose priors are learned
+    exploration: float = 1.25  # c_1: weight of the prior against values
     exploration_base: float = 19652.0  # c_2: visits after which the weight begins to grow
     dirichlet_share: float = 0.0  # share of noise in the root's prior: 0.25 to explore while learning, 0 to play
     dirichlet_alpha: float = 0.3  # concentration of that noise
     temperature: float = 0.0  # 0 makes the most visited move, 1 draws it in proportion to visits
+    proofs: bool = True  # carry results of finished games up the tree by minimax
 
     def __post_init__(self):
         """Refuse settings that cannot work."""
@@ -120,14 +124,14 @@ class PUCTSearch:
             pb_c_base=self.exploration_base,
             temperature=self.temperature,
         )
-        return _run(policy, self.simulations, rules, position, evaluate, key)
+        return _run(policy, self, rules, position, evaluate, key)
 
 
-def _run(policy: Any, simulations: int, rules: Rules, position: Position, evaluate: Evaluator, key) -> Choice:
+def _run(policy: Any, settings: Any, rules: Rules, position: Position, evaluate: Evaluator, key) -> Choice:
     """Search from one position with a policy of mctx, which wants a batch."""
     mctx = need("mctx")
     root_key, tie_key, search_key = jr.split(key, 3)
-    here = evaluate(rules, position, key=root_key)
+    here, sensible = evaluate(rules, position, key=root_key), rules.sensible(position)
     logits = here.prior_logits + TIE_BREAK * jr.gumbel(tie_key, here.prior_logits.shape)
     root = mctx.RootFnOutput(prior_logits=logits[None], value=here.value[None], embedding=_batch(position))
     with jax.numpy_rank_promotion("allow"):  # mctx's code relies on it
@@ -136,10 +140,14 @@ def _run(policy: Any, simulations: int, rules: Rules, position: Position, evalua
             rng_key=search_key,
             root=root,
             recurrent_fn=partial(_expand, rules, evaluate),
-            num_simulations=simulations,
-            invalid_actions=~rules.sensible(position)[None],
+            num_simulations=settings.simulations,
+            invalid_actions=~sensible[None],
+            loop_fn=prove_after_each if settings.proofs else jax.lax.fori_loop,
         )
-    return Choice(found.action[0], found.action_weights[0], found.search_tree.summary().value[0])
+    tree = jax.tree.map(lambda leaf: leaf[0], found.search_tree)
+    allowed, weights, value = respect_proofs(tree, found.action_weights[0], sensible)
+    move = jnp.where(allowed[found.action[0]], found.action[0], jnp.argmax(weights))
+    return Choice(move, weights, value)
 
 
 def _expand(rules: Rules, evaluate: Evaluator, params: Any, key: PRNGKeyArray, moves: Array, positions: Position):

@@ -13,6 +13,7 @@ from forethought.report import plots
 from forethought.report.curves import Baseline, Curve, Group
 from forethought.report.diagnostics import LEVELS, Calibration, ModelError, examine, reward_is_learned
 from forethought.report.foresight import Foresight, foresee, real_reward, share_at_limits, unwrapped
+from forethought.report.gp_picture import gp_sections
 from forethought.report.hints import Evidence, hints
 from forethought.report.page import Page, Picture, Section, Table
 from forethought.report.record import algorithm_name, curve_of, duration, flat, flat_settings, number
@@ -38,7 +39,8 @@ def in_depth(run: Any, *, episodes: int, seed: int | None, video: bool) -> Page:
         top = [_hint_section(curve, findings)]
         if video:
             top = [replace(section, half=True) for section in (_video_section(run, findings, seed), *top)]
-        sections = [*top, *sections, *_model_sections(findings), *_plan_sections(findings)]
+        learned = [*_model_sections(findings), *gp_sections(run.path, findings.problem)]
+        sections = [*top, *sections, *learned, *_plan_sections(findings)]
     version = info.get("versions", {}).get("forethought") or ""
     return Page(
         title=f"{name} on {info['env']['name']}",

@@ -64,17 +64,22 @@ def picture(
         @functools.wraps(draw)
         def render(*args: P.args, **kwargs: P.kwargs) -> bytes:
             image_format = str(kwargs.pop("image_format", "svg"))
-            with matplotlib.rc_context(STYLE):
-                figure = Figure(figsize=(width, height), layout="constrained")
-                draw(figure.add_subplot(), *args, **kwargs)
-                file = io.BytesIO()
-                paper = {} if image_format == "svg" else {"facecolor": PAPER, "dpi": 160}
-                figure.savefig(file, format=image_format, metadata={"Date": None} if not paper else None, **paper)
-            return file.getvalue()
+            return drawn(lambda figure: draw(figure.add_subplot(), *args, **kwargs), width, height, image_format)
 
         return render
 
     return decorate
+
+
+def drawn(draw: Callable[[Figure], None], width: float, height: float, image_format: str = "svg") -> bytes:
+    """An image file of what `draw` puts into an empty figure; sizes in inches."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure)
+        file = io.BytesIO()
+        paper = {} if image_format == "svg" else {"facecolor": PAPER, "dpi": 160}
+        figure.savefig(file, format=image_format, metadata={"Date": None} if not paper else None, **paper)
+    return file.getvalue()
 
 
 @picture()

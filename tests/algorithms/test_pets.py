@@ -1,3 +1,5 @@
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from forethought.dynamics.space import StateSpace
 from forethought.envs.system_env import SystemEnv
 from forethought.models.classifier import Classifier
 from forethought.models.ensemble import Ensemble
+from forethought.models.gp import GP
 from forethought.planning.icem import ICEM
 from tests.linear import QuadraticTask, double_integrator
 from tests.planning.test_planners import X0, optimum
@@ -20,6 +23,8 @@ TINY = PETS(
     planner=ICEM(horizon=12, population=40, elites=6, iterations=3, particles=2, beta=1.0),
     classifier=Classifier(hidden=8, depth=1, updates=100),
 )
+
+WITH_GP = dataclasses.replace(TINY, model=GP(restarts=1, features=32))
 
 
 class Hidden(SystemEnv):
@@ -46,23 +51,25 @@ def train(algorithm, env, rounds, seed=0):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [SystemEnv, Hidden])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_reaches_the_known_optimum(seed, kind):
+@pytest.mark.parametrize("algorithm", [TINY, WITH_GP], ids=["ensemble", "gp"])
+def test_reaches_the_known_optimum(seed, kind, algorithm):
     """Within 15% of the best cost that a dense solver finds for the true system (the final cost is not paid)."""
     env = system(kind)
-    _, infos = train(TINY, env, 7, seed)
+    _, infos = train(algorithm, env, 7, seed)
     paid = -min(float(info.episodes[0].reward.sum()) for info in infos[-2:])
     best = optimum(Problem(double_integrator(), QuadraticTask(final=0.0)), X0)
     assert best * 0.999 <= paid <= 1.15 * best
 
 
-def test_round_by_round():
+@pytest.mark.parametrize("algorithm", [TINY, WITH_GP], ids=["ensemble", "gp"])
+def test_round_by_round(algorithm):
     """Random first; then plans; the data grow; the structure of the state stays; equal seeds give equal bits."""
     env = system(Hidden, edge=1.02)
-    state, infos = train(TINY, env, 3)
-    again, _ = train(TINY, env, 3)
+    state, infos = train(algorithm, env, 3)
+    again, _ = train(algorithm, env, 3)
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(again), strict=True):
         np.testing.assert_array_equal(a, b)
-    start = TINY.init(env, key=jr.key(9))
+    start = algorithm.init(env, key=jr.key(9))
     assert jax.tree.structure(start) == jax.tree.structure(state)
     arrays, later = (jax.tree.leaves(eqx.filter(tree, eqx.is_array)) for tree in (start, state))
     assert [a.dtype for a in arrays] == [a.dtype for a in later]

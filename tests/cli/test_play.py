@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import pytest
 
 from forethought.cli.main import main
-from forethought.planning import players
-from forethought.planning.playouts import Playouts
+from forethought.games import players
+from forethought.games.playouts import Playouts
 from forethought.planning.tree_search import Choice, GumbelSearch, PUCTSearch
 
 pytest.importorskip("pgx")

@@ -10,7 +10,7 @@ from forethought.cli.settings import Settings, read_settings
 from forethought.core import UsageError
 from forethought.registry import ALGORITHMS, AREAS, MODELS, PLANNERS, SEARCHES
 
-PLAYOUTS = "forethought.planning.playouts:Playouts"  # whose settings are flags of `forethought play`
+PLAYOUTS = "forethought.games.playouts:Playouts"  # whose settings are flags of `forethought play`
 HOMES = sorted({*ALGORITHMS.values(), *MODELS.values(), *PLANNERS.values(), *SEARCHES.values(), PLAYOUTS})
 
 

@@ -94,12 +94,32 @@ def test_derivative_of_a_pushed_mass_is_exact(dtype):
     np.testing.assert_allclose(linear(jnp.concatenate([x, u])).mean, dynamics(x, u, NOW).mean, rtol=1e-5)
 
 
+@pytest.mark.parametrize("integrator", ["Euler", "RK4"])
+def test_derivatives_of_a_trajectory_are_one_call_and_those_of_its_steps(integrator):
+    dynamics = MujocoDynamics(simulator(TUMBLER.format(integrator=integrator), frame_skip=2))
+    xs = jnp.asarray(np.stack([tumbling()] * 3)).at[:, -2].add(jnp.arange(3.0))
+    us, calls = jr.uniform(jr.key(0), (3, 2)), []
+    work = dynamics.simulator.linearise
+    dynamics.simulator.linearise = lambda s, u: calls.append(s.shape) or work(s, u)
+    together = jax.vmap(dynamics.linearize, (0, 0, None))(xs, us, NOW)
+    assert calls == [(3, 23)]
+    for x, u, F, f in zip(xs, us, together.F, together.f, strict=True):
+        alone = dynamics.linearize(x, u, NOW)
+        np.testing.assert_array_equal(F, alone.F)
+        np.testing.assert_array_equal(f, alone.f)
+    assert jnp.abs(together.F[0] - together.F[2]).max() > 1e-3
+    threads = Simulator(dynamics.simulator.model, threads=2, frame_skip=2)
+    np.testing.assert_array_equal(
+        work(np.asarray(xs), np.asarray(us)), threads.linearise(np.asarray(xs), np.asarray(us))
+    )
+
+
 @pytest.mark.parametrize("integrator", ["Euler", "RK4", "implicitfast"])
 def test_derivative_predicts_what_small_changes_on_the_manifold_do(integrator):
     """Every kind of joint and an actuator with a state; the changed states are turned by MuJoCo itself."""
     sim = simulator(TUMBLER.format(integrator=integrator), frame_skip=3)
     s, u = tumbling(), np.array([0.2, -0.5])
-    F = sim.linearise(s, u)
+    F = sim.linearise(s[None], u[None])[0]
     step, nq = 1e-5, sim.model.nq
     for i in range(sim.model.nv):
         ends = []
@@ -150,11 +170,15 @@ def test_an_episode_that_ended_stands_still_and_is_paid_nothing_more():
 
 
 def test_derivative_of_the_reward():
+    """Also side by side with an episode that is over, where nothing moves."""
     linear = MujocoDynamics(simulator(CART), SpeedPays()).linearize(jnp.array([0.0, 1.0, 0.0, 0.0]), jnp.ones(1), NOW)
     np.testing.assert_allclose(linear.F[2], [0, 1, 0, 0, 0.005], atol=1e-5)
     np.testing.assert_array_equal(linear.F[3], 0)
-    over = MujocoDynamics(simulator(CART), SpeedPays()).linearize(jnp.array([0.3, 1.0, 0.0, 1.0]), jnp.ones(1), NOW)
-    np.testing.assert_array_equal(over.F[:2, :2], np.eye(2))
+    states = jnp.array([[0.0, 1.0, 0.0, 0.0], [0.3, 1.0, 0.0, 1.0], [0.1, 1.0, 0.0, 0.0]])
+    both = jax.vmap(MujocoDynamics(simulator(CART), SpeedPays()).linearize, (0, 0, None))(states, jnp.ones((3, 1)), NOW)
+    np.testing.assert_array_equal(both.F[0], linear.F)
+    np.testing.assert_array_equal(both.F[1, :2, :2], np.eye(2))
+    np.testing.assert_allclose(both.F[2, 2], linear.F[2], atol=1e-5)
 
 
 @pytest.mark.parametrize("source", ["no/such/file.xml", "<mujoco><nonsense/></mujoco>"])

@@ -5,6 +5,7 @@ import pytest
 import scipy.special
 import scipy.stats
 
+from forethought.planning import noise
 from forethought.planning.noise import _normal_quantile, colour_filter, quick_normal
 
 
@@ -44,3 +45,12 @@ def test_quick_numbers_are_a_function_of_the_key_and_finite(dtype):
     assert np.isfinite(draw(2)).all()
     ends = _normal_quantile(jnp.array([-(1 - 2.0**-23), 1 - 2.0**-23], jnp.float32))
     np.testing.assert_allclose(ends, [-5.294704, 5.294704], rtol=1e-4)
+
+
+def test_numbers_made_row_by_row_are_those_made_at_once(monkeypatch):
+    monkeypatch.setattr(noise, "LONG_ROW", 601)
+    at_once = quick_normal((4, 300, 2), jnp.float32, key=jr.key(0))
+    monkeypatch.setattr(noise, "LONG_ROW", 600)
+    by_rows = quick_normal((4, 300, 2), jnp.float32, key=jr.key(0))
+    np.testing.assert_allclose(by_rows, at_once, rtol=1e-6)
+    assert quick_normal((3,), jnp.float32, key=jr.key(0)).shape == (3,)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from forethought.core import DiagonalGaussian, Problem
+from forethought.planning import particles as particles_module
 from forethought.planning.particles import expected_cost, open_loop_plan
 from tests.linear import Linear, QuadraticTask, double_integrator
 
@@ -70,6 +71,16 @@ def test_deterministic_system_costs_what_a_loop_says(propagation, edge):
     expected = [reference_cost(problem.dynamics, problem.task, np.array([1.0, 0.3]), u) for u in us]
     actual = costs_of(problem, us, jnp.array([1.0, 0.3]), particles=2, propagation=propagation)
     np.testing.assert_allclose(actual, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("propagation", ["ts-inf", "ts1"])
+def test_many_coordinates_cost_what_few_cost(propagation, monkeypatch):
+    """Few are kept apart, many together."""
+    problem = Problem(double_integrator(std=0.1), QuadraticTask(edge=1.05))
+    us = jr.uniform(jr.key(1), (6, 20, 1), minval=-1.0, maxval=1.0)
+    apart = costs_of(problem, us, particles=2, propagation=propagation)
+    monkeypatch.setattr(particles_module, "FEW", 1)
+    np.testing.assert_allclose(costs_of(problem, us, particles=2, propagation=propagation), apart, rtol=1e-5)
 
 
 class Simulated(Linear):

@@ -10,10 +10,12 @@ import pytest
 
 from forethought.core import UsageError
 from forethought.dynamics.rules import load_rules
-from forethought.planning.all_replies import against_all_replies
-from forethought.planning.match import Hand
-from forethought.planning.players import SearchPlayer
-from forethought.planning.playouts import Playouts, ValueFunction
+from forethought.games import minimax
+from forethought.games.all_replies import against_all_replies
+from forethought.games.match import Hand
+from forethought.games.players import SearchPlayer
+from forethought.games.playouts import Playouts
+from forethought.planning.evaluation import ValueFunction
 from forethought.planning.tree_search import GumbelSearch, PUCTSearch
 
 pytest.importorskip("mctx")
@@ -56,10 +58,16 @@ def test_tactics_of_connect_four(search):
 
 @pytest.mark.slow
 def test_tic_tac_toe_is_never_lost():
-    hand = Hand(load_rules("tic-tac-toe"), SearchPlayer(PUCTSearch(simulations=1000), Playouts(depth=9)))
+    """By no line of play, and with no move given away in any position."""
+    hand = Hand(load_rules("tic-tac-toe"), SearchPlayer(PUCTSearch(simulations=400), Playouts(playouts=8, depth=9)))
     for moves_first in (True, False):
         lines = against_all_replies(hand, moves_first=moves_first, key=jr.key(0))
         assert lines.lost == 0 and lines.won > lines.drawn
+    boards = minimax.decisions()
+    positions = jax.jit(jax.vmap(hand.rules.replay))(jnp.array([minimax.line_to(board) for board in boards]))
+    chosen = hand.choose(positions, jr.split(jr.key(1), len(boards))).tolist()
+    mistakes = [board for board, move in zip(boards, chosen, strict=True) if not minimax.best_moves(board)[move]]
+    assert mistakes == []
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from jaxtyping import Array, Key, PRNGKeyArray
 
 from forethought.core import UsageError
 from forethought.dynamics.rules import Position, Rules
-from forethought.planning.players import Player
+from forethought.games.players import Player
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Match:
     as_first: tuple[int, int, int]  # games that `a` won, drew and lost when it moved first
     as_second: tuple[int, int, int]  # and when it moved second
     plies: float  # moves in a game, of both players together, on average
-    seconds: tuple[float, float]  # processor time of one move of `a` and of `b`, games played at once, not compiling
+    seconds: tuple[float, float]  # processor time of one move of `a` and of `b`, not compiling
 
     @property
     def games(self) -> int:
@@ -53,8 +53,8 @@ class Match:
 
 def play_match(
     rules: Rules,
-    a: Player,
-    b: Player,
+    a: "Player | Hand",
+    b: "Player | Hand",
     games: int,
     *,
     key: PRNGKeyArray,
@@ -65,7 +65,7 @@ def play_match(
 
     Args:
         rules: the game.
-        a: one player.
+        a: one player; as a `Hand` it stays compiled for the next match.
         b: the other.
         games: how many, an even number.
         key: of everything random.
@@ -78,7 +78,7 @@ def play_match(
     if games < 2 or games % 2:
         raise UsageError(f"a match needs an even number of games, at least 2; got {games}.")
     half = _Half(rules, games // 2)
-    hands = [Hand(rules, a), Hand(rules, b)]
+    hands = [one if isinstance(one, Hand) else Hand(rules, one) for one in (a, b)]
     tables = [half, _Half(rules, games // 2)]  # tables[0]: where hands[0] is to move
     ply = 0
     while not all(table.done for table in tables):
@@ -107,7 +107,7 @@ class Hand:
         def choose(rules: Rules, positions: Position, keys: Key[Array, "B"]) -> Any:
             return jax.vmap(lambda position, key: player.choose(rules, position, key=key))(positions, keys)
 
-        self.rules = rules
+        self.rules, self.player = rules, player
         self._choose: Any = eqx.filter_jit(choose)
         self._compiled: dict[int, Any] = {}  # by batch size
         self._spent, self._moves = 0.0, 0

@@ -5,10 +5,10 @@ import pytest
 
 from forethought.core import UsageError
 from forethought.dynamics.rules import load_rules
-from forethought.planning import minimax
-from forethought.planning.all_replies import against_all_replies
-from forethought.planning.match import Hand, play_match
-from forethought.planning.players import OnePlyPlayer, RandomPlayer, TablePlayer
+from forethought.games import minimax
+from forethought.games.all_replies import against_all_replies
+from forethought.games.match import Hand, play_match
+from forethought.games.players import OnePlyPlayer, RandomPlayer, TablePlayer
 
 pytest.importorskip("pgx")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

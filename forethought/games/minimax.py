@@ -9,7 +9,7 @@ from functools import cache
 import jax.numpy as jnp
 import numpy as np
 
-from forethought.planning.players import TablePlayer
+from forethought.games.players import TablePlayer
 
 Board = tuple[int, ...]
 LINES = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6))
@@ -66,3 +66,26 @@ def positions() -> tuple[Board, ...]:
         frontier = list(dict.fromkeys(frontier))
         seen |= dict.fromkeys(frontier)
     return tuple(seen)
+
+
+def decisions() -> tuple[Board, ...]:
+    """Positions in which some move is a mistake, one of each set of mirror images and rotations."""
+    return tuple(sorted({min(_images(board)) for board in positions() if _may_err(board)}))
+
+
+def line_to(board: Board) -> list[int]:
+    """Moves that lead to a board, filled up with -1 to 9."""
+    moves = [-1] * 9
+    for stone in (1, 2):
+        for i, cell in enumerate(cell for cell in range(9) if board[cell] == stone):
+            moves[2 * i + stone - 1] = cell
+    return moves
+
+
+def _may_err(board: Board) -> bool:
+    return 0 < sum(best_moves(board)) < board.count(0)
+
+
+def _images(board: Board) -> list[Board]:
+    turned = [np.rot90(np.reshape(board, (3, 3)), k) for k in range(4)]
+    return [tuple(image.ravel().tolist()) for one in turned for image in (one, one.T)]

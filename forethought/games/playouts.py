@@ -1,35 +1,14 @@
-"""What a position is worth: by random playouts, or by a function that somebody wrote or learned.
+"""What a position is worth by random playouts: games played to the end, or broken off and counted."""
 
-Notation: A moves; an evaluation is seen by the player to move, its value in [-1, 1] (1: certain to win).
-"""
-
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.dynamics.rules import Position, Rules
-
-NEVER = -1e9  # log-probability of a move that is not to be tried
-
-
-class Evaluation(eqx.Module):
-    """What tree search asks of a position."""
-
-    prior_logits: Float[Array, "A"]  # which moves look promising, before any search
-    value: Float[Array, ""]  # what the player to move may expect
-
-
-@runtime_checkable
-class Evaluator(Protocol):
-    """Judges positions for a search."""
-
-    def __call__(self, rules: Rules, position: Position, *, key: PRNGKeyArray) -> Evaluation: ...
+from forethought.planning.evaluation import NEVER, Evaluation
 
 
 @dataclass(frozen=True)
@@ -62,27 +41,13 @@ class Playouts:
         return Evaluation(jnp.where(candidates, 0.0, NEVER), value)
 
 
-class ValueFunction(eqx.Module):
-    """An evaluation by `function(observation) -> (logits [A], value [])`, a network's or a person's own.
-
-    The observation is pgx's, of the player to move; so are logits and value, in [-1, 1].
-    """
-
-    function: Callable[[Array], tuple[Array, Array]]
-
-    def __call__(self, rules: Rules, position: Position, *, key: PRNGKeyArray) -> Evaluation:
-        """What the function says, with moves that are not sensible ruled out."""
-        del key
-        logits, value = self.function(rules.observe(position))
-        return Evaluation(jnp.where(rules.sensible(position), logits, NEVER), value)
-
-
 def playout(rules: Rules, position: Position, depth: int, *, key: PRNGKeyArray) -> Float[Array, "2"]:
     """The outcome for each player after random moves, at most `depth` of them, then by score where the game has one.
 
-    Differs: in a game with a score (Go), a game that ends by repetition is counted too; a search sees it as lost.
+    Differs: in a game with a score (Go), a position may be repeated; in the tree it is lost by who repeats it.
     """
-    move_on = rules.play if rules.knowledge is None else rules.play_on
+    if rules.knowledge is not None:
+        return rules.knowledge.random_game(position.state, depth, key=key)
 
     def goes_on(carry):
         position, moves = carry
@@ -90,26 +55,16 @@ def playout(rules: Rules, position: Position, depth: int, *, key: PRNGKeyArray) 
 
     def step(carry):
         position, moves = carry
-        move = pick(playable(rules, position), key=jr.fold_in(key, moves))
-        return move_on(position, move), moves + 1
+        return rules.play(position, pick(position.legal, key=jr.fold_in(key, moves))), moves + 1
 
     end, _ = jax.lax.while_loop(goes_on, step, (position, jnp.array(0)))
-    return rules.judge(end)
+    return end.outcome
 
 
 def winning(rules: Rules, position: Position) -> Bool[Array, "A"]:
     """The legal moves that win at once; none where the game is over."""
     after = jax.vmap(lambda move: rules.play(position, move).outcome[position.mover])(jnp.arange(rules.game.moves))
     return position.legal & (after > 0) & ~position.over
-
-
-def playable(rules: Rules, position: Position) -> Bool[Array, "A"]:
-    """What random play chooses from: sensible moves, and the last resort only where there is nothing else."""
-    sensible = rules.sensible(position)
-    if rules.knowledge is None:
-        return sensible
-    others = sensible.at[rules.knowledge.last_resort()].set(False)
-    return jnp.where(jnp.any(others), others, sensible)
 
 
 def pick(mask: Bool[Array, "A"], *, key: PRNGKeyArray) -> Int[Array, ""]:

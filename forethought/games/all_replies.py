@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from forethought.dynamics.rules import Position, Rules
-from forethought.planning.match import Hand
+from forethought.games.match import Hand
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Lines:
     lost: int
 
 
-def against_all_replies(hand: Hand, *, moves_first: bool, batch: int = 192, key: PRNGKeyArray) -> Lines:
+def against_all_replies(hand: Hand, *, moves_first: bool, batch: int = 48, key: PRNGKeyArray) -> Lines:
     """Count the lines of play that end in a win, a draw and a loss for the player at work.
 
     Args:

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from forethought.core import UsageError
-from forethought.planning.elo import rate
+from forethought.games.elo import rate, share_won
 
 
 def table(*results):
@@ -56,3 +57,18 @@ def test_who_won_everything_needs_a_prior():
 def test_players_who_never_met_are_not_compared():
     with pytest.raises(UsageError, match="connected"):
         rate(*table((0, 1, 5, 10), (2, 3, 5, 10)))
+
+
+@pytest.mark.parametrize(("won", "games"), [(8, 10), (63, 94), (1, 100), (50, 100)])
+def test_the_interval_leaves_out_what_binomial_tails_leave_out(won, games):
+    low, high = share_won(won, games)
+    assert binom.sf(won - 1, games, low) == pytest.approx(0.025)  # as many, or more
+    assert binom.cdf(won, games, high) == pytest.approx(0.025)
+    other = share_won(games - won, games)
+    assert (1 - other[1], 1 - other[0]) == pytest.approx((low, high))
+
+
+def test_the_interval_of_who_won_everything():
+    low, high = share_won(20, 20)
+    assert high == 1 and low == pytest.approx(0.025 ** (1 / 20))
+    assert share_won(0, 20)[0] == 0

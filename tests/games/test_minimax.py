@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from forethought.dynamics.rules import load_rules
-from forethought.planning import minimax
-from forethought.planning.players import MonteCarloPlayer, OnePlyPlayer, RandomPlayer
-from forethought.planning.playouts import pick
+from forethought.games import minimax
+from forethought.games.players import MonteCarloPlayer, OnePlyPlayer, RandomPlayer
+from forethought.games.playouts import pick
 
 pytest.importorskip("pgx")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -60,3 +60,11 @@ def test_the_minimax_player_keeps_the_value(rules):
             board[move] = 1 + ply % 2
         good = {move for move, is_good in enumerate(minimax.best_moves(tuple(board))) if is_good}
         assert set(choices(rules, player, moves, 100)) == good
+
+
+def test_positions_in_which_a_move_may_be_a_mistake():
+    """3,191 positions, 431 up to symmetry; every one has a good and a bad move."""
+    assert len(minimax.decisions()) == 431
+    for board in minimax.decisions():
+        assert 0 < sum(minimax.best_moves(board)) < board.count(0)
+    assert minimax.EMPTY not in minimax.decisions()  # every first move holds the draw

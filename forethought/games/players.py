@@ -10,7 +10,8 @@ import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from forethought.dynamics.rules import Position, Rules
-from forethought.planning.playouts import Evaluator, Playouts, pick, playout
+from forethought.games.playouts import Playouts, pick, playout
+from forethought.planning.evaluation import Evaluator
 from forethought.planning.tree_search import GumbelSearch, Search
 
 

@@ -9,6 +9,7 @@ a loss has less variance than the model says, so where draws are frequent the er
 """
 
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 
@@ -57,6 +58,27 @@ def rate(points: np.ndarray, games: np.ndarray, *, anchor: int = 0, prior: float
     std = np.zeros(len(n))
     std[others] = np.sqrt(np.diag(np.linalg.inv(information[np.ix_(others, others)])))
     return Ratings(ELO * logits, ELO * std)
+
+
+def share_won(won: int, games: int, *, level: float = 0.95) -> tuple[float, float]:
+    """An interval for the chance to win a game, from `won` of `games` games that had a winner.
+
+    It is exact: whatever the chance is, the interval holds it with at least the probability `level`.
+
+    Source: Clopper & Pearson (1934).
+    """
+    tail = (1 - level) / 2
+    return _least_chance(won, games, tail), 1 - _least_chance(games - won, games, tail)
+
+
+def _least_chance(won: int, games: int, tail: float) -> float:
+    """The chance to win a game under which `won` of them or more come up with the probability `tail`, by bisection."""
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        p = (low + high) / 2
+        at_least = sum(comb(games, k) * p**k * (1 - p) ** (games - k) for k in range(won, games + 1))
+        low, high = (low, p) if at_least > tail else (p, high)
+    return low
 
 
 def _derivatives(logits: np.ndarray, s: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

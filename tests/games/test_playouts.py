@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from forethought.dynamics.rules import load_rules
-from forethought.planning import minimax
-from forethought.planning.playouts import NEVER, Playouts, ValueFunction, playout
+from forethought.games import minimax
+from forethought.games.playouts import Playouts, playout
+from forethought.planning.evaluation import NEVER, ValueFunction
 
 pytest.importorskip("pgx")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

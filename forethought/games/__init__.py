@@ -1,0 +1,28 @@
+"""Board games played by their rules: players, matches between them, and ratings."""
+
+from typing import TYPE_CHECKING
+
+from forethought.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from forethought.games.all_replies import against_all_replies
+    from forethought.games.elo import rate
+    from forethought.games.match import Match, play_match
+    from forethought.games.minimax import minimax_player
+    from forethought.games.players import MonteCarloPlayer, OnePlyPlayer, RandomPlayer, SearchPlayer
+    from forethought.games.playouts import Playouts
+
+__all__ = [
+    "Match",
+    "MonteCarloPlayer",
+    "OnePlyPlayer",
+    "Playouts",
+    "RandomPlayer",
+    "SearchPlayer",
+    "against_all_replies",
+    "minimax_player",
+    "play_match",
+    "rate",
+]
+
+__getattr__, __dir__ = lazy_exports(__name__, __file__)
