@@ -76,7 +76,7 @@ def learned(experiment: Experiment, seed: int, episodes: int) -> dict:
     from forethought.runs.world import open_world
 
     algorithm, start = PILCO(**experiment.settings), time.perf_counter()
-    world, trials = open_world(experiment.env)[0], []
+    world, trials = open_world(experiment.env, observation_noise=experiment.noise)[0], []
 
     def evaluate(line: dict, state) -> None:
         wall = time.perf_counter() - start
@@ -87,12 +87,22 @@ def learned(experiment: Experiment, seed: int, episodes: int) -> dict:
         costs = [-float(episode.reward.sum()) for episode in done]
         trials.append({key: line[key] for key in keys})
         trials[-1] |= {"solved": statistics.mean(solved), "cost": statistics.mean(costs), "wall_s": wall}
-        print(f"  seed {seed}, {line['experience_s']:.1f} s: expected {line['predicted_cost']:.1f}, "
-              f"got {trials[-1]['cost']:.1f}, {trials[-1]['solved']:.0%} solved ({wall:.0f} s)", flush=True)  # fmt: skip
+        outcome = f"got {trials[-1]['cost']:.1f}, {trials[-1]['solved']:.0%} solved ({wall:.0f} s)"
+        print(
+            f"  seed {seed}, {line['experience_s']:.1f} s: expected {line['predicted_cost']:.1f}, {outcome}", flush=True
+        )
 
     out = ROOT / "runs" / "pilco" / f"{experiment.env.split('/')[1]}-seed{seed}"
-    train(algorithm, experiment.env, iterations=experiment.trials, seed=seed, out=out, progress=False,
-          callbacks=[evaluate])  # fmt: skip
+    train(
+        algorithm,
+        experiment.env,
+        iterations=experiment.trials,
+        seed=seed,
+        out=out,
+        observation_noise=experiment.noise,
+        progress=False,
+        callbacks=[evaluate],
+    )
     return {"seed": seed, "trials": trials}
 
 

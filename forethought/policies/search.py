@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
 
 Objective = Callable[[Any], tuple[Any, Any]]  # pytree of arrays -> value, gradient as the same pytree
 
@@ -40,6 +39,8 @@ def descend(
         beginning: passed on to the result.
     A line search that runs into costs that are not finite begins anew, with short steps, from the best point.
     """
+    import scipy.optimize  # here: it changes the warning filters
+
     leaves, structure = jax.tree.flatten(start)
     shapes, dtypes = [leaf.shape for leaf in leaves], [leaf.dtype for leaf in leaves]
     ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
