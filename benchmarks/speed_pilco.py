@@ -6,7 +6,7 @@
 The moment-matching rollout of the cart-pole: 40 steps, 4 coordinates, 1 action, 50 RBF units, N data, hyper-parameters
 given, float64; the gradient is by all of the policy's parameters.  Plain JAX (`peers/peer_pilco_jax.py`) computes the
 same and is the reference for value and gradient; TorchRL's parts know no angles and do less work.  Turns alternate, so
-that a busy machine is busy for all.
+that a busy machine is busy for all.  Memory is what the process grows by, compilation included.
 """
 
 import json
