@@ -14,7 +14,7 @@ import jax.scipy.linalg as jsl
 import numpy as np
 from jaxtyping import Array, Float
 
-from forethought.core.gaussian import Gaussian, LinearGaussian, join
+from forethought.core.gaussian import Gaussian, LinearGaussian
 from forethought.core.linalg import cholesky, inverse_and_log_det, symmetrise
 
 Function = Callable[[Float[Array, "d"]], Float[Array, "e"]]
@@ -30,34 +30,55 @@ def cosines(p: Gaussian, waves: Float[np.ndarray, "e d"], phase: float | Float[n
 
     Source: E exp(i w'z) = exp(i w'mean - 0.5 w'cov w), for the sums and differences of rows of `waves`.
     """
+    return matched(p, *_cosines(p, waves, phase))
+
+
+def _cosines(
+    p: Gaussian, waves: Float[np.ndarray, "e d"], phase: float | Float[np.ndarray, "e"]
+) -> tuple[Float[Array, "e"], Float[Array, "e e"], Float[Array, "e d"]]:
+    """Mean and covariance of y, and `E[dy/dz]`."""
     E = jnp.asarray(waves, p.mean.dtype)
     mean, cov = E @ p.mean + jnp.asarray(phase, p.mean.dtype), E @ p.cov @ E.T
-    half = jnp.diagonal(cov) / 2
+    half = jnp.sum(cov * jnp.eye(E.shape[0], dtype=E.dtype), 0) / 2  # not `diagonal`: its gradient is a scatter
     shrink = jnp.exp(-half)
     both = half[:, None] + half[None]
     apart = _gain(cov, both) * jnp.cos(mean[:, None] - mean[None])
     joined = _gain(-cov, both) * jnp.cos(mean[:, None] + mean[None])
-    cov_y = 0.5 * (apart + joined)
     F = -(shrink * jnp.sin(mean))[:, None] * E
-    return matched(p, shrink * jnp.cos(mean), cov_y, F)
+    return shrink * jnp.cos(mean), 0.5 * (apart + joined), F
 
 
+@jax.custom_jvp
 def _gain(cov: Float[Array, "e e"], both: Float[Array, "e e"]) -> Float[Array, "e e"]:
     """`exp(cov - both) - exp(-both)`: no cancellation where `cov` is small, no overflow where it is large."""
-    rise, fall = jnp.where(cov > 0, cov, 0), jnp.where(cov > 0, 0, cov)  # not max and min: their slopes at 0 are halves
-    return jnp.where(cov > 0, -jnp.exp(cov - both) * jnp.expm1(-rise), jnp.exp(-both) * jnp.expm1(fall))
+    rise = jnp.maximum(cov, 0)
+    return jnp.sign(cov) * jnp.exp(rise - both) * -jnp.expm1(-jnp.abs(cov))
+
+
+@_gain.defjvp
+def _gain_jvp(primals: tuple, tangents: tuple) -> tuple:
+    (cov, both), (d_cov, d_both) = primals, tangents
+    gain = _gain(cov, both)
+    return gain, jnp.exp(cov - both) * d_cov - gain * d_both
 
 
 def with_sines(p: Gaussian, angles: tuple[int, ...]) -> Gaussian:
     """The joint over `[z; sin z_i; cos z_i]` for i in `angles`, moments exact."""
-    return join(p, sines(p, angles)) if angles else p
+    if not angles:
+        return p
+    mean, cov, F = _cosines(p, *_sine_waves(p, angles))
+    cross = p.cov @ F.T
+    return Gaussian(jnp.concatenate([p.mean, mean]), jnp.block([[p.cov, cross], [cross.T, cov]]))
 
 
 def sines(p: Gaussian, angles: tuple[int, ...]) -> LinearGaussian:
     """`y = [sin z_i; cos z_i]` for i in `angles`, exact."""
+    return cosines(p, *_sine_waves(p, angles))
+
+
+def _sine_waves(p: Gaussian, angles: tuple[int, ...]) -> tuple[Float[np.ndarray, "e d"], Float[np.ndarray, "e"]]:
     rows = np.eye(p.mean.shape[0])[list(angles)]
-    phase = np.repeat([-np.pi / 2, 0.0], len(angles))
-    return cosines(p, np.concatenate([rows, rows]), phase)
+    return np.concatenate([rows, rows]), np.repeat([-np.pi / 2, 0.0], len(angles))
 
 
 def squashed(p: Gaussian, limit: Float[Array, "d"]) -> LinearGaussian:
@@ -66,9 +87,9 @@ def squashed(p: Gaussian, limit: Float[Array, "d"]) -> LinearGaussian:
     Source: Deisenroth, Fox & Rasmussen (2015), section on the squashing function; `gSat` of the released code.
     """
     d = p.mean.shape[0]
-    both = cosines(p, np.concatenate([np.eye(d), 3 * np.eye(d)]), -np.pi / 2)
+    mean, cov, F = _cosines(p, np.concatenate([np.eye(d), 3 * np.eye(d)]), -np.pi / 2)
     blend = limit[:, None] * jnp.asarray(np.concatenate([9 * np.eye(d), np.eye(d)], axis=1) / 8, p.mean.dtype)
-    return LinearGaussian(blend @ both.F, blend @ both.f, blend @ both.cov @ blend.T)
+    return matched(p, blend @ mean, blend @ cov @ blend.T, blend @ F)
 
 
 def squash(z: Float[Array, "d"], limit: Float[Array, "d"]) -> Float[Array, "d"]:

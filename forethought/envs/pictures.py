@@ -27,9 +27,7 @@ def cart_pole(problem: Problem, x: np.ndarray, u: np.ndarray | None, seconds: fl
     follow = position - np.clip(position, -0.8, 0.8)
     canvas = Canvas(scale=240, centre=(follow, 0.08))
     _target(canvas, (0, length), task.solved_distance)
-    canvas.stroke((canvas.left, 0), (canvas.right, 0), GREY, 0.012)
-    for mark in np.arange(np.floor(2 * canvas.left), 2 * canvas.right + 1) / 2:
-        canvas.stroke((mark, -0.03), (mark, 0), GREY, 0.008)
+    _rail(canvas, 0.06)
     if u is not None:
         push = 0.5 * float(u[0]) / task.force_limit
         edge = position + np.sign(push) * 0.16
@@ -68,6 +66,27 @@ def acrobot(problem: Problem, x: np.ndarray, u: np.ndarray | None, seconds: floa
     if u is not None:
         canvas.turn_arrow(elbow, 0.14 * reach, float(u[0]) / task.torque_limit, towards=total + np.pi / 2)
     canvas.title("Acrobot swing-up", seconds)
+    return canvas.picture()
+
+
+def cart_double_pendulum(problem: Problem, x: np.ndarray, u: np.ndarray | None, seconds: float) -> np.ndarray:
+    """From the side; the green disc is where the tip should be, and how far it may be off."""
+    task, length1, length2 = problem.task, problem.dynamics.length1, problem.dynamics.length2
+    position, reach = float(x[0]), length1 + length2
+    follow = position - np.clip(position, -1.0, 1.0)
+    canvas = Canvas(scale=150 / reach, centre=(follow, 0))
+    _target(canvas, (0, reach), task.solved_distance)
+    _rail(canvas, 0.1)
+    if u is not None:
+        push = 0.6 * float(u[0]) / task.force_limit
+        edge = position + np.sign(push) * 0.2
+        canvas.arrow((edge, 0), (edge + push, 0), width=0.035)
+    canvas.box((position, 0), (0.38, 0.2), INK, corner=0.03)
+    elbow = np.array([position, 0]) + length1 * np.array([np.sin(x[2]), -np.cos(x[2])])
+    tip = elbow + length2 * np.array([np.sin(x[3]), -np.cos(x[3])])
+    _rod(canvas, (position, 0), elbow, GREY, 0.06)
+    _rod(canvas, elbow, tip, BLUE, 0.06)
+    canvas.title("Cart-double-pendulum swing-up", seconds)
     return canvas.picture()
 
 
@@ -133,6 +152,13 @@ def _target(canvas: Canvas, place: Point, radius: Number) -> None:
     canvas.disc(place, radius, PALE_GREEN)
     canvas.ring(place, radius, GREEN, 0.04 * radius)
     canvas.disc(place, 0.06 * radius, GREEN)
+
+
+def _rail(canvas: Canvas, mark: Number) -> None:
+    """A line at height zero with a mark, as long as told, every half metre."""
+    canvas.stroke((canvas.left, 0), (canvas.right, 0), GREY, 0.2 * mark)
+    for place in np.arange(np.floor(2 * canvas.left), 2 * canvas.right + 1) / 2:
+        canvas.stroke((place, -0.5 * mark), (place, 0), GREY, 0.13 * mark)
 
 
 def _rod(canvas: Canvas, start: Point, end: Point, colour: Colour, width: Number) -> None:

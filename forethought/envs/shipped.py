@@ -57,6 +57,15 @@ SHIPPED = {
         size=4,
         angles=(0, 1),
     ),
+    "CartDoublePendulum-v0": Shipped(
+        "stand two hinged rods on end by pushing the cart that they hang from",
+        dynamics="cart_double_pendulum:CartDoublePendulum",
+        task="cart_double_pendulum:CartDoublePendulumSwingUp",
+        picture="cart_double_pendulum",
+        horizon=100,
+        size=6,
+        angles=(2, 3),
+    ),
     "ReacherTwoLink-v0": Shipped(
         "bring the tip of a two-link arm to a point and stop there",
         dynamics="reacher:TwoLinkArm",

@@ -4,6 +4,9 @@ Symbols: z ~ N(mean, cov) [d]; M centres c_i [d]; outputs a, b [e], lengthscales
     k_a(z, c) = s_a^2 exp(-0.5 (z - c)' D_a^-1 (z - c))         f_a(z) = sum_i beta_ai k_a(z, c_i)
     var(y_a | z) = s_a^2 - k_a(z, c)' reduction_a k_a(z, c)     (a Gaussian process; an RBF network has none)
     nu_i = c_i - mean        P = D_a^-1 + D_b^-1        R = I + cov P        T = R^-1 cov (symmetric)
+First moments: with A = (cov + D_a)^-1, r_i = A nu_i and q_i = beta_i s^2 |I + cov D^-1|^-1/2 exp(-0.5 nu_i' r_i)
+    E f = sum_i q_i        F = E df/dz = sum_i q_i r_i        H = E d2f/dz2 = sum_i q_i r_i r_i' - (E f) A
+and so on to the third: by dE g(z)/dmean = E dg/dz and dE g(z)/dcov = 0.5 E d2g/dz2 each gives the others' derivatives.
 Second moments are sums over pairs of centres, `V = sum_ij W_ij Q_ij`, `W = beta_a beta_b' - [a = b] reduction_a`, with
     Q_ij = E k_a(z, c_i) k_b(z, c_j) = s_a^2 s_b^2 |R|^-1/2 exp(p_i + q_j + alpha_i' T gamma_j),
     alpha_i = D_a^-1 nu_i,  gamma_j = D_b^-1 nu_j,  p_i = -0.5 nu_i' alpha_i + 0.5 alpha_i' T alpha_i,  q_j likewise.
@@ -11,12 +14,13 @@ With G = W * Q and w_ij = alpha_i + gamma_j their derivatives are sums over the 
     dV/dmean = R^-T sum_ij G_ij w_ij        dV/dcov = 0.5 R^-T (sum_ij G_ij w_ij w_ij') R^-1 - 0.5 V P R^-1
 and those are matrix products with G.  So value and derivative come out of one pass over the pairs, and a rollout's
 backward pass keeps [d] and [d, d] for each pair of outputs instead of [M, M].
-Source: Deisenroth & Rasmussen (2011), equations 10-23; the derivative's form is ours.
+Source: Deisenroth & Rasmussen (2011), equations 10-23; the derivatives' form is ours.
 """
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from forethought.core import Gaussian, LinearGaussian
 from forethought.core.linalg import inverse_and_log_det, symmetrise
@@ -37,7 +41,7 @@ def kernel_moments(
     Differentiable by `p` only: the process counts as constant, that is what makes the derivative cheap.
     """
     process = jax.lax.stop_gradient((centres, lengthscale, signal, beta, reduction))
-    mean, F = first_moments(p, *process[:4])
+    mean, F = _first_moments(p.mean, p.cov, *process[:4])
     second = _second_moments(p.mean, p.cov, *process)
     cov = second + jnp.diag(process[2] ** 2) - jnp.outer(mean, mean)
     return matched(p, mean + offset, cov, F)
@@ -48,7 +52,9 @@ def network_moments(
 ) -> LinearGaussian:
     """Exact moments of an RBF network `sum_i beta_ai exp(-0.5 |(z - c_i) / l_a|^2)`; differentiable by all of it."""
     unit = jnp.ones(beta.shape[0], beta.dtype)
-    mean, F = first_moments(p, centres, lengthscale, unit, beta)
+    mean, F = jax.vmap(lambda scale, s, weights: _first(p.mean, p.cov, centres, scale, s, weights)[:2])(
+        lengthscale, unit, beta
+    )
     e = beta.shape[0]
     rows = []
     for a in range(e):
@@ -57,26 +63,49 @@ def network_moments(
     return matched(p, mean, jnp.stack(rows) - jnp.outer(mean, mean), F)
 
 
-def first_moments(
-    p: Gaussian,
-    centres: Float[Array, "M d"],
-    lengthscale: Float[Array, "e d"],
-    signal: Float[Array, "e"],
-    beta: Float[Array, "e M"],
-) -> tuple[Float[Array, "e"], Float[Array, "e d"]]:
-    """`E f(z)` and `E df/dz`."""
-    return jax.vmap(lambda scale, s, weights: _first(p.mean, p.cov, centres, scale, s, weights))(
-        lengthscale, signal, beta
-    )
-
-
 def _first(mean, cov, centres, lengthscale, signal, beta):
-    nu = (centres - mean[None]) / lengthscale[None]
-    widened = jnp.eye(mean.shape[0], dtype=mean.dtype) + cov / jnp.outer(lengthscale, lengthscale)
-    inverse, log_det = inverse_and_log_det(widened)
-    solved = nu @ inverse  # (cov + D)^-1 (c - mean), in units of lengthscale
-    weighted = beta * signal**2 * jnp.exp(-0.5 * (jnp.sum(nu * solved, 1) + log_det))
-    return jnp.sum(weighted), weighted @ solved / lengthscale
+    """`E f`, `E df/dz`, and what the derivatives need: q [M], r [M, d], A [d, d], of one output."""
+    inverse, log_det = inverse_and_log_det(
+        jnp.eye(mean.shape[0], dtype=mean.dtype) + cov / jnp.outer(lengthscale, lengthscale)
+    )
+    A = inverse / jnp.outer(lengthscale, lengthscale)
+    nu = centres - mean[None]
+    r = nu @ A
+    q = beta * signal**2 * jnp.exp(-0.5 * (jnp.sum(nu * r, 1) + log_det))
+    return jnp.sum(q), q @ r, q, r, A
+
+
+@jax.custom_vjp
+def _first_moments(mean, cov, centres, lengthscale, signal, beta) -> tuple[Float[Array, "e"], Float[Array, "e d"]]:
+    """`E f` and `E df/dz`; differentiable by mean and cov."""
+    one = jax.vmap(_first, (None, None, None, 0, 0, 0))
+    return one(mean, cov, centres, lengthscale, signal, beta)[:2]
+
+
+def _first_forward(mean, cov, centres, lengthscale, signal, beta):
+    def one(scale, s, weights):
+        value, F, q, r, A = _first(mean, cov, centres, scale, s, weights)
+        H = (r.T * q[None]) @ r - value * A
+        third = jnp.einsum("m,mi,mj,mk->ijk", q, r, r, r) - _spread(F, A)
+        return value, F, H, third
+
+    value, F, H, third = jax.vmap(one)(lengthscale, signal, beta)
+    return (value, F), (F, H, third)
+
+
+def _spread(F: Float[Array, "d"], A: Float[Array, "d d"]) -> Float[Array, "d d d"]:
+    """`F_i A_jk + F_j A_ik + F_k A_ij`."""
+    return F[:, None, None] * A[None] + F[None, :, None] * A[:, None] + F[None, None] * A[:, :, None]
+
+
+def _first_backward(saved, change):
+    (F, H, third), (by_value, by_F) = saved, change
+    by_mean = by_value @ F + jnp.einsum("ei,eij->j", by_F, H)
+    by_cov = jnp.einsum("e,eij->ij", by_value, H) + jnp.einsum("ek,ekij->ij", by_F, third)
+    return by_mean, 0.5 * by_cov, None, None, None, None
+
+
+_first_moments.defvjp(_first_forward, _first_backward)
 
 
 def _pair(mean, cov, centres, scale_a, scale_b, gain) -> Float[Array, "M M"]:
@@ -108,12 +137,12 @@ class _Pair:
 @jax.custom_vjp
 def _second_moments(mean, cov, centres, lengthscale, signal, beta, reduction) -> Float[Array, "e e"]:
     """`E f f'` less what the data explain of the variance."""
-    return _second(mean, cov, centres, lengthscale, signal, beta, reduction, derivatives=False)[0]
+    value = _second(mean, cov, centres, lengthscale, signal, beta, reduction, derivatives=False)[0]
+    return value[_pairs(beta.shape[0])]
 
 
 def _second(mean, cov, centres, lengthscale, signal, beta, reduction, *, derivatives: bool):
-    e = beta.shape[0]
-    rows, columns = jnp.triu_indices(e)
+    rows, columns = np.triu_indices(beta.shape[0])
 
     def one(indices):  # one pair of outputs after the other: [M, M] stays in the cache
         a, b = indices
@@ -121,9 +150,15 @@ def _second(mean, cov, centres, lengthscale, signal, beta, reduction, *, derivat
         pair = _Pair(mean, cov, centres, lengthscale[a], lengthscale[b])
         return _sum_over_pairs(pair, W * pair.expectations((signal[a] * signal[b]) ** 2), derivatives)
 
-    value, by_mean, by_cov = jax.lax.map(one, (rows, columns))
-    second = jnp.zeros((e, e), mean.dtype).at[rows, columns].set(value).at[columns, rows].set(value)
-    return second, by_mean, by_cov
+    return jax.lax.map(one, (jnp.asarray(rows), jnp.asarray(columns)))
+
+
+def _pairs(e: int) -> Int[np.ndarray, "e e"]:
+    """Which pair of outputs, in the order of `_second`, an entry of the matrix belongs to."""
+    rows, columns = np.triu_indices(e)
+    places = np.zeros((e, e), int)
+    places[rows, columns] = places[columns, rows] = np.arange(len(rows))
+    return places
 
 
 def _sum_over_pairs(pair: _Pair, G: Float[Array, "M M"], derivatives: bool):
@@ -143,16 +178,16 @@ def _sum_over_pairs(pair: _Pair, G: Float[Array, "M M"], derivatives: bool):
 
 
 def _forward(mean, cov, centres, lengthscale, signal, beta, reduction):
-    second, by_mean, by_cov = _second(mean, cov, centres, lengthscale, signal, beta, reduction, derivatives=True)
-    return second, (by_mean, by_cov, (centres, lengthscale, signal, beta, reduction))
+    value, by_mean, by_cov = _second(mean, cov, centres, lengthscale, signal, beta, reduction, derivatives=True)
+    return value[_pairs(beta.shape[0])], (by_mean, by_cov)
 
 
 def _backward(saved, change):
-    by_mean, by_cov, process = saved
+    by_mean, by_cov = saved
     e = change.shape[0]
-    upper = jnp.stack([change[a, b] + (change[b, a] if a != b else 0) for a in range(e) for b in range(a, e)])
-    nothing = jax.tree.map(jnp.zeros_like, process)
-    return upper @ by_mean, jnp.einsum("p,pij->ij", upper, by_cov), *nothing
+    pairs = jnp.asarray(np.eye(len(by_mean))[_pairs(e).ravel()], change.dtype)  # which entries belong to a pair
+    upper = change.reshape(-1) @ pairs
+    return upper @ by_mean, jnp.tensordot(upper, by_cov, 1), None, None, None, None, None
 
 
 _second_moments.defvjp(_forward, _backward)

@@ -54,7 +54,7 @@ class CartPoleSwingUp(eqx.Module):
     def cost_moments(
         self, p: Gaussian, t: Int[Array, ""], *, blur: Float[Array, ""] | float = 0.0
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Mean and variance of the cost for `[x; u] ~ p`, exact; `blur` in m."""
+        """Mean and variance of the cost for `[x; u] ~ p`, the tip matched by a Gaussian; `blur` in m."""
         del t
         waves = with_sines(Gaussian(p.mean[:4], p.cov[:4, :4]), (2,))  # [x; sin; cos]
         length = self.pole_length

@@ -8,6 +8,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from forethought.dynamics.car import Car
+from forethought.dynamics.cart_double_pendulum import CartDoublePendulum
 from forethought.dynamics.cartpole import CartPole
 from forethought.dynamics.double_pendulum import Acrobot
 from forethought.dynamics.integrate import rk4
@@ -19,6 +20,11 @@ from tests.dynamics.lagrangian import accelerations, rod
 # odd constants, so that no two terms can cancel by accident
 SYSTEMS = {
     "cartpole": (CartPole(cart_mass=0.7, pole_mass=0.3, pole_length=0.8, friction=0.4), 4, 1),
+    "cart_double": (
+        CartDoublePendulum(cart_mass=0.7, mass1=0.3, mass2=0.9, length1=0.8, length2=0.5, friction=0.4),
+        6,
+        1,
+    ),
     "pendulum": (Pendulum(mass=0.7, length=1.3, friction=0.2), 2, 1),
     "acrobot": (Acrobot(mass1=0.8, mass2=1.4, length1=0.9, length2=1.2, friction=0.3), 4, 1),
     "arm": (TwoLinkArm(mass1=0.8, mass2=1.4, length1=0.9, length2=1.2, friction=0.3), 4, 2),
@@ -50,6 +56,23 @@ def cartpole_reference(s, q, qd, u):
     force = jnp.stack([u[0] - s.friction * qd[0], jnp.zeros_like(u[0])])
     kinetic = lambda q, qd: 0.5 * s.cart_mass * qd[0] ** 2 + pole(q, qd)  # noqa: E731
     return accelerations(kinetic, lambda q: s.gravity * moment(q), q, qd, force)
+
+
+def cart_double_reference(s, q, qd, u):
+    def elbow(q, share=1.0):
+        return jnp.stack([q[0], jnp.zeros_like(q[0])]) + 2 * share * on_the_first_rod(s.length1)(q[1:])
+
+    def first_centre(q):
+        return elbow(q, 0.5)
+
+    def second_centre(q):
+        return elbow(q) + on_the_first_rod(s.length2)(q[2:])
+
+    first, moment1 = rod(s.mass1, s.length1, first_centre, lambda q: q[1])
+    second, moment2 = rod(s.mass2, s.length2, second_centre, lambda q: q[2])
+    force = jnp.stack([u[0] - s.friction * qd[0], jnp.zeros_like(u[0]), jnp.zeros_like(u[0])])
+    kinetic = lambda q, qd: 0.5 * s.cart_mass * qd[0] ** 2 + first(q, qd) + second(q, qd)  # noqa: E731
+    return accelerations(kinetic, lambda q: s.gravity * (moment1(q) + moment2(q)), q, qd, force)
 
 
 def pendulum_reference(s, q, qd, u):
@@ -87,6 +110,7 @@ def quadrotor_reference(s, q, qd, u):
 
 REFERENCES = {
     "cartpole": (cartpole_reference, [0, 2], [1, 3]),
+    "cart_double": (cart_double_reference, [0, 2, 3], [1, 4, 5]),
     "pendulum": (pendulum_reference, [0], [1]),
     "acrobot": (acrobot_reference, [0, 1], [2, 3]),
     "arm": (arm_reference, [0, 1], [2, 3]),
@@ -147,8 +171,8 @@ def test_energy_changes_by_the_work_done(name):
             if name == "quadrotor":
                 up = jnp.stack([-jnp.sin(x[2]), jnp.cos(x[2])])
                 return jnp.sum(u) * up @ qd[:2] + (u[1] - u[0]) * system.arm * qd[2]
-            driven = {"cartpole": qd[:1], "pendulum": qd, "acrobot": qd[1:], "arm": qd}[name]
-            rubbed = qd[:1] if name == "cartpole" else qd
+            driven = {"cartpole": qd[:1], "cart_double": qd[:1], "pendulum": qd, "acrobot": qd[1:], "arm": qd}[name]
+            rubbed = qd[:1] if name.startswith("cart") else qd
             return u @ driven - system.friction * rubbed @ rubbed
 
         powers, works = jax.jit(jax.vmap(lambda x, u: (power(x, u), work(x, u))))(xs, us)
@@ -206,6 +230,38 @@ def test_hanging_is_stable_and_upright_is_not():
         tilted = jnp.zeros(n).at[at].set(0.1)
         assert system.derivative(tilted, push)[-1] < 0
         assert system.derivative(tilted.at[at].add(jnp.pi), push)[-1] > 0
+
+
+def test_the_double_pendulum_on_a_cart_falls_back_to_what_it_contains():
+    """A second rod of no mass leaves the cart-pole; a cart too heavy to move leaves two rods on a fixed hinge."""
+    with jax.enable_x64():
+        x, u = jnp.array([0.3, -1.2, 2.1, 0.7, 3.4, -1.0]), jnp.array([4.0])
+        light = CartDoublePendulum(mass2=1e-9, length1=0.5).derivative(x, u)
+        pole = CartPole().derivative(x[jnp.array([0, 1, 2, 4])], u)
+        np.testing.assert_allclose(light[jnp.array([0, 1, 2, 4])], pole, rtol=1e-6)
+        heavy = CartDoublePendulum(cart_mass=1e9).derivative(x.at[1].set(0.0), u)
+        rods = Acrobot(mass1=0.5, mass2=0.5, length1=0.6, length2=0.6, gravity=9.82)
+        relative = rods.derivative(jnp.array([2.1, 0.7 - 2.1, 3.4, -1.0 - 3.4]), jnp.zeros(1))
+        np.testing.assert_allclose(heavy[4:], [relative[2], relative[2] + relative[3]], rtol=1e-6)
+
+
+def test_the_double_pendulum_on_a_cart_has_the_published_equations():
+    """The linear system as printed with the release that the constants come from; its angles are from upright."""
+    with jax.enable_x64():
+        x, f = jnp.array([0.3, -1.2, 2.1, 0.7, 3.4, -1.0]), 4.0
+        m, l, b, g = 0.5, 0.6, 0.1, 9.82  # noqa: E741
+        v, a1, a2, w1, w2 = x[1], x[2] - np.pi, x[3] - np.pi, x[4], x[5]
+        s, c = jnp.sin, jnp.cos
+        A = [[6 * m, -3 * m * l * c(a1), -m * l * c(a2)],
+             [-9 * m * c(a1), 8 * m * l, 3 * m * l * c(a1 - a2)],
+             [-3 * c(a2), 3 * l * c(a1 - a2), 2 * l]]  # fmt: skip
+        rhs = [2 * f - 2 * b * v - 3 * m * l * w1**2 * s(a1) - m * l * w2**2 * s(a2),
+               9 * m * g * s(a1) - 3 * m * l * w2**2 * s(a1 - a2),
+               3 * l * w1**2 * s(a1 - a2) + 3 * g * s(a2)]  # fmt: skip
+        vd, w1d, w2d = np.linalg.solve(np.array(A), np.array(rhs))
+        found = CartDoublePendulum().derivative(x, jnp.array([f]))
+        np.testing.assert_allclose(found, [v, vd, w1, w2, w1d, w2d], rtol=1e-10)
+    assert CartDoublePendulum().dt == 0.05
 
 
 def test_cartpole_has_the_published_constants_and_equations():

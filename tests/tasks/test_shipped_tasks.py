@@ -7,9 +7,10 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from forethought.core import Task, Trajectory
+from forethought.core import Gaussian, Task, Trajectory
 from forethought.tasks.acrobot import AcrobotSwingUp
 from forethought.tasks.car import CarParking
+from forethought.tasks.cart_double_pendulum import CartDoublePendulumSwingUp
 from forethought.tasks.cartpole import CartPoleSwingUp
 from forethought.tasks.costs import holds_at_end, saturating
 from forethought.tasks.pendulum import PendulumSwingUp
@@ -20,6 +21,7 @@ PI = np.pi
 # task, its goal state, an action that holds it there, the index of a coordinate that must be small for it to count
 TASKS = {
     "cartpole": (CartPoleSwingUp(), [0, 0, PI, 0], [0], 3),
+    "cart_double": (CartDoublePendulumSwingUp(), [0, 0, PI, PI, 0, 0], [0], 5),
     "pendulum": (PendulumSwingUp(), [PI, 0], [0], 1),
     "acrobot": (AcrobotSwingUp(), [PI, 0, 0, 0], [0], 3),
     "reacher": (ReacherTwoLink(target_x=0.5, target_y=0.5), [0, PI / 2, 0, 0], [0, 0], 0),
@@ -96,6 +98,68 @@ def test_cartpole_cost_is_that_of_the_tip():
     expected = 1 - np.exp(-np.sum((tip - [0, 0.5]) ** 2) / (2 * 0.25**2))
     np.testing.assert_allclose(task.cost(x, jnp.zeros(1), jnp.array(0)), expected, rtol=1e-5)
     assert CartPoleSwingUp(cost_width=0.5).final_cost(x) < task.final_cost(x)
+
+
+def test_cart_double_pendulum_cost_is_that_of_the_tip():
+    task, x = CartDoublePendulumSwingUp(), jnp.array([0.2, 0.0, 2.5, 3.5, 0.0, 0.0])
+    tip = np.array([0.2 + 0.6 * np.sin(2.5) + 0.6 * np.sin(3.5), -0.6 * np.cos(2.5) - 0.6 * np.cos(3.5)])
+    expected = 1 - np.exp(-np.sum((tip - [0, 1.2]) ** 2) / (2 * 0.5**2))
+    np.testing.assert_allclose(task.final_cost(x), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "places", "speeds"), [("cartpole", [0, 2], [1, 3]), ("cart_double", [0, 2, 3], [1, 4, 5])]
+)
+def test_the_tip_moves_as_its_velocity_says(name, places, speeds):
+    task, goal, *_ = TASKS[name]
+    x = jnp.linspace(0.3, 2.0, len(goal))
+    along = jnp.zeros_like(x).at[jnp.array(places)].set(x[jnp.array(speeds)])
+    np.testing.assert_allclose(task.tip_velocity(x), jax.jvp(task.tip_offset, (x,), (along,))[1], rtol=1e-5)
+
+
+def uncertain(task, at, spread):
+    """A Gaussian over `[x; u]` with odd correlations, and samples of it."""
+    d = len(at) + task.u_min.shape[0]
+    rng = np.random.default_rng(4)
+    root = spread * rng.normal(size=(d, d)) / np.sqrt(d)
+    mean = np.append(np.asarray(at) + 0.4, 0.3)
+    zs = mean + rng.normal(size=(200_000, d)) @ root.T
+    return Gaussian(jnp.asarray(mean), jnp.asarray(root @ root.T)), jnp.asarray(zs)
+
+
+@pytest.mark.parametrize("name", ["cartpole", "pendulum", "cart_double"])
+def test_cost_moments_equal_sampling(name):
+    """Where states are known well, a Gaussian tip is the true one; the mean of a quadratic is exact at any spread."""
+    task, at, _, _ = TASKS[name]
+    n, now = len(at), jnp.array(0)
+    with jax.enable_x64(True):
+        for spread in (0.05, *([0.8] if name == "pendulum" else [])):
+            p, zs = uncertain(task, at, spread)
+            costs = np.asarray(jax.jit(jax.vmap(lambda z: task.cost(z[:n], z[n:], now)))(zs))
+            mean, variance = jax.jit(task.cost_moments)(p, now)
+            np.testing.assert_allclose(mean, costs.mean(), rtol=0.01)
+            if spread < 0.1:
+                np.testing.assert_allclose(variance, costs.var(), rtol=0.05)
+        certain = Gaussian.point(p.mean)
+        mean, variance = jax.jit(task.cost_moments)(certain, now)
+        np.testing.assert_allclose([mean, variance], [task.cost(p.mean[:n], p.mean[n:], now), 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["cartpole", "cart_double"])
+def test_cost_moments_are_those_of_a_gaussian_tip_however_uncertain(name):
+    """The tip has the moments of its samples; the cost is what a Gaussian with those moments costs, blurred or not."""
+    task, at, _, _ = TASKS[name]
+    n, now = len(at), jnp.array(0)
+    with jax.enable_x64(True):
+        p, zs = uncertain(task, at, 0.8)
+        tips = np.asarray(jax.jit(jax.vmap(lambda z: task.tip_offset(z[:n])))(zs))
+        for blur in (0.0, 0.4):
+            noise = np.random.default_rng(1).normal(size=tips.shape)
+            like = tips.mean(0) + noise @ np.linalg.cholesky(np.cov(tips.T) + blur**2 * np.eye(2)).T
+            costs = 1 - np.exp(-np.sum(like**2, 1) / (2 * task.cost_width**2))
+            mean, variance = jax.jit(task.cost_moments)(p, now, blur=jnp.array(blur))
+            np.testing.assert_allclose(mean, costs.mean(), rtol=0.01)
+            np.testing.assert_allclose(variance, costs.var(), rtol=0.03)
 
 
 def test_holds_at_end_counts_the_states_of_the_last_second():
