@@ -80,10 +80,12 @@ def test_the_gradient_equals_finite_differences(world):
             eqx.tree_at(
                 lambda f, n=name: getattr(f, n), policy.function, getattr(policy.function, name).at[index].add(s)
             )
-            for s in (1e-5, -1e-5)
+            for s in (1e-3, -1e-3)
         )
-        numeric = (cost(up) - cost(down)) / 2e-5
-        np.testing.assert_allclose(getattr(gradient, name)[index], numeric, rtol=1e-4, atol=1e-7)
+        numeric = (cost(up) - cost(down)) / 2e-3
+        np.testing.assert_allclose(
+            getattr(gradient, name)[index], numeric, rtol=1e-5, atol=1e-7
+        )  # of shorter steps rounding would be left
 
 
 @pytest.mark.parametrize("sensor_noise", [True, False])
