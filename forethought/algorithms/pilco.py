@@ -231,7 +231,8 @@ def _expected_cost(
             seen = imagine(
                 model, space, candidate, task, start, steps=task.horizon, blur=blur, sensor_noise=sensor_noise
             )
-            return jnp.sum(sight * (seen.cost - exploration * seen.spread))
+            felt = seen.cost - exploration * seen.spread if exploration else seen.cost  # the spread costs compilation
+            return jnp.sum(sight * felt)
 
         return jnp.mean(
             jax.lax.map(one, starts) if starts.mean.shape[0] > 1 else one(jax.tree.map(lambda a: a[0], starts))

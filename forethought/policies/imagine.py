@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from forethought.core import Gaussian, HasCostMoments, LinearGaussian, Task, join, push_forward
+from forethought.core import Gaussian, HasCostMoments, LinearGaussian, Task, push_forward
 from forethought.core.moments import choice, marginal, unscented, with_sines
 from forethought.dynamics.space import StateSpace
 from forethought.models.gp_posterior import FittedGP
@@ -52,40 +52,34 @@ def imagine(
     prepared = policy.function.prepared()
     noise = jnp.square(model.noise) / 2 if sensor_noise else jnp.zeros_like(model.noise)
 
-    def step(x: Gaussian, t: Int[Array, ""]) -> tuple[Gaussian, tuple[Any, ...]]:
-        joint, u = acted(policy, prepared, space, x, noise)
-        d, n, m = joint.mean.shape[0], space.size, u.mean.shape[0]
-        x_next = stepped(model, space, joint, n)
-        return x_next, (x_next, u, *cost_moments(task, marginal(joint, (*range(n), *range(d - m, d))), t, blur))
+    n, m = space.size, policy.u_min.shape[0]
 
-    end, (states, actions, cost, variance) = jax.lax.scan(step, start, jnp.arange(steps))
-    whole = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start, states)
-    m = policy.u_min.shape[0]
+    def step(x: Gaussian, _: None) -> tuple[Gaussian, tuple[Gaussian, Gaussian]]:
+        joint = acted(policy, prepared, space, x, noise)
+        d = joint.mean.shape[0]
+        return stepped(model, space, joint, n), (x, marginal(joint, (*range(n), *range(d - m, d))))
+
+    end, (before, both) = jax.lax.scan(step, start, None, length=steps)
+    states = jax.tree.map(lambda rest, last: jnp.concatenate([rest, last[None]]), before, end)
     final = Gaussian(jnp.pad(end.mean, (0, m)), jnp.pad(end.cov, (0, m)))
-    costs, variances = (
-        jnp.append(a, b)
-        for a, b in zip((cost, variance), cost_moments(task, final, jnp.asarray(steps), blur), strict=True)
-    )
-    return Imagined(whole, actions, costs, jnp.sqrt(variances + jnp.finfo(variances.dtype).tiny))
+    both_and_final = jax.tree.map(lambda rest, last: jnp.concatenate([rest, last[None]]), both, final)
+    cost, variance = jax.vmap(lambda p, t: cost_moments(task, p, t, blur))(both_and_final, jnp.arange(steps + 1))
+    actions = Gaussian(both.mean[:, n:], both.cov[:, n:, n:])
+    return Imagined(states, actions, cost, jnp.sqrt(variance + jnp.finfo(variance.dtype).tiny))
 
 
-def acted(
-    policy: SquashedPolicy, prepared: Any, space: StateSpace, x: Gaussian, noise: Float[Array, "n"]
-) -> tuple[Gaussian, Gaussian]:
-    """The joint over `[x; sines; cosines; u]`, and u alone.
+def acted(policy: SquashedPolicy, prepared: Any, space: StateSpace, x: Gaussian, noise: Float[Array, "n"]) -> Gaussian:
+    """The joint over `[x; sines; cosines; u]`.
 
-    The sensors' noise widens what the policy sees; the joint is that of the state itself.
+    The sensors' noise widens what the policy sees, and with it the action; `cov(x, u)` is that of the state itself.
     """
     truth = with_sines(x, space.angles)
-    seen = with_sines(Gaussian(x.mean, x.cov + jnp.diag(noise)), space.angles)
-    places = space.feature_places()
-    action = policy.moments(prepared, marginal(seen, places))
-    F = action.F @ choice(places, truth)
-    # of the sensors' noise, what reaches the action is noise given the state
-    felt = F @ (seen.cov - truth.cov) @ F.T
-    joint = join(truth, LinearGaussian(F, action.f + F @ (seen.mean - truth.mean), action.cov + felt))
-    n = truth.mean.shape[0]
-    return joint, Gaussian(joint.mean[n:], joint.cov[n:, n:])
+    seen = marginal(with_sines(Gaussian(x.mean, x.cov + jnp.diag(noise)), space.angles), space.feature_places())
+    action = policy.moments(prepared, seen)
+    u = push_forward(seen, action)
+    cross = truth.cov @ (action.F @ choice(space.feature_places(), truth)).T
+    cov = jnp.block([[truth.cov, cross], [cross.T, u.cov]])
+    return Gaussian(jnp.concatenate([truth.mean, u.mean]), cov)
 
 
 def stepped(model: FittedGP, space: StateSpace, joint: Gaussian, n: int) -> Gaussian:
