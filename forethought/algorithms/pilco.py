@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from forethought.algorithms.pilco_comfort import outside_comfort
 from forethought.algorithms.protocol import Info
-from forethought.core import Buffer, Controller, Gaussian, Problem, Task, Trajectory, Transition, UsageError
+from forethought.core import Buffer, Controller, Gaussian, Problem, Result, Task, Trajectory, Transition, UsageError
 from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error, regression_data
 from forethought.dynamics.space import StateSpace
 from forethought.envs.env import Env, collect
@@ -107,6 +107,7 @@ class PILCO:
         newcomers = 0 if solved is not None and bool(solved) else self.newcomers
         with jax.enable_x64(True):
             dynamics, fit = fit_dynamics(self.model, _doubled(buffer), state.dynamics, key=fit_key)  # line 4
+            Result(int(fit.result)).throw()
             policy, found = self.improve(
                 _doubled(state.policy), dynamics, buffer, env, state.round, newcomers=newcomers, key=search_key
             )
@@ -165,8 +166,8 @@ class PILCO:
         limits = last.function.limits()
         scouts = search(objective(self.blur), competitors, evaluations=self.scouting, limits=limits)
         best = [scout.at for scout in scouts[: self.survivors]]
-        found = search(objective(0.0), best, evaluations=self.evaluations, limits=limits)[0]
-        spent = sum(one.evaluations for one in scouts) + len(best) * self.evaluations
+        followed = search(objective(0.0), best, evaluations=self.evaluations, limits=limits)
+        found, spent = followed[0], sum(one.evaluations for one in [*scouts, *followed])
         beginning = scouts[found.beginning].beginning + (len(competitors) == len(fresh))  # 0: the last policy
         policy = eqx.tree_at(lambda p: p.function, last, found.at)
         return policy, found._replace(evaluations=spent, beginning=beginning)

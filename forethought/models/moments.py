@@ -58,7 +58,7 @@ def network_moments(
     e = beta.shape[0]
     rows = []
     for a in range(e):
-        row = [_pair(p.mean, p.cov, centres, lengthscale[a], lengthscale[b], 1.0) for b in range(e)]
+        row = [_Pair(p.mean, p.cov, centres, lengthscale[a], lengthscale[b]).expectations(1.0) for b in range(e)]
         rows.append(jnp.stack([beta[a] @ Q @ beta[b] for b, Q in enumerate(row)]))
     return matched(p, mean, jnp.stack(rows) - jnp.outer(mean, mean), F)
 
@@ -108,11 +108,6 @@ def _first_backward(saved, change):
 _first_moments.defvjp(_first_forward, _first_backward)
 
 
-def _pair(mean, cov, centres, scale_a, scale_b, gain) -> Float[Array, "M M"]:
-    """`Q`, for one pair of outputs."""
-    return _Pair(mean, cov, centres, scale_a, scale_b).expectations(gain)
-
-
 class _Pair:
     """What one pair of outputs needs; plain arithmetic, made and used within one trace."""
 
@@ -130,6 +125,7 @@ class _Pair:
         self.right = 0.5 * jnp.sum((self.gamma @ self.T - nu) * self.gamma, 1)
 
     def expectations(self, gain) -> Float[Array, "M M"]:
+        """`Q`, with `gain` in place of the signals."""
         exponent = (self.left - 0.5 * self.log_det)[:, None] + self.right[None] + (self.alpha @ self.T) @ self.gamma.T
         return gain * jnp.exp(exponent)
 

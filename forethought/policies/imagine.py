@@ -8,7 +8,7 @@ One step:
     p(x')         x + y
 Each is the Gaussian with the right first two moments, given the one before it.
 Source: Deisenroth & Rasmussen (2011), section 2.2, and `propagate` of the released code.
-Differs: angles are not wrapped, as there.
+Angles are not wrapped, as there.
 """
 
 from typing import Any

@@ -65,8 +65,7 @@ class CartDoublePendulumSwingUp(eqx.Module):
         l1, l2 = self.length1, self.length2
         A = jnp.array([[1.0, 0, 0, 0, 0, 0, l1, l2, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0, -l1, -l2]], p.mean.dtype)
         tip = affine(waves, A, jnp.array([0, -l1 - l2], p.mean.dtype))
-        widened = Gaussian(tip.mean, tip.cov + blur**2 * jnp.eye(2, dtype=p.mean.dtype))
-        return saturating_moments(widened, width=self.cost_width)
+        return saturating_moments(tip, width=self.cost_width, blur=blur)
 
     def terminal(self, x: Float[Array, "6"]) -> Bool[Array, ""]:
         """Never: only the clock ends an episode."""

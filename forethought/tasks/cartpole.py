@@ -60,8 +60,7 @@ class CartPoleSwingUp(eqx.Module):
         length = self.pole_length
         A = jnp.array([[1.0, 0, 0, 0, length, 0], [0, 0, 0, 0, 0, -length]], p.mean.dtype)
         tip = affine(waves, A, jnp.array([0, -length], p.mean.dtype))
-        widened = Gaussian(tip.mean, tip.cov + blur**2 * jnp.eye(2, dtype=p.mean.dtype))
-        return saturating_moments(widened, width=self.cost_width)
+        return saturating_moments(tip, width=self.cost_width, blur=blur)
 
     def terminal(self, x: Float[Array, "4"]) -> Bool[Array, ""]:
         """Never: only the clock ends an episode."""
