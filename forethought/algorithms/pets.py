@@ -12,18 +12,22 @@ from dataclasses import dataclass
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from forethought.algorithms.protocol import Info
-from forethought.core import Buffer, Controller, Planner, Problem, Regression, Result
+from forethought.core import Buffer, Controller, Planner, Problem, Regression, Result, Transition
 from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error
 from forethought.envs.env import Env, collect
 from forethought.models.classifier import Classifier, FittedClassifier
 from forethought.models.ensemble import Ensemble
 from forethought.planning.cem import CEM
 from forethought.planning.mpc import MPC
+from forethought.planning.particles import Propagation, expected_cost
 from forethought.policies.uniform import Uniform
 from forethought.tasks.learned import FromObservation, LearnedTask
+
+TRIED = 8  # sequences of actions by which a new model is tried
+LOOK_AHEAD = 20  # steps, where the planner has no horizon
 
 
 class PETSState(eqx.Module):
@@ -77,13 +81,14 @@ class PETS:
         exploring = int(state.round) < self.random_episodes
         controller = Uniform(env.task.u_min, env.task.u_max) if exploring else self.controller(state, env)
         episode = collect(env, controller, steps=self.trial_steps, key=act_key)
-        error = None if exploring else float(one_step_error(state.dynamics, episode))
         buffer = state.buffer.append(episode)
+        error = None if exploring else float(one_step_error(state.dynamics, episode, buffer))
         dynamics, fit = fit_dynamics(self.model, buffer, state.dynamics, key=fit_key)
         Result(int(fit.result)).throw()
         termination, alarm = self._fit_termination(state.termination, buffer, key=end_key)
         metrics = {"model_error": error, **fit.metrics, **alarm}
-        return PETSState(buffer, dynamics, termination, state.round + 1), Info([episode], metrics)
+        after = PETSState(buffer, dynamics, termination, state.round + 1)
+        return after, Info([episode], metrics, self._notes(after, env, episode))
 
     def problem(self, state: PETSState, env: Env) -> Problem:
         """The task with what was learned in place of what was unknown."""
@@ -98,6 +103,26 @@ class PETS:
         controller = MPC(self.planner, self.problem(state, env))
         return FromObservation(controller) if env.learn_reward else controller
 
+    def _notes(self, state: PETSState, env: Env, episode: Transition) -> tuple[str, ...]:
+        """Whether planning with this model is more than a search in the dark."""
+        horizon = getattr(self.planner, "horizon", LOOK_AHEAD)
+        x0 = jnp.pad(jnp.asarray(episode.x[0]), (0, int(env.learn_reward)))
+        places = jnp.linspace(0, len(episode) - 1, TRIED).astype(int)[:, None] + jnp.arange(horizon)[None]
+        us = jnp.asarray(episode.u)[places % len(episode)]
+        particles, propagation = (
+            getattr(self.planner, name, other)
+            for name, other in (("particles", getattr(self.model, "members", 1)), ("propagation", "ts-inf"))
+        )
+        cost = _expected_cost(self.problem(state, env), x0, us, particles=particles, propagation=propagation)
+        lost = int(jnp.sum(~jnp.isfinite(cost)))
+        if 2 * lost <= TRIED:
+            return ()
+        return (
+            f"The model runs away: within {horizon} steps its predictions are not finite for {lost} of {TRIED} "
+            "sequences of actions that were tried, so plans cannot be compared. More data, a shorter planning horizon "
+            "or other units of the observations may help.",
+        )
+
     def _fit_termination(
         self, previous: FittedClassifier | None, buffer: Buffer, *, key: PRNGKeyArray
     ) -> tuple[FittedClassifier | None, dict[str, float]]:
@@ -106,3 +131,8 @@ class PETS:
             return previous, {}
         fitted, error = self.classifier.fit(buffer.data.x_next, ends, buffer.size, previous=previous, key=key)
         return fitted, {"termination_error": float(error)}
+
+
+@eqx.filter_jit
+def _expected_cost(problem: Problem, x0, us, *, particles: int, propagation: Propagation) -> Float[Array, "S"]:
+    return expected_cost(problem, x0, us, particles=particles, propagation=propagation, key=jr.key(0))

@@ -101,8 +101,8 @@ class PILCO:
         exploring = int(state.round) < self.random_episodes
         controller = Uniform(env.task.u_min, env.task.u_max) if exploring else state.policy
         episode = collect(env, controller, steps=self.trial_steps, key=act_key)  # lines 2 and 8
-        error = None if exploring else float(one_step_error(state.dynamics, episode))
         buffer = state.buffer.append(episode)
+        error = None if exploring else float(one_step_error(state.dynamics, episode, buffer))
         solved = env.task.solved(Trajectory.of_episode(episode))
         newcomers = 0 if solved is not None and bool(solved) else self.newcomers
         with jax.enable_x64(True):

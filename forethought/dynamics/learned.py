@@ -9,7 +9,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import (
     Buffer,
@@ -118,14 +118,23 @@ def fit_dynamics(
 
 
 @eqx.filter_jit
-def one_step_error(dynamics: LearnedDynamics, steps: Transition) -> Float[Array, ""]:
-    """Root mean squared one-step error of the predicted differences, each in units of its own spread.
+def one_step_error(dynamics: LearnedDynamics, steps: Transition, seen: Buffer) -> Float[Array, ""]:
+    """Root mean squared one-step error of the predicted differences of `steps`, each in units of its spread in `seen`.
 
-    1 is no better than predicting the mean difference of these steps; coordinates that do not move are left out.
+    `seen` is all experience, `steps` included: in units of these steps alone, a coordinate that hardly moved in them
+    would drown the rest.  About 1 is no better than predicting the mean difference; coordinates that never move are
+    left out.
     """
     z, y = regression_data(dynamics.space, steps, dynamics.n_extra)
     predicted = jax.vmap(dynamics.model)(z).mean
-    spread = jnp.var(y, axis=0)
+    spread = _spread(regression_data(dynamics.space, seen.data, dynamics.n_extra)[1], seen.mask)
     moves = spread > 1e-12
     share = jnp.mean((predicted - y) ** 2, axis=0) / jnp.where(moves, spread, 1.0)
     return jnp.sqrt(jnp.sum(jnp.where(moves, share, 0.0)) / jnp.maximum(jnp.sum(moves), 1))
+
+
+def _spread(y: Float[Array, "N e"], mask: Bool[Array, "N"]) -> Float[Array, "e"]:
+    """The variance of each coordinate over the rows of the mask."""
+    weight = mask.astype(y.dtype) / jnp.sum(mask)
+    mean = jnp.einsum("n,ne->e", weight, y)
+    return jnp.einsum("n,ne->e", weight, (y - mean[None]) ** 2)

@@ -22,6 +22,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from forethought.core import DiagonalGaussian, Result
 from forethought.models.network import Layers, Network, Normaliser, negative_log_likelihood
 
+STILL = 1e-6  # the scale of outputs that never varied: predicted as they were, with no noise to speak of
+
 
 class FittedEnsemble(eqx.Module):
     """E networks that agree where there is data and differ where there is none."""
@@ -218,7 +220,7 @@ def _fit(settings: Ensemble, before: Layers, before_rows, fresh: Layers, z, y, s
     valid = jnp.arange(z.shape[0]) < size
     held = valid & held_out(z.shape[0], settings.holdout)
     kept = (valid & ~held).astype(z.dtype)
-    inputs, outputs = Normaliser.of(z, kept), Normaliser.of(y, kept)
+    inputs, outputs = Normaliser.of(z, kept), Normaliser.of(y, kept, still=STILL)
     z, y = jax.vmap(inputs)(z), jax.vmap(outputs)(y)
     rows, count = _bootstrap(settings, members, valid & ~held, boot_key)
     judges = _judges(settings, held, valid)

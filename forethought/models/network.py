@@ -30,13 +30,19 @@ class Normaliser(eqx.Module):
         return Normaliser(jnp.zeros(d), jnp.ones(d))
 
     @staticmethod
-    def of(data: Float[Array, "N d"], weight: Float[Array, "N"]) -> "Normaliser":
-        """Standardises the rows with weight 1; coordinates that do not vary keep their scale."""
+    def of(data: Float[Array, "N d"], weight: Float[Array, "N"], *, still: float = 1.0) -> "Normaliser":
+        """Standardises the rows with weight 1; coordinates that do not vary get the scale `still`.
+
+        Sums run over differences from one of the rows: in float32 the mean of equal numbers is not that number, and
+        what is left would pass for a spread.
+        """
         count = jnp.sum(weight)
-        mean = jnp.einsum("n,nd->d", weight, data) / count
-        var = jnp.einsum("n,nd->d", weight, (data - mean[None]) ** 2) / count
-        varies = jnp.sqrt(var) > 1e-6 * (1 + jnp.abs(mean))
-        return Normaliser(mean, jnp.where(varies, jnp.sqrt(jnp.where(varies, var, 1.0)), 1.0))
+        origin = data[jnp.argmax(weight)]
+        shifted = data - origin[None]
+        offset = jnp.einsum("n,nd->d", weight, shifted) / count
+        var = jnp.einsum("n,nd->d", weight, (shifted - offset[None]) ** 2) / count
+        varies = jnp.sqrt(var) > 1e-6 * (1 + jnp.abs(origin + offset))
+        return Normaliser(origin + offset, jnp.where(varies, jnp.sqrt(jnp.where(varies, var, 1.0)), still))
 
     def __call__(self, z: Float[Array, "d"]) -> Float[Array, "d"]:
         """Standardised coordinates."""

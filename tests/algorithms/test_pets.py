@@ -105,6 +105,18 @@ def test_a_fit_that_is_not_finite_raises():
         TINY.iterate(state, env, key=jr.key(0))
 
 
+@pytest.mark.parametrize("kind", [SystemEnv, Hidden])
+def test_a_model_that_runs_away_is_told(kind):
+    """Its predictions are finite one step ahead, as the fit sees them, and not over the horizon: the search is blind."""
+    env = system(kind)
+    state, info = TINY.iterate(TINY.init(env, key=jr.key(0)), env, key=jr.key(1))
+    assert info.notes == ()
+    outputs = state.dynamics.model.networks.outputs
+    wild = eqx.tree_at(lambda s: s.dynamics.model.networks.outputs.std, state, 1e8 * outputs.std)
+    (note,) = TINY._notes(wild, env, info.episodes[0])
+    assert "runs away: within 12 steps" in note and "8 of 8" in note
+
+
 def test_wrong_settings_are_refused():
     with pytest.raises(ValueError, match="random_episodes"):
         PETS(random_episodes=0)

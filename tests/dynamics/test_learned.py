@@ -45,19 +45,27 @@ class LinearDiagonal(LinearGaussian):
         return DiagonalGaussian(self.F @ z + self.f, jnp.zeros_like(self.f))
 
 
+def full(*episodes):
+    """A buffer of these episodes."""
+    buffer = Buffer.empty(episodes[0].x.shape[1], episodes[0].u.shape[1])
+    for episode in episodes:
+        buffer = buffer.append(episode)
+    return buffer
+
+
 def test_difference_model_moves_the_state():
     dynamics = LearnedDynamics(exact_model(), StateSpace(2))
     data = steps()
     predicted = jax.vmap(lambda x, u: dynamics(x, u, jnp.array(0)).mean)(data.x, data.u)
     np.testing.assert_allclose(predicted, data.x_next, rtol=1e-5, atol=1e-6)
-    assert one_step_error(dynamics, data) < 1e-3
+    assert one_step_error(dynamics, data, full(data)) < 1e-3
 
 
 def test_error_of_the_mean_difference_is_one():
     data = steps(400)
     y = regression_data(StateSpace(2), data, 0)[1]
     mean_only = LearnedDynamics(LinearDiagonal(jnp.zeros((2, 3)), jnp.mean(y, 0)), StateSpace(2))
-    assert one_step_error(mean_only, data) == pytest.approx(1.0, abs=1e-3)
+    assert one_step_error(mean_only, data, full(data)) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_coordinates_that_do_not_move_do_not_count():
@@ -69,7 +77,19 @@ def test_coordinates_that_do_not_move_do_not_count():
         )
     )
     F = jnp.zeros((3, 4)).at[0, 1].set(0.1).at[1, 3].set(0.1)
-    assert one_step_error(LearnedDynamics(LinearDiagonal(F, jnp.zeros(3)), StateSpace(3)), still) < 1e-3
+    assert one_step_error(LearnedDynamics(LinearDiagonal(F, jnp.zeros(3)), StateSpace(3)), still, full(still)) < 1e-3
+
+
+def test_coordinates_that_move_elsewhere_are_measured_by_how_they_move_there():
+    """An error of 0.1 in a coordinate that stood still in these steps, and whose steps were of 1 in all others."""
+    at_rest = Transition(
+        *(jnp.zeros(shape) for shape in ((50, 1), (50, 1), (50, 1), (50,))), *[jnp.zeros(50, bool)] * 2
+    )
+    moving = eqx.tree_at(lambda s: s.x_next, at_rest, jnp.tile(jnp.array([[1.0], [-1.0]]), (25, 1)))
+    model = LearnedDynamics(LinearDiagonal(jnp.zeros((1, 2)), jnp.array([0.1])), StateSpace(1))
+    for others in (1, 9):
+        seen = full(*[moving] * others, at_rest)
+        assert one_step_error(model, at_rest, seen) == pytest.approx(0.1 * np.sqrt((others + 1) / others), rel=1e-4)
 
 
 def test_angles_wrap_in_targets_and_features():
@@ -110,7 +130,8 @@ def test_fit_learns_dynamics_and_reward():
     settings = Ensemble(members=2, hidden=(32,), max_epochs=120, batch=32)
     before = LearnedDynamics(settings.init(3, 3, key=jr.key(0)), StateSpace(2), 1)
     dynamics, report = fit_dynamics(settings, buffer, before, key=jr.key(1))
-    assert one_step_error(dynamics, steps(100, key=3)) < 0.2 < one_step_error(before, steps(100, key=3))
+    new = steps(100, key=3)
+    assert one_step_error(dynamics, new, buffer) < 0.2 < one_step_error(before, new, buffer)
     assert report.holdout_error.shape == (2, 3)
     functions, copies = draw_many(dynamics, 6, key=jr.key(0))
     assert copies == 3 and functions.space == StateSpace(2) and functions.n_extra == 1
