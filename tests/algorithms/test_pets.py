@@ -107,7 +107,7 @@ def test_a_fit_that_is_not_finite_raises():
 
 @pytest.mark.parametrize("kind", [SystemEnv, Hidden])
 def test_a_model_that_runs_away_is_told(kind):
-    """Its predictions are finite one step ahead, as the fit sees them, and not over the horizon: the search is blind."""
+    """Finite one step ahead, as the fit sees it, and not over the horizon: the search would be blind."""
     env = system(kind)
     state, info = TINY.iterate(TINY.init(env, key=jr.key(0)), env, key=jr.key(1))
     assert info.notes == ()
