@@ -48,8 +48,10 @@ EXPERIMENTS = {
     ),
     "pusher": Experiment(
         "Pusher-v5",
-        "--env-steps 4000 --planner.horizon 20 --planner.population 150 --planner.elites 15 --planner.iterations 4 "
-        "--planner.propagation mean --model.max-updates 1500",
+        "--cost benchmarks.costs:push --env-steps 5000 --planner icem --planner.horizon 25 --planner.population 120 "
+        "--planner.elites 10 --planner.iterations 4 --planner.noise 0.15 --planner.beta 2 --planner.propagation mean "
+        "--model.max-updates 2000",
+        own_reward=True,
     ),
     "cheetah": Experiment(
         "HalfCheetah-v5",

@@ -109,10 +109,8 @@ class PETS:
         x0 = jnp.pad(jnp.asarray(episode.x[0]), (0, int(env.learn_reward)))
         places = jnp.linspace(0, len(episode) - 1, TRIED).astype(int)[:, None] + jnp.arange(horizon)[None]
         us = jnp.asarray(episode.u)[places % len(episode)]
-        particles, propagation = (
-            getattr(self.planner, name, other)
-            for name, other in (("particles", getattr(self.model, "members", 1)), ("propagation", "ts-inf"))
-        )
+        particles: int = getattr(self.planner, "particles", getattr(self.model, "members", 1))
+        propagation: Propagation = getattr(self.planner, "propagation", "ts-inf")
         cost = _expected_cost(self.problem(state, env), x0, us, particles=particles, propagation=propagation)
         lost = int(jnp.sum(~jnp.isfinite(cost)))
         if 2 * lost <= TRIED:

@@ -151,7 +151,7 @@ class PILCO:
         features = np.asarray(jax.vmap(env.space.features)(buffer.rows().x), np.float64)
         first = int(round_) < self.random_episodes
         if first:  # nothing learned to be kept: units of what was seen
-            last = eqx.tree_at(lambda p: p.scale, last, jnp.asarray(np.std(features, axis=0) + 1e-6))
+            last = eqx.tree_at(lambda p: p.scale, last, jnp.asarray(_units(features, env.space)))
         m, scaled = env.task.u_min.shape[0], features / np.asarray(last.scale)
         fresh = [self._newcomer(self._centres(scaled, k), m, key=k) for k in newcomer_keys]
         competitors = ([] if first and fresh else [last.function]) + fresh
@@ -163,7 +163,7 @@ class PILCO:
             arguments = (model, env.space, last, env.task, starts, jnp.asarray(sight), jnp.asarray(blur))
             return lambda function: _expected_cost(function, *arguments, self.exploration, self.sensor_noise)
 
-        limits = last.function.limits()
+        limits = type(last.function).limits
         scouts = search(objective(self.blur), competitors, evaluations=self.scouting, limits=limits)
         best = [scout.at for scout in scouts[: self.survivors]]
         followed = search(objective(0.0), best, evaluations=self.evaluations, limits=limits)
@@ -240,6 +240,12 @@ def _expected_cost(
         )
 
     return jax.value_and_grad(cost)(function)
+
+
+def _units(features: Float[np.ndarray, "N f"], space: StateSpace) -> Float[np.ndarray, "f"]:
+    """Of each feature: its spread in the data; of sines and cosines that of a whole circle, however little was seen."""
+    waves = np.arange(features.shape[1]) >= space.size - len(space.angles)
+    return np.where(waves, np.sqrt(0.5), np.std(features, axis=0) + 1e-6)
 
 
 def start_distribution(task: Task, buffer: Buffer, count: int, *, key: PRNGKeyArray) -> Gaussian:

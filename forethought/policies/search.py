@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 Objective = Callable[[Any], tuple[Any, Any]]  # pytree of arrays -> value, gradient as the same pytree
+Limits = Callable[[Any], tuple[Any, Any]]  # pytree of arrays -> least and greatest values around it
 
 
 class Found(NamedTuple):
@@ -37,7 +38,8 @@ def descend(
         evaluations: of the objective, at most.
         limits: least and greatest values, pytrees like `start`.
         beginning: passed on to the result.
-    A line search that runs into costs that are not finite begins anew, with short steps, from the best point.
+    A saturating cost is all but flat far from its goal, which is no reason to stop there: the first step has length 1,
+    however small the gradient.  A line search that runs into costs that are not finite begins anew from the best point.
     """
     import scipy.optimize  # here: it changes the warning filters
 
@@ -45,14 +47,14 @@ def descend(
     shapes, dtypes = [leaf.shape for leaf in leaves], [leaf.dtype for leaf in leaves]
     ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
     best: tuple[float, np.ndarray] = np.inf, _flat(start)
-    done, spent = None, 0
+    done, spent, scale = None, 0, None
 
     def unpack(vector: np.ndarray) -> Any:
         parts = zip(np.split(vector, ends), shapes, dtypes, strict=True)
         return jax.tree.unflatten(structure, [jnp.asarray(a.reshape(shape), dtype) for a, shape, dtype in parts])
 
     def evaluate(vector: np.ndarray) -> tuple[float, np.ndarray]:
-        nonlocal best, spent
+        nonlocal best, spent, scale
         spent += 1
         value, gradient = objective(unpack(vector))
         cost, slope = float(value), _flat(gradient)
@@ -60,12 +62,14 @@ def descend(
             raise _Lost
         if cost < best[0]:
             best = cost, vector.copy()
-        return cost, slope
+        if scale is None:
+            scale = 1 / max(float(np.linalg.norm(slope)), np.finfo(float).tiny)
+        return scale * cost, scale * slope
 
     box = None if limits is None else list(zip(_flat(limits[0]), _flat(limits[1]), strict=True))
     while spent < evaluations:
-        before = best[0]
-        options = {"maxfun": evaluations - spent, "maxcor": 20, "maxiter": evaluations}
+        before, scale = best[0], None
+        options = {"maxfun": evaluations - spent, "maxcor": 20, "maxiter": evaluations, "gtol": 0.0, "ftol": 1e-13}
         try:
             done = scipy.optimize.minimize(evaluate, best[1], jac=True, method="L-BFGS-B", bounds=box, options=options)
             break
@@ -84,10 +88,11 @@ def _flat(tree: Any) -> np.ndarray:
 
 
 def search(
-    objective: Objective, starts: Sequence[Any], *, evaluations: int, limits: tuple[Any, Any] | None = None
+    objective: Objective, starts: Sequence[Any], *, evaluations: int, limits: Limits | None = None
 ) -> list[Found]:
     """Where the descents from all `starts` (pytrees of arrays) end, cheapest first; `evaluations` for each."""
-    found = [
-        descend(objective, start, evaluations=evaluations, limits=limits, beginning=i) for i, start in enumerate(starts)
-    ]
+    found = []
+    for i, start in enumerate(starts):
+        box = None if limits is None else limits(start)
+        found.append(descend(objective, start, evaluations=evaluations, limits=box, beginning=i))
     return sorted(found, key=lambda one: one.cost)

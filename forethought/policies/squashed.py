@@ -33,7 +33,7 @@ class Affine(eqx.Module):
     b: Float[Array, "m"]
 
     def limits(self) -> tuple["Affine", "Affine"]:
-        """Where a search may go: anywhere."""
+        """Where a search from here may go: anywhere."""
         return tuple(jax.tree.map(lambda a, s=s: jnp.full_like(a, s), self) for s in (-jnp.inf, jnp.inf))
 
     def prepared(self) -> LinearGaussian:
@@ -49,10 +49,9 @@ class RBF(eqx.Module):
     log_lengthscale: Float[Array, "m f"]  # of the features, in their units
 
     def limits(self) -> tuple["RBF", "RBF"]:
-        """Where a search may go: beyond, functions are flat or mere needles."""
-        f, m = jnp.ones_like(self.centres), jnp.ones_like(self.targets)
-        scale = jnp.ones_like(self.log_lengthscale)
-        return RBF(-10 * f, -10 * m, -3 * scale), RBF(10 * f, 10 * m, 3 * scale)
+        """Where a search from here may go: beyond, functions are flat or mere needles."""
+        m, scale = jnp.ones_like(self.targets), jnp.ones_like(self.log_lengthscale)
+        return RBF(self.centres - 10, -10 * m, -3 * scale), RBF(self.centres + 10, 10 * m, 3 * scale)
 
     def prepared(self) -> "Network":
         """Weights in place of targets."""

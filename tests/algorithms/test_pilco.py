@@ -1,12 +1,14 @@
 """PILCO: small runs that must learn, repeat to the bit, and refuse what cannot work."""
 
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
 
-from forethought.algorithms.pilco import PILCO, imagined, start_distribution
+from forethought.algorithms.pilco import PILCO, _units, imagined, start_distribution
 from forethought.core import Buffer, Trajectory, UsageError
+from forethought.dynamics.space import StateSpace
 from forethought.envs.env import collect
 from forethought.envs.open import open_env
 from forethought.models.gp import GP
@@ -89,3 +91,13 @@ def test_sight_grows_to_the_whole_horizon():
     settings = PILCO(first_horizon=0.5, growing=2)
     counts = [int(settings._sight(i, 40).sum()) for i in range(5)]
     assert counts == [21, 31, 41, 41, 41]
+
+
+def test_units_of_a_circle_do_not_depend_on_how_little_of_it_was_seen():
+    """A pole that hardly swung: its cosine is -1, spread 1e-3, and a centre there would be at -1,000 of its units."""
+    angle = jnp.linspace(-0.05, 0.05, 50)
+    features = np.asarray(jax.vmap(StateSpace(2, angles=(1,)).features)(jnp.stack([40 * angle, jnp.pi + angle], 1)))
+    np.testing.assert_allclose(
+        _units(features, StateSpace(2, angles=(1,))), [np.std(40 * angle), *[0.5**0.5] * 2], 1e-4
+    )
+    np.testing.assert_allclose(_units(features, StateSpace(3)), np.std(features, 0), atol=2e-6)

@@ -50,6 +50,26 @@ def test_limits_are_kept():
     np.testing.assert_allclose(found.at, [1, 3], atol=1e-6)
 
 
+def test_a_beginning_where_the_cost_is_all_but_flat_is_left():
+    """1 - exp(-|x|^2 / 2) at 7: the slope is 1e-10."""
+
+    def saturating(at):
+        felt = np.exp(-0.5 * float(at @ at))
+        return 1 - felt, felt * np.asarray(at)
+
+    for limits in (None, (np.full(2, -20.0), np.full(2, 20.0))):
+        found = descend(saturating, np.array([5.0, 5.0]), evaluations=100, limits=limits)
+        assert found.cost < 1e-6
+
+
+def test_each_beginning_has_its_own_limits():
+    starts = [np.array([30.0]), np.array([-30.0])]
+    found = search(
+        lambda at: (float(at @ at), 2 * np.asarray(at)), starts, evaluations=50, limits=lambda at: (at - 10, at + 10)
+    )
+    assert sorted(float(one.at[0]) for one in found) == [-20, 20]
+
+
 def test_a_search_that_falls_off_the_world_begins_anew():
     def cliff(at):
         return valley(at) if float(at["x"]) < 1.05 and abs(float(at["y"][0])) < 3 else (np.nan, at)

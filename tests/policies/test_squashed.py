@@ -69,5 +69,8 @@ def test_an_rbf_policy_passes_through_its_targets():
         network = function.prepared()
         values = jnp.stack([network(c).mean for c in centres])
         np.testing.assert_allclose(values, function.targets, atol=1e-3)
-        low, high = function.limits()
-        assert all(bool((a < b).all()) for a, b in zip(jax.tree.leaves(low), jax.tree.leaves(high), strict=True))
+        far = RBF(centres - 23, function.targets, function.log_lengthscale)  # a feature far from zero in its units
+        for start in (function, far):
+            low, high = start.limits()
+            for a, b, c in zip(*map(jax.tree.leaves, (low, start, high)), strict=True):
+                assert bool((a < b).all()) and bool((b < c).all())
