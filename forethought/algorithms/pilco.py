@@ -146,6 +146,7 @@ class PILCO:
         """The policy that the model expects to cost least; lines 5-7 of algorithm 1.  In float64.
 
         Returns: it, and where the search found it: `evaluations` of all competitors, and which `beginning` won.
+        Raises: NumericalFailure where no competitor has a finite cost.
         """
         start_key, *newcomer_keys = jr.split(key, 1 + newcomers)
         features = np.asarray(jax.vmap(env.space.features)(buffer.rows().x), np.float64)
@@ -168,6 +169,8 @@ class PILCO:
         best = [scout.at for scout in scouts[: self.survivors]]
         followed = search(objective(0.0), best, evaluations=self.evaluations, limits=limits)
         found, spent = followed[0], sum(one.evaluations for one in [*scouts, *followed])
+        if not np.isfinite(found.cost):
+            Result.not_finite.throw()
         beginning = scouts[found.beginning].beginning + (len(competitors) == len(fresh))  # 0: the last policy
         policy = eqx.tree_at(lambda p: p.function, last, found.at)
         return policy, found._replace(evaluations=spent, beginning=beginning)

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from forethought.core import Gaussian, LinearGaussian
+from forethought.core.exponential import exp
 from forethought.core.linalg import inverse_and_log_det, symmetrise
 from forethought.core.moments import matched
 
@@ -127,7 +128,7 @@ class _Pair:
     def expectations(self, gain) -> Float[Array, "M M"]:
         """`Q`, with `gain` in place of the signals."""
         exponent = (self.left - 0.5 * self.log_det)[:, None] + self.right[None] + (self.alpha @ self.T) @ self.gamma.T
-        return gain * jnp.exp(exponent)
+        return gain * exp(exponent)
 
 
 @jax.custom_vjp
@@ -163,7 +164,7 @@ def _sum_over_pairs(pair: _Pair, G: Float[Array, "M M"], derivatives: bool):
         return jnp.sum(G), None, None
     alpha, gamma = pair.alpha, pair.gamma
     products = G @ jnp.concatenate([gamma, jnp.ones_like(gamma[:, :1])], 1)
-    by_row, by_column = products[:, -1], jnp.sum(G, 0)
+    by_row, by_column = products[:, -1], jnp.ones_like(alpha[:, 0]) @ G
     value = jnp.sum(by_row)
     cross = alpha.T @ products[:, :-1]
     squares = (alpha.T * by_row[None]) @ alpha + (gamma.T * by_column[None]) @ gamma + cross + cross.T

@@ -1,13 +1,16 @@
 """PILCO: small runs that must learn, repeat to the bit, and refuse what cannot work."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
 
+from forethought.algorithms import pilco
 from forethought.algorithms.pilco import PILCO, _units, imagined, start_distribution
-from forethought.core import Buffer, Trajectory, UsageError
+from forethought.core import Buffer, NumericalFailure, Result, Trajectory, UsageError
 from forethought.dynamics.space import StateSpace
 from forethought.envs.env import collect
 from forethought.envs.open import open_env
@@ -101,3 +104,16 @@ def test_units_of_a_circle_do_not_depend_on_how_little_of_it_was_seen():
         _units(features, StateSpace(2, angles=(1,))), [np.std(40 * angle), *[0.5**0.5] * 2], 1e-4
     )
     np.testing.assert_allclose(_units(features, StateSpace(3)), np.std(features, 0), atol=2e-6)
+
+
+@pytest.mark.parametrize("what", ["fit", "search"])
+def test_numbers_that_are_not_finite_end_the_round(monkeypatch, what):
+    """The run then ends with a message, and what was learned before stays."""
+    if what == "fit":
+        failed = types.SimpleNamespace(result=int(Result.not_finite), metrics={})
+        monkeypatch.setattr(pilco, "fit_dynamics", lambda *args, **more: (None, failed))
+    else:
+        monkeypatch.setattr(pilco, "_expected_cost", lambda function, *more: (np.nan, function))
+    env = open_env("forethought/CartPoleSwingUp-v0")
+    with pytest.raises(NumericalFailure, match="not finite"):
+        SMALL.iterate(SMALL.init(env, key=jr.key(0)), env, key=jr.key(1))
