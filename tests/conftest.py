@@ -1,9 +1,17 @@
 """Tests run under the strictest switches: shapes checked, no silent promotion of rank."""
 
-import jax
-import jax.numpy as jnp
-import pytest
-from jaxtyping import install_import_hook
+import os
+import tempfile
+
+_COMPILED = tempfile.TemporaryDirectory(
+    prefix="forethought-"
+)  # before JAX is imported: commands share what they compile
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _COMPILED.name)
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import pytest  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
 
 install_import_hook("forethought", "beartype.beartype")
 

@@ -11,6 +11,7 @@ from types import ModuleType
 
 from forethought._version import __version__
 from forethought.cli import check, evaluate, listing, plan, play, plot, report, train, video
+from forethought.cli.compiled import keep_compiled
 from forethought.cli.flags import Parser
 from forethought.core.errors import ForethoughtError, UsageError, nearest
 
@@ -70,6 +71,7 @@ def _run(argv: Sequence[str]) -> int:
     command.configure(parser, rest)
     values = parser.parse(rest)
     _look_here_for_modules()
+    keep_compiled()
     return int(command.run(values))
 
 
