@@ -32,7 +32,7 @@ class Experiment:
 
 EXPERIMENTS = {
     "cartpole": Experiment("forethought/CartPoleSwingUp-v0", 7, {"trial_steps": 25}),
-    "pendulum": Experiment("forethought/PendulumSwingUp-v0", 8, {"trial_steps": 50}),
+    "pendulum": Experiment("forethought/PendulumSwingUp-v0", 6, {"trial_steps": 50}),
     "cart_double_pendulum": Experiment("forethought/CartDoublePendulum-v0", 20, {"trial_steps": 60, "basis": 100}),
 }
 
