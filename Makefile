@@ -9,7 +9,8 @@ SEED := 0
 .PHONY: demo test test-slow lint gate clean
 
 demo: $(VENV)/.installed
-	$(BIN)/forethought train pets forethought/CartPoleSwingUp-v0 --seed $(SEED) --iterations 15 --until-solved --out $(RUN)
+	$(BIN)/forethought train pilco forethought/CartPoleSwingUp-v0 --seed $(SEED) --observation-noise 0.01 \
+	  --trial-steps 25 --iterations 15 --until-solved --out $(RUN)
 	$(BIN)/forethought evaluate $(RUN) --episodes 5
 	$(BIN)/forethought video $(RUN)
 	$(BIN)/forethought report $(RUN)
