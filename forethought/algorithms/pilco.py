@@ -59,6 +59,7 @@ class PILCO:
     growing: int = 3  # rounds until all of it counts
     blur: float = 0.0  # of the cost for the competitors' scouting, in the unit that the cost measures
     starts: int = 1  # Gaussians that stand for the initial states
+    start_width: float = 1.5  # of them in the search, relative to the truth: a Gaussian underrates what its tails cost
     exploration: float = 0.0  # standard deviations of the cost that count as a bonus
     sensor_noise: bool = True  # the model's noise is the sensors', so it does not move the state
 
@@ -76,6 +77,8 @@ class PILCO:
             raise ValueError(f"PILCO.policy is rbf or linear, got {self.policy}.")
         if not 0 < self.first_horizon <= 1:
             raise ValueError(f"PILCO.first_horizon is a share of the horizon, in (0, 1], got {self.first_horizon}.")
+        if not self.start_width > 0:
+            raise ValueError(f"PILCO.start_width must be positive, got {self.start_width}.")
         if not self.blur >= 0:
             raise ValueError(f"PILCO.blur must be at least 0, got {self.blur}.")
 
@@ -156,7 +159,7 @@ class PILCO:
         m, scaled = env.task.u_min.shape[0], features / np.asarray(last.scale)
         fresh = [self._newcomer(self._centres(scaled, k), m, key=k) for k in newcomer_keys]
         competitors = ([] if first and fresh else [last.function]) + fresh
-        starts = start_distribution(env.task, buffer, self.starts, key=start_key)
+        starts = start_distribution(env.task, buffer, self.starts, width=self.start_width, key=start_key)
         sight = self._sight(int(round_), env.task.horizon)
         model = cast(FittedGP, dynamics.model)
 
@@ -251,11 +254,11 @@ def _units(features: Float[np.ndarray, "N f"], space: StateSpace) -> Float[np.nd
     return np.where(waves, np.sqrt(0.5), np.std(features, axis=0) + 1e-6)
 
 
-def start_distribution(task: Task, buffer: Buffer, count: int, *, key: PRNGKeyArray) -> Gaussian:
+def start_distribution(task: Task, buffer: Buffer, count: int, *, width: float = 1.0, key: PRNGKeyArray) -> Gaussian:
     """`count` Gaussians [count, n] that together stand for the initial states.
 
     Their means are drawn so that mean and covariance of the mixture are those of the task's initial states, or, where
-    the task cannot tell them, of the first states of the episodes so far.
+    the task cannot tell them, of the first states of the episodes so far; standard deviations times `width`.
     """
     draw_key, mean_key = jr.split(key)
     try:
@@ -265,7 +268,7 @@ def start_distribution(task: Task, buffer: Buffer, count: int, *, key: PRNGKeyAr
         numbers = np.asarray(buffer.episode[: int(buffer.size)])
         xs = np.asarray(rows.x, np.float64)[np.flatnonzero(np.diff(numbers, prepend=-1))]
     mean = xs.mean(axis=0)
-    cov = np.cov(xs.T, ddof=0).reshape(mean.shape[0], -1) + 1e-6 * np.eye(mean.shape[0])
+    cov = width**2 * np.cov(xs.T, ddof=0).reshape(mean.shape[0], -1) + 1e-6 * np.eye(mean.shape[0])
     if count == 1:
         return jax.vmap(Gaussian)(jnp.asarray(mean[None]), jnp.asarray(cov[None]))
     means = np.asarray(jr.multivariate_normal(mean_key, mean, cov * (1 - 1 / count), (count,)))

@@ -62,6 +62,7 @@ def test_a_reward_that_must_be_learned_is_refused():
         ({"basis": 0}, "basis"),
         ({"first_horizon": 0.0}, "first_horizon"),
         ({"blur": -1.0}, "blur"),
+        ({"start_width": 0.0}, "start_width"),
         ({"trial_steps": 0}, "trial_steps"),
         ({"newcomers": -1}, "newcomers"),
     ],
@@ -76,9 +77,10 @@ def test_the_start_is_the_tasks_or_else_what_was_seen():
     one = start_distribution(env.task, Buffer.empty(4, 1), 1, key=jr.key(0))
     np.testing.assert_allclose(one.mean, np.zeros((1, 4)), atol=0.02)
     np.testing.assert_allclose(one.cov[0], 0.01 * np.eye(4), atol=0.002)
-    many = start_distribution(env.task, Buffer.empty(4, 1), 400, key=jr.key(0))
-    total = np.cov(many.mean.T) + many.cov.mean(0)
-    np.testing.assert_allclose(total, 0.01 * np.eye(4), atol=0.003)
+    for width in (1.0, 2.0):
+        many = start_distribution(env.task, Buffer.empty(4, 1), 400, width=width, key=jr.key(0))
+        total = np.cov(many.mean.T) + many.cov.mean(0)
+        np.testing.assert_allclose(total, width**2 * 0.01 * np.eye(4), atol=width**2 * 0.003)
 
     outside = open_env("Pendulum-v1", cost=lambda x, u: x[0] * 0 + u[0] * 0, termination=lambda x: x[0] > 9)
     buffer = Buffer.empty(3, 1)
