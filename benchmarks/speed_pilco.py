@@ -7,6 +7,9 @@ The moment-matching rollout of the cart-pole: 40 steps, 4 coordinates, 1 action,
 given, float64; the gradient is by all of the policy's parameters.  Plain JAX (`peers/peer_pilco_jax.py`) computes the
 same and is the reference for value and gradient; TorchRL's parts know no angles and do less work.  Turns alternate, so
 that a busy machine is busy for all.  Memory is what the process grows by, compilation included.
+
+Then one whole round with the default settings, at 200 rows: the process fitted, the policy searched, in seconds of the
+second time (the first compiles); with newcomers (500 evaluations at most) and, as after a solved trial, without (200).
 """
 
 import json
@@ -25,6 +28,7 @@ PYTHON = ROOT / ".venv-torchrl" / "bin" / "python"
 SETUP = BENCHMARKS / "peers" / "setup_torchrl.py"
 TARGETS = {100: 0.030, 200: 0.080, 300: 0.200}  # s
 COMPILE_TARGET = 5.0  # s
+ROUND_ROWS, ROUND_TARGET = 200, 15.0  # data, s
 
 
 def main() -> None:
@@ -34,19 +38,21 @@ def main() -> None:
         rows={"type": int, "nargs": "+", "default": [100, 200, 300], "help": "data"},
         data={"help": "for --measure"},
         without_torchrl={"action": "store_true", "help": "ours and plain JAX only"},
+        whole_round={"action": "store_true", "help": "for --measure"},
         torchrl_rows={"type": int, "default": 300, "help": "most data for TorchRL: at 300 it takes 10 GiB"},
         peer_python={"type": Path, "default": PYTHON, "help": "TorchRL's Python"},
     )
     if flags.quick:
         flags.repeats, flags.rows = 1, [20]
     if flags.measure:
-        print(json.dumps(measure(Path(flags.data))))
+        print(json.dumps((measure_round if flags.whole_round else measure)(Path(flags.data))))
         return
     report = {"hardware": hardware(), "repeats": flags.repeats, "units": UNITS, "horizon": HORIZON, "rows": {}}
     for rows in flags.rows:
         report["rows"][str(rows)] = compare(
             rows, flags, torchrl=not flags.without_torchrl and rows <= flags.torchrl_rows
         )
+    report["round"] = whole_round(20 if flags.quick else ROUND_ROWS, flags.threads)
     show(report)
     if not flags.quick:
         print(f"saved: {save('speed_pilco', report)}")
@@ -67,6 +73,14 @@ def compare(rows: int, flags, *, torchrl: bool) -> dict:
             turns.append(turn)
             print(rows, {name: f"{side['median_s']:.3f} s" for name, side in turn.items()}, flush=True)
     return {"agreement": agreement(turns[0]), **figures(turns)}
+
+
+def whole_round(rows: int, threads: int) -> dict:
+    """Of PILCO, our side only."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "data.npz"
+        np.savez(path, **data(rows))
+        return {"rows": rows, **ours(__file__, "--whole-round", "--data", path, "--threads", threads)}
 
 
 def agreement(turn: dict) -> dict:
@@ -198,6 +212,39 @@ def measure(path: Path) -> dict:
     return report
 
 
+def measure_round(path: Path) -> dict:
+    """One fit and one search, twice."""
+    import jax
+    import jax.numpy as jnp
+    import jax.random as jr
+
+    from forethought.algorithms.pilco import PILCO
+    from forethought.core import Buffer, Transition
+    from forethought.dynamics.learned import fit_dynamics
+    from forethought.envs.open import open_env
+
+    given = np.load(path)
+    x, u = given["x"].astype(np.float64), given["u"].astype(np.float64)
+    flags = np.zeros(len(x), bool)
+    steps = Transition(x, u, x + given["y"], np.zeros(len(x)), flags, flags)
+    env, algorithm, report = open_env("forethought/CartPoleSwingUp-v0"), PILCO(), {}
+    with jax.enable_x64(True):
+        state = algorithm.init(env, key=jr.key(0))
+        buffer = Buffer.empty(4, 1, dtype=jnp.float64).append(steps)
+        for turn in ("first", "second"):
+            begin = time.perf_counter()
+            dynamics, _ = fit_dynamics(algorithm.model, buffer, state.dynamics, key=jr.key(1))
+            report[f"{turn}_fit_s"] = time.perf_counter() - begin
+            for name, newcomers in (("search", algorithm.newcomers), ("search_without_newcomers", 0)):
+                begin = time.perf_counter()
+                _, found = algorithm.improve(
+                    state.policy, dynamics, buffer, env, jnp.asarray(5), newcomers=newcomers, key=jr.key(2)
+                )
+                report[f"{turn}_{name}_s"] = time.perf_counter() - begin
+                report[f"{name}_evaluations"] = found.evaluations
+    return report
+
+
 def timed(f, repeats: int = 20) -> dict[str, float]:
     """Wall clock and processor time of calls, the first one not counted."""
     f()
@@ -262,6 +309,12 @@ def show(report: dict) -> None:
             compiled = found["compile_s"]["median"]
             print(f"target {wanted:.3f} s: {reached:.3f} s; compile {COMPILE_TARGET:.0f} s: {compiled:.1f} s")
         print("relative differences:", {name: f"{value:.1e}" for name, value in one["agreement"].items()})
+    one = report["round"]
+    for name in ("search", "search_without_newcomers"):
+        total = one["second_fit_s"] + one[f"second_{name}_s"]
+        fit, count = one["second_fit_s"], one[f"{name}_evaluations"]
+        print(f"one round at {one['rows']} rows, {name.replace('_', ' ')}: {total:.1f} s, fit {fit:.1f} s, "
+              f"{count} evaluations (target {ROUND_TARGET:.0f} s)")  # fmt: skip
 
 
 if __name__ == "__main__":
