@@ -5,6 +5,7 @@
 
 After every trial the policy learned from it is evaluated on fresh episodes of the task's own length, which do not count
 as experience and teach nothing.  A seed is solved by the first trial after which all of them meet the task's own test.
+How dependable the last policy is, 100 more episodes tell.
 Published: cart-pole 17.5 s of experience on the real system, at most 10 trials (Deisenroth & Rasmussen, 2011).
 """
 
@@ -31,7 +32,7 @@ class Experiment:
 
 
 EXPERIMENTS = {
-    "cartpole": Experiment("forethought/CartPoleSwingUp-v0", 7, {"trial_steps": 25}),
+    "cartpole": Experiment("forethought/CartPoleSwingUp-v0", 7, {"trial_steps": 25, "blur": 0.25}),
     "pendulum": Experiment("forethought/PendulumSwingUp-v0", 6, {"trial_steps": 50}),
     "cart_double_pendulum": Experiment("forethought/CartDoublePendulum-v0", 20, {"trial_steps": 60, "basis": 100}),
 }
@@ -78,11 +79,13 @@ def learned(experiment: Experiment, seed: int, episodes: int) -> dict:
     algorithm, start = PILCO(**experiment.settings), time.perf_counter()
     world, trials = open_world(experiment.env, observation_noise=experiment.noise)[0], []
 
+    def tried(controller, key, count: int) -> tuple[list, list[bool]]:
+        done = [world.run(controller, key=jr.fold_in(key, i)) for i in range(count)]
+        return done, [bool(world.task.solved(Trajectory.of_episode(episode))) for episode in done]
+
     def evaluate(line: dict, state) -> None:
         wall = time.perf_counter() - start
-        controller = algorithm.controller(state, world)
-        done = [world.run(controller, key=jr.fold_in(jr.key(1000 + seed), i)) for i in range(episodes)]
-        solved = [bool(world.task.solved(Trajectory.of_episode(episode))) for episode in done]
+        done, solved = tried(algorithm.controller(state, world), jr.key(1000 + seed), episodes)
         keys = ("experience_s", "return", "expected_cost", "predicted_cost", "model_error", "competitor")
         costs = [-float(episode.reward.sum()) for episode in done]
         trials.append({key: line[key] for key in keys})
@@ -93,7 +96,7 @@ def learned(experiment: Experiment, seed: int, episodes: int) -> dict:
         )
 
     out = ROOT / "runs" / "pilco" / f"{experiment.env.split('/')[1]}-seed{seed}"
-    train(
+    run = train(
         algorithm,
         experiment.env,
         iterations=experiment.trials,
@@ -103,7 +106,11 @@ def learned(experiment: Experiment, seed: int, episodes: int) -> dict:
         progress=False,
         callbacks=[evaluate],
     )
-    return {"seed": seed, "trials": trials}
+    return {
+        "seed": seed,
+        "trials": trials,
+        "success": statistics.mean(tried(run.controller, jr.key(2000 + seed), 100)[1]),
+    }
 
 
 def first_solved(one: dict) -> float | None:
@@ -115,14 +122,15 @@ def show(name: str, seeds: list[dict], *, together: bool = False) -> None:
     for one in seeds:
         first, last = first_solved(one), one["trials"][-1]
         when = "never solved" if first is None else f"solved after {first:.1f} s"
-        print(f"{name}, seed {one['seed']}: {when}; at the end {last['solved']:.0%}, cost {last['cost']:.1f}, "
-              f"{last['wall_s']:.0f} s of wall clock", flush=True)  # fmt: skip
+        print(f"{name}, seed {one['seed']}: {when}; at the end {one['success']:.0%} of 100 episodes, cost "
+              f"{last['cost']:.1f}, {last['wall_s']:.0f} s of wall clock", flush=True)  # fmt: skip
     if together and seeds:
         firsts = [first_solved(one) for one in seeds]
-        ends = sum(one["trials"][-1]["solved"] == 1 for one in seeds)
+        ends = sorted(one["success"] for one in seeds)
         ordered = sorted(float("inf") if first is None else first for first in firsts)
-        print(f"{name}: {sum(f is not None for f in firsts)} of {len(seeds)} seeds solved, {ends} at the end; "
-              f"experience: median {statistics.median(ordered):.1f} s, worst {ordered[-1]:.1f} s")  # fmt: skip
+        print(f"{name}: {sum(f is not None for f in firsts)} of {len(seeds)} seeds solved; experience: "
+              f"median {statistics.median(ordered):.1f} s, worst {ordered[-1]:.1f} s; success of the last policies: "
+              f"median {statistics.median(ends):.0%}, worst {ends[0]:.0%}")  # fmt: skip
 
 
 def draw(name: str, seeds: list[dict]) -> None:

@@ -9,7 +9,7 @@ same and is the reference for value and gradient; TorchRL's parts know no angles
 that a busy machine is busy for all.  Memory is what the process grows by, compilation included.
 
 Then one whole round with the default settings, at 200 rows: the process fitted, the policy searched, in seconds of the
-second time (the first compiles); with newcomers (500 evaluations at most) and, as after a solved trial, without (200).
+second time (the first compiles); with newcomers (720 evaluations at most) and, as after a solved trial, without (280).
 """
 
 import json

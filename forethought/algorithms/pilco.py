@@ -52,9 +52,9 @@ class PILCO:
     random_episodes: int = 1  # episodes of uniform actions before the first policy
     trial_steps: int | None = None  # steps in an episode of experience, at most; none takes the task's horizon
     newcomers: int = 3  # new policies that compete with the last one, until a trial is solved
-    scouting: int = 50  # evaluations of the expected cost for every competitor
+    scouting: int = 80  # evaluations of the expected cost for every competitor
     survivors: int = 2  # competitors that are followed further
-    evaluations: int = 150  # of the expected cost, for each of those
+    evaluations: int = 200  # of the expected cost, for each of those
     first_horizon: float = 0.6  # share of the horizon that counts in the first round
     growing: int = 3  # rounds until all of it counts
     blur: float = 0.0  # of the cost for the competitors' scouting, in the unit that the cost measures
