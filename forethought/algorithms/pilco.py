@@ -52,7 +52,7 @@ class PILCO:
     random_episodes: int = 1  # episodes of uniform actions before the first policy
     trial_steps: int | None = None  # steps in an episode of experience, at most; none takes the task's horizon
     newcomers: int = 3  # new policies that compete with the last one, until a trial is solved
-    scouting: int = 80  # evaluations of the expected cost for every competitor
+    scouting: int = 80  # evaluations of the expected cost for every competitor, where there are several
     survivors: int = 2  # competitors that are followed further
     evaluations: int = 200  # of the expected cost, for each of those
     first_horizon: float = 0.6  # share of the horizon that counts in the first round
@@ -168,7 +168,12 @@ class PILCO:
             return lambda function: _expected_cost(function, *arguments, self.exploration, self.sensor_noise)
 
         limits = type(last.function).limits
-        scouts = search(objective(self.blur), competitors, evaluations=self.scouting, limits=limits)
+        alone = Found(competitors[0], np.inf, 0, False, 0)  # nobody to be compared with
+        scouts = (
+            search(objective(self.blur), competitors, evaluations=self.scouting, limits=limits)
+            if len(competitors) > 1
+            else [alone]
+        )
         best = [scout.at for scout in scouts[: self.survivors]]
         followed = search(objective(0.0), best, evaluations=self.evaluations, limits=limits)
         found, spent = followed[0], sum(one.evaluations for one in [*scouts, *followed])

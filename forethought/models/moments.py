@@ -159,9 +159,12 @@ def _pairs(e: int) -> Int[np.ndarray, "e e"]:
 
 
 def _sum_over_pairs(pair: _Pair, G: Float[Array, "M M"], derivatives: bool):
-    """V, and where wanted dV/dmean [d] and dV/dcov [d, d]."""
+    """V, and where wanted dV/dmean [d] and dV/dcov [d, d].
+
+    Sums over a whole G are products with ones: as reductions XLA would not vectorise the exponentials within.
+    """
     if not derivatives:
-        return jnp.sum(G), None, None
+        return jnp.sum(G @ jnp.ones_like(pair.left)), None, None
     alpha, gamma = pair.alpha, pair.gamma
     products = G @ jnp.concatenate([gamma, jnp.ones_like(gamma[:, :1])], 1)
     by_row, by_column = products[:, -1], jnp.ones_like(alpha[:, 0]) @ G
