@@ -168,12 +168,8 @@ class PILCO:
             return lambda function: _expected_cost(function, *arguments, self.exploration, self.sensor_noise)
 
         limits = type(last.function).limits
-        alone = Found(competitors[0], np.inf, 0, False, 0)  # nobody to be compared with
-        scouts = (
-            search(objective(self.blur), competitors, evaluations=self.scouting, limits=limits)
-            if len(competitors) > 1
-            else [alone]
-        )
+        scouting = self.scouting if len(competitors) > 1 else 0  # one has nobody to be compared with
+        scouts = search(objective(self.blur), competitors, evaluations=scouting, limits=limits)
         best = [scout.at for scout in scouts[: self.survivors]]
         followed = search(objective(0.0), best, evaluations=self.evaluations, limits=limits)
         found, spent = followed[0], sum(one.evaluations for one in [*scouts, *followed])

@@ -42,6 +42,12 @@ def test_a_budget_is_kept_and_the_best_point_returned():
     np.testing.assert_allclose([found.cost, valley(found.at)[0]], min(seen), rtol=1e-5)
 
 
+def test_without_a_budget_the_start_comes_back():
+    found = descend(valley, START, evaluations=0)
+    assert found.cost == np.inf and found.evaluations == 0 and not found.converged
+    np.testing.assert_array_equal(found.at["x"], START["x"])
+
+
 def test_limits_are_kept():
     def bowl(at):
         return float((at - 3) @ (at - 3)), 2 * (np.asarray(at) - 3)
