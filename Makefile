@@ -10,7 +10,7 @@ SEED := 0
 
 demo: $(VENV)/.installed
 	$(BIN)/forethought train pilco forethought/CartPoleSwingUp-v0 --seed $(SEED) --observation-noise 0.01 \
-	  --trial-steps 25 --iterations 15 --until-solved --out $(RUN)
+	  --trial-steps 25 --blur 0.25 --iterations 15 --until-solved --out $(RUN)
 	$(BIN)/forethought evaluate $(RUN) --episodes 5
 	$(BIN)/forethought video $(RUN)
 	$(BIN)/forethought report $(RUN)
