@@ -11,10 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-_LN2_PARTS = (
-    6.93147180369123816490e-01,
-    1.90821492927058770002e-10,
-)  # the first has zeros to spare: k times it is exact
+# The first part has zeros to spare: its product with k is exact.
+_LN2_PARTS = (6.93147180369123816490e-01, 1.90821492927058770002e-10)
 _TO_INTEGER = 1.5 * 2.0**52  # added to a double, an integer stands in the lowest bits
 _TERMS = [1 / math.factorial(i) for i in range(13)]  # what is left out is 2e-16 of the result
 _LEAST, _GREATEST = -708.0, 709.0  # beyond, doubles are denormal or infinite

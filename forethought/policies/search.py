@@ -63,7 +63,7 @@ def descend(
         if cost < best[0]:
             best = cost, vector.copy()
         if scale is None:
-            scale = 1 / max(float(np.linalg.norm(slope)), np.finfo(float).tiny)
+            scale = 1 / (float(np.linalg.norm(slope)) or 1.0)
         return scale * cost, scale * slope
 
     box = None if limits is None else list(zip(_flat(limits[0]), _flat(limits[1]), strict=True))

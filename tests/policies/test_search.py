@@ -68,6 +68,12 @@ def test_a_beginning_where_the_cost_is_all_but_flat_is_left():
         assert found.cost < 1e-6
 
 
+def test_a_beginning_without_any_slope_is_its_own_end():
+    found = descend(lambda at: (41.0, np.zeros(2)), np.array([1.0, 2.0]), evaluations=10)
+    assert found.cost == 41 and found.evaluations < 10
+    np.testing.assert_array_equal(found.at, [1, 2])
+
+
 def test_each_beginning_has_its_own_limits():
     starts = [np.array([30.0]), np.array([-30.0])]
     found = search(
