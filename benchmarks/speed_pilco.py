@@ -175,6 +175,7 @@ def measure(path: Path) -> dict:
 
     from forethought.algorithms.pilco import _expected_cost
     from forethought.core import Gaussian
+    from forethought.dynamics.learned import LearnedDynamics
     from forethought.dynamics.space import StateSpace
     from forethought.models.gp_condition import condition
     from forethought.policies.imagine import imagine
@@ -186,11 +187,11 @@ def measure(path: Path) -> dict:
         hypers = {name: given[name] for name in ("lengthscale", "signal", "noise", "offset")}
         model = condition(given["z"], given["y"], **hypers)
         function = RBF(given["centres"], given["targets"], given["log_lengthscale"])
-        space, task = StateSpace(4, (2,)), CartPoleSwingUp()
+        dynamics, task = LearnedDynamics(model, StateSpace(4, (2,))), CartPoleSwingUp()
         limit = jnp.array([task.force_limit])
-        policy = SquashedPolicy(function, -limit, limit, given["scale"], space)
+        policy = SquashedPolicy(function, -limit, limit, given["scale"], dynamics.space)
         starts = Gaussian(given["start_mean"][None], given["start_cov"][None])
-        rest = (model, space, policy, task, starts, jnp.ones(HORIZON + 1), jnp.zeros(()), 0.0, True)
+        rest = (dynamics, policy, task, starts, jnp.asarray(HORIZON), HORIZON, jnp.zeros(()), 0.0, True)
         before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         begin, begin_cpu = time.perf_counter(), time.process_time()
         call = _expected_cost.lower(function, *rest).compile()
@@ -203,7 +204,7 @@ def measure(path: Path) -> dict:
         def cost(function: RBF) -> jax.Array:
             candidate = eqx.tree_at(lambda p: p.function, policy, function)
             start = Gaussian(given["start_mean"], given["start_cov"])
-            return jnp.sum(imagine(model, space, candidate, task, start, steps=HORIZON).cost)
+            return jnp.sum(imagine(dynamics, candidate, task, start, steps=HORIZON).cost)
 
         report = {"value": float(value), "compile_s": compile_s, "compile_cpu_s": compile_cpu_s, **run}
         alone = timed(lambda: jax.block_until_ready(cost(function)))

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from forethought.algorithms.protocol import Info
 from forethought.core import Buffer, Controller, Planner, Problem, Regression, Result, Transition
 from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error
-from forethought.envs.env import Env, collect
+from forethought.envs.env import Env, collect, learned_space
 from forethought.models.classifier import Classifier, FittedClassifier
 from forethought.models.ensemble import Ensemble
 from forethought.planning.cem import CEM
@@ -68,12 +68,12 @@ class PETS:
     def init(self, env: Env, *, key: PRNGKeyArray) -> PETSState:
         """No experience; an untrained ensemble."""
         model_key, classifier_key = jr.split(key)
-        n, m, extra = env.space.size, env.task.u_min.shape[0], int(env.learn_reward)
-        model = self.model.init(env.space.feature_size + m, n + extra, key=model_key)
+        space = learned_space(env, integrate=False)
+        n, m, extra = space.size, env.task.u_min.shape[0], int(env.learn_reward)
+        model = self.model.init(space.feature_size + m, n + extra, key=model_key)
         termination = self.classifier.init(n, key=classifier_key) if env.learn_termination else None
-        return PETSState(
-            Buffer.empty(n, m), LearnedDynamics(model, env.space, extra), termination, jnp.zeros((), jnp.int32)
-        )
+        dynamics = LearnedDynamics(model, space, extra)
+        return PETSState(Buffer.empty(n, m), dynamics, termination, jnp.zeros((), jnp.int32))
 
     def iterate(self, state: PETSState, env: Env, *, key: PRNGKeyArray) -> tuple[PETSState, Info]:
         """One trial: lines 3-7 of algorithm 1 for one episode, then line 2 on all the data."""

@@ -8,7 +8,7 @@ from the last one); the first rounds may look less far ahead, and blur the cost 
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -22,8 +22,8 @@ from forethought.algorithms.protocol import Info
 from forethought.core import Buffer, Controller, Gaussian, Problem, Result, Task, Trajectory, Transition, UsageError
 from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error, regression_data
 from forethought.dynamics.space import StateSpace
-from forethought.envs.env import Env, collect
-from forethought.models.gp import GP, FittedGP, renewed
+from forethought.envs.env import Env, collect, learned_space
+from forethought.models.gp import GP
 from forethought.policies.imagine import Imagined, imagine
 from forethought.policies.search import Found, Objective, search
 from forethought.policies.squashed import RBF, Affine, SquashedPolicy, random_affine, random_rbf
@@ -40,6 +40,7 @@ class PILCOState(eqx.Module):
     policy: SquashedPolicy
     predicted: Float[Array, ""]  # cost of the policy's next episode, as the model expects it
     round: Int[Array, ""]
+    stretches: Int[Array, ""] | None = None  # how often `look_ahead` was exceeded so far; None: there is no such limit
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,16 @@ class PILCO:
     scouting: int = 80  # evaluations of the expected cost for every competitor, where there are several
     survivors: int = 2  # competitors that are followed further
     evaluations: int = 200  # of the expected cost, for each of those
-    first_horizon: float = 0.6  # share of the horizon that counts in the first round
-    growing: int = 3  # rounds until all of it counts
+    look_ahead: int | None = None  # steps that the search looks ahead at first; none takes the task's horizon
+    stretch: float = 1.5  # factor on look_ahead and trial_steps, whenever the end of what is looked at is mastered
+    first_horizon: float = 0.6  # share of them in the first round
+    growing: int = 3  # rounds until it is all of them
     blur: float = 0.0  # of the cost for the competitors' scouting, in the unit that the cost measures
     starts: int = 1  # Gaussians that stand for the initial states
     start_width: float = 1.5  # of them in the search, relative to the truth: a Gaussian underrates what its tails cost
     exploration: float = 0.0  # standard deviations of the cost that count as a bonus
     sensor_noise: bool = True  # the model's noise is the sensors', so it does not move the state
+    integrate: bool = False  # positions follow from learned speeds, where the environment tells which those are
 
     def __post_init__(self):
         """Refuse settings that cannot work."""
@@ -71,14 +75,17 @@ class PILCO:
         for name in ("newcomers", "growing"):
             if getattr(self, name) < 0:
                 raise ValueError(f"PILCO.{name} must be at least 0, got {getattr(self, name)}.")
-        if self.trial_steps is not None and self.trial_steps < 1:
-            raise ValueError(f"PILCO.trial_steps must be at least 1, got {self.trial_steps}.")
+        for name in ("trial_steps", "look_ahead"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"PILCO.{name} must be at least 1, got {getattr(self, name)}.")
         if self.policy not in ("rbf", "linear"):
             raise ValueError(f"PILCO.policy is rbf or linear, got {self.policy}.")
         if not 0 < self.first_horizon <= 1:
             raise ValueError(f"PILCO.first_horizon is a share of the horizon, in (0, 1], got {self.first_horizon}.")
         if not self.start_width > 0:
             raise ValueError(f"PILCO.start_width must be positive, got {self.start_width}.")
+        if not self.stretch >= 1:
+            raise ValueError(f"PILCO.stretch must be at least 1, got {self.stretch}.")
         if not self.blur >= 0:
             raise ValueError(f"PILCO.blur must be at least 0, got {self.blur}.")
 
@@ -89,21 +96,25 @@ class PILCO:
                 f"PILCO must know the cost of {env.name} as a function, and that only its clock ends an episode: "
                 "give --cost and --termination."
             )
+        space = learned_space(env, integrate=self.integrate)
         model_key, policy_key = jr.split(key)
-        n, m = env.space.size, env.task.u_min.shape[0]
-        model = self.model.init(env.space.feature_size + m, n, key=model_key)
-        f = env.space.feature_size
+        n, m, f = space.size, env.task.u_min.shape[0], space.feature_size
+        model = self.model.init(f + m, len(space.learned), key=model_key)
         function = self._newcomer(jnp.zeros((self.basis, f)), m, key=policy_key)
         policy = SquashedPolicy(function, env.task.u_min, env.task.u_max, jnp.ones(f), env.space)
-        dynamics = LearnedDynamics(model, env.space)
-        return PILCOState(Buffer.empty(n, m), dynamics, policy, jnp.array(jnp.nan), jnp.zeros((), jnp.int32))
+        drift = jnp.zeros(len(space.speeds)) if space.speeds else None
+        dynamics = LearnedDynamics(model, space, drift=drift)
+        none = jnp.zeros((), jnp.int32)
+        stretches = None if self.look_ahead is None else none
+        return PILCOState(Buffer.empty(n, m), dynamics, policy, jnp.array(jnp.nan), none, stretches)
 
     def iterate(self, state: PILCOState, env: Env, *, key: PRNGKeyArray) -> tuple[PILCOState, Info]:
         """One trial, one fit, one improvement: lines 3-9 of algorithm 1, from the trial on."""
         act_key, fit_key, search_key = jr.split(key, 3)
         exploring = int(state.round) < self.random_episodes
         controller = Uniform(env.task.u_min, env.task.u_max) if exploring else state.policy
-        episode = collect(env, controller, steps=self.trial_steps, key=act_key)  # lines 2 and 8
+        looked, steps = (self._stretched(steps, state, env.task) for steps in (self.look_ahead, self.trial_steps))
+        episode = collect(env, controller, steps=steps, key=act_key)  # lines 2 and 8
         buffer = state.buffer.append(episode)
         error = None if exploring else float(one_step_error(state.dynamics, episode, buffer))
         solved = env.task.solved(Trajectory.of_episode(episode))
@@ -112,7 +123,14 @@ class PILCO:
             dynamics, fit = fit_dynamics(self.model, _doubled(buffer), state.dynamics, key=fit_key)  # line 4
             Result(int(fit.result)).throw()
             policy, found = self.improve(
-                _doubled(state.policy), dynamics, buffer, env, state.round, newcomers=newcomers, key=search_key
+                _doubled(state.policy),
+                dynamics,
+                buffer,
+                env,
+                state.round,
+                looked=looked,
+                newcomers=newcomers,
+                key=search_key,
             )
         metrics = {
             "model_error": error,
@@ -123,7 +141,9 @@ class PILCO:
             **fit.metrics,
         }
         learned = (_single(dynamics), _single(policy), jnp.asarray(found.cost, jnp.float32), state.round + 1)
-        after = PILCOState(buffer, *learned)
+        after = PILCOState(buffer, *learned, state.stretches)
+        if state.stretches is not None and looked < env.task.horizon and self._mastered(after, env, looked):
+            after = eqx.tree_at(lambda s: s.stretches, after, state.stretches + 1)
         return after, Info([episode], metrics, self._notes(state, after, env, episode))
 
     def controller(self, state: PILCOState, env: Env) -> Controller:
@@ -143,10 +163,11 @@ class PILCO:
         env: Env,
         round_: Int[Array, ""],
         *,
+        looked: int,
         newcomers: int,
         key: PRNGKeyArray,
     ) -> tuple[SquashedPolicy, Found]:
-        """The policy that the model expects to cost least; lines 5-7 of algorithm 1.  In float64.
+        """The policy that the model expects to cost least over `looked` steps; lines 5-7 of algorithm 1.  In float64.
 
         Returns: it, and where the search found it: `evaluations` of all competitors, and which `beginning` won.
         Raises: NumericalFailure where no competitor has a finite cost.
@@ -160,11 +181,10 @@ class PILCO:
         fresh = [self._newcomer(self._centres(scaled, k), m, key=k) for k in newcomer_keys]
         competitors = ([] if first and fresh else [last.function]) + fresh
         starts = start_distribution(env.task, buffer, self.starts, width=self.start_width, key=start_key)
-        sight = self._sight(int(round_), env.task.horizon)
-        model = cast(FittedGP, dynamics.model)
+        ahead = jnp.asarray(self._ahead(int(round_), looked))
 
         def objective(blur: float) -> Objective:
-            arguments = (model, env.space, last, env.task, starts, jnp.asarray(sight), jnp.asarray(blur))
+            arguments = (dynamics, last, env.task, starts, ahead, looked, jnp.asarray(blur))
             return lambda function: _expected_cost(function, *arguments, self.exploration, self.sensor_noise)
 
         limits = type(last.function).limits
@@ -180,8 +200,16 @@ class PILCO:
         return policy, found._replace(evaluations=spent, beginning=beginning)
 
     def imagined(self, state: PILCOState, env: Env, *, key: PRNGKeyArray) -> Imagined:
-        """What the model expects of the policy over an episode."""
-        return imagined(state, env, sensor_noise=self.sensor_noise, key=key)
+        """What the model expects of the policy over an episode, for pictures; float64, NumPy arrays."""
+        with jax.enable_x64(True):
+            start = jax.tree.map(lambda a: a[0], start_distribution(env.task, state.buffer, 1, key=key))
+            dynamics, rows = _doubled(state.dynamics), _doubled(state.buffer.rows())
+            data = regression_data(dynamics.space, rows, dynamics.n_extra)
+            exact = eqx.tree_at(lambda d: d.model, dynamics, self.model.renewed(dynamics.model, *data))
+            seen = _imagine(
+                exact, _doubled(state.policy), env.task, start, steps=env.task.horizon, sensor_noise=self.sensor_noise
+            )
+            return jax.tree.map(np.asarray, seen)
 
     def _notes(self, before: PILCOState, after: PILCOState, env: Env, trial: Transition) -> tuple[str, ...]:
         """Where the problem is outside PILCO's comfort."""
@@ -189,9 +217,8 @@ class PILCO:
         early = int(before.round) <= self.random_episodes + 1  # what the first models expect is worth no alarm
         foreseen, ahead = (None if early else self.imagined(state, env, key=key) for state in (before, after))
         return outside_comfort(
-            model=cast(FittedGP, after.dynamics.model),
-            max_exact=self.model.max_exact,
-            space=env.space,
+            dynamics=after.dynamics,
+            model=self.model,
             task=env.task,
             start=jax.tree.map(lambda a: a[0], start_distribution(env.task, after.buffer, self.starts, key=key)),
             trial=trial,
@@ -210,37 +237,46 @@ class PILCO:
         rows = jr.choice(jr.fold_in(key, 1), features.shape[0], (self.basis,), replace=features.shape[0] < self.basis)
         return features[np.asarray(rows)]
 
-    def _sight(self, round_: int, horizon: int) -> Float[np.ndarray, "S"]:
-        """What each state of the horizon counts: 1 up to where this round looks, then 0."""
+    def _stretched(self, steps: int | None, state: PILCOState, task: Task) -> int:
+        """`look_ahead` or `trial_steps` of this round."""
+        if steps is None:
+            return task.horizon
+        return min(task.horizon, round(steps * self.stretch ** int(state.stretches or 0)))
+
+    def _mastered(self, state: PILCOState, env: Env, looked: int) -> bool:
+        """Whether the last of the steps looked at is expected to be nearer to the cheapest than to the dearest."""
+        cost = self.imagined(state, env, key=jr.key(0)).cost[: looked + 1]
+        return bool(cost[-1] < 0.5 * (np.min(cost) + np.max(cost)))
+
+    def _ahead(self, round_: int, steps: int) -> int:
+        """How many of these steps count in this round's search."""
         after = max(0, round_ + 1 - self.random_episodes)
         share = min(1.0, self.first_horizon + (1 - self.first_horizon) * after / max(1, self.growing))
-        return (np.arange(horizon + 1) <= round(share * horizon)).astype(np.float64)
+        return round(share * steps)
 
 
 @eqx.filter_jit
 def _expected_cost(
     function: Affine | RBF,
-    model: FittedGP,
-    space: StateSpace,
+    dynamics: LearnedDynamics,
     policy: SquashedPolicy,
     task: Task,
     starts: Gaussian,
-    sight: Float[Array, "S"],
+    ahead: Int[Array, ""],
+    steps: int,
     blur: Float[Array, ""],
     exploration: float,
     sensor_noise: bool,
 ) -> tuple[Float[Array, ""], Affine | RBF]:
-    """Expected cost of an episode, averaged over `starts`, with its gradient."""
+    """Expected cost of the first `ahead` of `steps` steps, averaged over `starts`, with its gradient."""
 
     def cost(function: Affine | RBF) -> Float[Array, ""]:
         candidate = eqx.tree_at(lambda p: p.function, policy, function)
 
         def one(start: Gaussian) -> Float[Array, ""]:
-            seen = imagine(
-                model, space, candidate, task, start, steps=task.horizon, blur=blur, sensor_noise=sensor_noise
-            )
+            seen = imagine(dynamics, candidate, task, start, steps=steps, blur=blur, sensor_noise=sensor_noise)
             felt = seen.cost - exploration * seen.spread if exploration else seen.cost  # the spread costs compilation
-            return jnp.sum(sight * felt)
+            return jnp.sum(jnp.where(jnp.arange(steps + 1) <= ahead, felt, 0))
 
         return jnp.mean(
             jax.lax.map(one, starts) if starts.mean.shape[0] > 1 else one(jax.tree.map(lambda a: a[0], starts))
@@ -274,16 +310,6 @@ def start_distribution(task: Task, buffer: Buffer, count: int, *, width: float =
         return jax.vmap(Gaussian)(jnp.asarray(mean[None]), jnp.asarray(cov[None]))
     means = np.asarray(jr.multivariate_normal(mean_key, mean, cov * (1 - 1 / count), (count,)))
     return jax.vmap(Gaussian)(jnp.asarray(means), jnp.broadcast_to(cov / count, (count, *cov.shape)))
-
-
-def imagined(state: PILCOState, env: Env, *, sensor_noise: bool = True, key: PRNGKeyArray) -> Imagined:
-    """What the model expects of the policy over an episode, for pictures; float64, NumPy arrays."""
-    with jax.enable_x64(True):
-        start = jax.tree.map(lambda a: a[0], start_distribution(env.task, state.buffer, 1, key=key))
-        data = regression_data(env.space, _doubled(state.buffer.rows()), state.dynamics.n_extra)
-        model, policy = renewed(cast(FittedGP, state.dynamics.model), *data), _doubled(state.policy)
-        seen = _imagine(model, env.space, policy, env.task, start, steps=env.task.horizon, sensor_noise=sensor_noise)
-        return jax.tree.map(np.asarray, seen)
 
 
 _imagine = eqx.filter_jit(imagine)

@@ -7,6 +7,8 @@ Each check answers with a sentence, or None; the limits are rules of thumb, name
 Symbols: x_t ~ N(mean_t, cov_t) the predicted states, c the cost, [T + 1] with that of the last state.
 """
 
+from typing import cast
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,9 @@ from jaxtyping import Array, Float
 
 from forethought.core import Gaussian, Task, Transition
 from forethought.core.moments import marginal, with_sines
+from forethought.dynamics.learned import LearnedDynamics
 from forethought.dynamics.space import StateSpace
+from forethought.models.gp import GP
 from forethought.models.gp_posterior import FittedGP
 from forethought.policies.imagine import Imagined, cost_moments
 
@@ -30,9 +34,8 @@ RELATIVE = 0.25  # of the cost, below which no gap is worth a word
 
 def outside_comfort(
     *,
-    model: FittedGP,
-    max_exact: int,
-    space: StateSpace,
+    dynamics: LearnedDynamics,
+    model: GP,
     task: Task,
     start: Gaussian,
     trial: Transition,
@@ -43,23 +46,24 @@ def outside_comfort(
     """A sentence for everything that PILCO is not made for.
 
     Args:
-        model: of the dynamics, fitted to the experience so far.
-        max_exact: rows of data that it conditions on exactly.
-        space, task: of the environment.
+        dynamics: by a Gaussian process, fitted to the experience so far.
+        model: the process's settings.
+        task: of the environment.
         start: one of the Gaussians that stand for the initial states.
         trial: the last one.
         dearest: the greatest cost of one step in the experience.
         foreseen: what was expected of that trial before it ran; None in the first rounds, which are still vague.
         ahead: what is expected of the next one; likewise.
     """
+    space, fitted = dynamics.space, cast(FittedGP, dynamics.model)
     found = [
         _dimension(space),
-        _data(int(model.rows), max_exact),
+        _data(int(fitted.rows), model),
         _angles(start, space),
-        _bends(start, space, model),
+        _bends(start, space, fitted),
     ]
     if ahead is not None:
-        found += [_flat(ahead, dearest), _resolution(ahead, task, model, dearest)]
+        found += [_flat(ahead, dearest), _resolution(ahead, task, dynamics.noise(), dearest)]
     if foreseen is not None:
         found.append(_surprise(foreseen, trial))
     return tuple(sentence for sentence in found if sentence is not None)
@@ -74,11 +78,14 @@ def _dimension(space: StateSpace) -> str | None:
     )
 
 
-def _data(rows: int, max_exact: int) -> str | None:
-    if rows > max_exact:
+def _data(rows: int, model: GP) -> str | None:
+    if rows > model.max_exact and model.beyond == "recent":
+        return None
+    if rows > model.max_exact:
         return (
-            f"{rows} rows of data are more than the process conditions on exactly ({max_exact}, --model.max-exact): "
-            "inducing inputs stand for them, and predictions lose some accuracy"
+            f"{rows} rows of data are more than the process conditions on exactly ({model.max_exact}, "
+            "--model.max-exact): inducing inputs stand for them and what they miss counts as noise, in which a policy "
+            "that must balance drowns; --model.beyond recent keeps to the latest rows"
         )
     if rows <= SLOW_ROWS:
         return None
@@ -124,9 +131,9 @@ def _flat(ahead: Imagined, dearest: float) -> str | None:
     )
 
 
-def _resolution(ahead: Imagined, task: Task, model: FittedGP, dearest: float) -> str | None:
+def _resolution(ahead: Imagined, task: Task, noise: Float[Array, "n"], dearest: float) -> str | None:
     """Whether the cost's depth at the best step of the predicted mean survives the prediction's spread, and noise."""
-    at_mean, noisy = (np.asarray(a) for a in _costs_at_mean(ahead, task, jnp.square(model.noise)))
+    at_mean, noisy = (np.asarray(a) for a in _costs_at_mean(ahead, task, jnp.square(noise)))
     best = int(np.argmin(at_mean))
     depth, expected = dearest - at_mean[best], float(ahead.cost[best])
     if not depth > FLAT * max(dearest, 0):

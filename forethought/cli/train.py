@@ -18,6 +18,8 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     parser.add_argument("algorithm", metavar="ALGORITHM", type=_algorithm, help=f"one of: {known}")
     add_environment(parser)
     noise = "standard deviation of the noise in observations of a system of ours, of all coordinates or of each"
+    speeds = "observation entry J is the rate of change of entry I: then a model may learn J alone (integrate)"
+    parser.add_argument("--speeds", type=_pair, nargs="+", metavar="I:J", help=speeds)
     parser.add_argument("--observation-noise", type=float, nargs="+", metavar="STD", help=noise)
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seeds everything random (default: 0)")
     budget = parser.add_mutually_exclusive_group()
@@ -58,6 +60,7 @@ def run(values: argparse.Namespace) -> int:
         termination=values.termination,
         angles=tuple(values.angles) if values.angles else None,
         observation_noise=_one_or_each(values.observation_noise),
+        speeds=tuple(values.speeds) if values.speeds else None,
     )
     print(f"run: {run.path}")
     return 0
@@ -78,6 +81,13 @@ def _one_or_each(stds: list[float] | None) -> float | tuple[float, ...] | None:
     if stds is None:
         return None
     return stds[0] if len(stds) == 1 else tuple(stds)
+
+
+def _pair(text: str) -> tuple[int, int]:
+    first, colon, second = text.partition(":")
+    if not (colon and first.isdecimal() and second.isdecimal()):
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form POSITION:SPEED, as 0:2")
+    return int(first), int(second)
 
 
 def _algorithm(name: str) -> str:

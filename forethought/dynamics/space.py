@@ -1,24 +1,55 @@
-"""What the numbers of a state mean to a regression: which are angles, and how two states differ."""
+"""What the numbers of a state mean to a regression: which are angles, which are speeds, and how two states differ."""
+
+import dataclasses
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
 class StateSpace(eqx.Module):
     """Coordinates of states [n]; those listed in `angles` (radians) live on a circle.
 
+    A pair (i, j) in `speeds` says that coordinate j is the rate of change of coordinate i.  Then only the change of
+    the speed has to be learned: x_i' = x_i + dt (x_j + x_j') / 2, by the trapezoidal rule.
     Static and hashable: it can key a compilation.
     """
 
     size: int = eqx.field(static=True)
     angles: tuple[int, ...] = eqx.field(static=True, default=())
+    speeds: tuple[tuple[int, int], ...] = eqx.field(static=True, default=())
+    dt: float = eqx.field(static=True, default=0.0)  # s per step, where there are speeds
 
     def __check_init__(self):
-        """Angles must be coordinates of the state."""
-        wrong = [i for i in self.angles if not 0 <= i < self.size]
+        """Angles and speeds must be coordinates of the state; a position follows from one speed, a speed from none."""
+        named = (*self.angles, *(i for pair in self.speeds for i in pair))
+        wrong = sorted({i for i in named if not 0 <= i < self.size})
         if wrong:
-            raise ValueError(f"StateSpace.angles {wrong} are not coordinates of a state with {self.size} entries.")
+            raise ValueError(f"StateSpace: {wrong} are not coordinates of a state with {self.size} entries.")
+        positions, rates = ([pair[k] for pair in self.speeds] for k in (0, 1))
+        if len(set(positions)) < len(positions) or set(positions) & set(rates):
+            raise ValueError(f"StateSpace.speeds {self.speeds}: each position has one speed, and no speed has one.")
+        if self.speeds and not self.dt > 0:
+            raise ValueError(f"StateSpace.speeds need the time of a step; dt is {self.dt}.")
+
+    @property
+    def learned(self) -> tuple[int, ...]:
+        """Coordinates whose change a model must predict; the positions in `speeds` follow."""
+        positions = {i for i, _ in self.speeds}
+        return tuple(i for i in range(self.size) if i not in positions)
+
+    def without_speeds(self) -> "StateSpace":
+        """The same coordinates, each to be learned."""
+        return dataclasses.replace(self, speeds=(), dt=0.0)
+
+    def flow(self) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "n k"]]:
+        """A and B of `x' = A x + B y`, y the changes of the `learned` coordinates."""
+        A, B = np.eye(self.size), np.eye(self.size)[:, list(self.learned)]
+        for i, j in self.speeds:
+            A[i, j] = self.dt
+            B[i, self.learned.index(j)] = self.dt / 2
+        return A, B
 
     @property
     def feature_size(self) -> int:

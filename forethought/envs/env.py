@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from forethought.core import Controller, Task, Transition
+from forethought.core import Controller, Task, Transition, UsageError
 from forethought.dynamics.space import StateSpace
 
 
@@ -65,3 +65,19 @@ class Env(Protocol):
 def collect(env: Env, controller: Controller, *, steps: int | None = None, key: PRNGKeyArray) -> Transition:
     """One episode of `env` under `controller`, of at most `steps` steps, leading axis [T]."""
     return env.run(controller, key=key, steps=steps)
+
+
+def learned_space(env: Env, *, integrate: bool) -> StateSpace:
+    """The space that dynamics are learned in: with the speeds that the environment tells of, or every coordinate.
+
+    Raises:
+        UsageError: `integrate`, and it tells of none.
+    """
+    if not integrate:
+        return env.space.without_speeds()
+    if not env.space.speeds:
+        raise UsageError(
+            f"{env.name} does not say which coordinates are speeds of which: give --speeds POSITION:SPEED ... "
+            "or leave integrate out."
+        )
+    return env.space

@@ -50,6 +50,7 @@ class GymEnv:
         cost: CostFunction | None = None,
         termination: TerminationFunction | None = None,
         angles: tuple[int, ...] = (),
+        speeds: tuple[tuple[int, int], ...] = (),
         horizon: int | None = None,
         dt: float | None = None,
         make: Make | None = None,
@@ -62,6 +63,7 @@ class GymEnv:
             cost: `cost(x [n], u [m]) -> []`, traceable by JAX; None to learn it from rewards.
             termination: `termination(x [n]) -> bool []`, traceable by JAX; None to learn it from episodes.
             angles: coordinates of the observation that are angles in radians.
+            speeds: pairs (i, j): coordinate j is the rate of change of coordinate i, per second.
             horizon: steps in an episode; the environment's time limit where not given.
             dt: s per step; `env.unwrapped.dt`, else one picture (`render_fps`), else 1, where not given.
             make: makes another instance, given `render_mode`; `env.spec` is used where not given.
@@ -76,7 +78,7 @@ class GymEnv:
         self._observation = ObservationCodec(env.observation_space, self.name)
         self._action = ActionCodec(env.action_space, self.name)
         n, m = self._observation.size, self._action.size
-        self.space = _state_space(n, angles, self.name)
+        self.space = _state_space(n, angles, speeds, _seconds(env, dt), self.name)
         if cost is not None:
             require_cost(cost, n, m)
         if termination is not None:
@@ -238,11 +240,17 @@ def _number(reward: Any) -> float:
         return float("nan")
 
 
-def _state_space(n: int, angles: tuple[int, ...], name: str) -> StateSpace:
-    wrong = [i for i in angles if not 0 <= i < n]
-    if wrong:
-        raise UsageError(f"angles {wrong} are not coordinates of {name}: its observations have 0 to {n - 1}.")
-    return StateSpace(n, tuple(angles))
+def _state_space(
+    n: int, angles: tuple[int, ...], speeds: tuple[tuple[int, int], ...], dt: float, name: str
+) -> StateSpace:
+    for what, given in (("angles", angles), ("speeds", tuple(i for pair in speeds for i in pair))):
+        wrong = [i for i in given if not 0 <= i < n]
+        if wrong:
+            raise UsageError(f"{what} {wrong} are not coordinates of {name}: its observations have 0 to {n - 1}.")
+    try:
+        return StateSpace(n, tuple(angles), tuple(speeds), dt if speeds else 0.0)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _horizon(env: gym.Env, horizon: int | None, name: str) -> int:

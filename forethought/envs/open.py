@@ -25,6 +25,7 @@ def open_env(
     cost: str | CostFunction | None = None,
     termination: str | TerminationFunction | None = None,
     angles: tuple[int, ...] | None = None,
+    speeds: tuple[tuple[int, int], ...] | None = None,
     horizon: int | None = None,
     dt: float | None = None,
     make_kwargs: Mapping[str, Any] | None = None,
@@ -37,6 +38,7 @@ def open_env(
         cost: `cost(x [n], u [m]) -> []`, or "module:function"; None to learn it from rewards.
         termination: `termination(x [n]) -> bool []`, or "module:function"; None to learn it from episodes.
         angles: coordinates of the observation that are angles in radians.
+        speeds: pairs (i, j): coordinate j is the rate of change of coordinate i, per second.
         horizon: steps in an episode, where not the environment's own time limit.
         dt: s per step, where not the environment's own.
         make_kwargs: passed on to the environment's constructor.
@@ -49,13 +51,14 @@ def open_env(
     """
     known = isinstance(spec, str) and spec.startswith(NAMESPACE)
     if known or not isinstance(spec, str | gym.Env):
-        own = {"cost": cost, "termination": termination, "angles": angles or None, "horizon": horizon, "dt": dt}
-        _refuse({**own, "make_kwargs": make_kwargs or None}, spec)
+        own = {"cost": cost, "termination": termination, "angles": angles or None, "speeds": speeds or None}
+        _refuse({**own, "horizon": horizon, "dt": dt, "make_kwargs": make_kwargs or None}, spec)
         return shipped(str(spec)) if known else _system(spec)
     options: dict[str, Any] = {
         "cost": load_function(cost, "cost"),
         "termination": load_function(termination, "termination"),
         "angles": angles or (),
+        "speeds": speeds or (),
         "horizon": horizon,
         "dt": dt,
     }

@@ -27,6 +27,7 @@ class Shipped:
     horizon: int  # steps in an episode; the task's own, here so that Gymnasium can be told without loading it
     size: int  # coordinates of the state
     angles: tuple[int, ...] = ()  # those of them that are angles
+    speeds: tuple[tuple[int, int], ...] = ()  # (i, j): coordinate j is the rate of change of coordinate i
 
 
 SHIPPED = {
@@ -38,6 +39,7 @@ SHIPPED = {
         horizon=40,
         size=4,
         angles=(2,),
+        speeds=((0, 1), (2, 3)),
     ),
     "PendulumSwingUp-v0": Shipped(
         "swing a rod upright with a motor too weak to lift it at once",
@@ -47,6 +49,7 @@ SHIPPED = {
         horizon=100,
         size=2,
         angles=(0,),
+        speeds=((0, 1),),
     ),
     "AcrobotSwingUp-v0": Shipped(
         "stand two hinged rods on end with one motor, between them",
@@ -56,6 +59,7 @@ SHIPPED = {
         horizon=120,
         size=4,
         angles=(0, 1),
+        speeds=((0, 2), (1, 3)),
     ),
     "CartDoublePendulum-v0": Shipped(
         "stand two hinged rods on end by pushing the cart that they hang from",
@@ -65,6 +69,7 @@ SHIPPED = {
         horizon=100,
         size=6,
         angles=(2, 3),
+        speeds=((0, 1), (2, 4), (3, 5)),
     ),
     "ReacherTwoLink-v0": Shipped(
         "bring the tip of a two-link arm to a point and stop there",
@@ -74,6 +79,7 @@ SHIPPED = {
         horizon=60,
         size=4,
         angles=(0, 1),
+        speeds=((0, 2), (1, 3)),
     ),
     "CarParking-v0": Shipped(
         "park a car that cannot move sideways",
@@ -92,6 +98,7 @@ SHIPPED = {
         horizon=80,
         size=6,
         angles=(2,),
+        speeds=((0, 3), (1, 4), (2, 5)),
     ),
 }
 
@@ -112,8 +119,9 @@ def shipped(name: str) -> SystemEnv:
     parts = SHIPPED[short]
     dynamics, task = _load(f"forethought.dynamics.{parts.dynamics}"), _load(f"forethought.tasks.{parts.task}")
     picture = _load(f"forethought.envs.pictures:{parts.picture}")
-    space = StateSpace(parts.size, parts.angles)
-    return SystemEnv(NAMESPACE + short, Problem(dynamics(), task()), space, picture)
+    problem = Problem(dynamics(), task())
+    space = StateSpace(parts.size, parts.angles, parts.speeds, problem.task.dt if parts.speeds else 0.0)
+    return SystemEnv(NAMESPACE + short, problem, space, picture)
 
 
 def _load(reference: str) -> Any:

@@ -7,6 +7,7 @@ Source: Rasmussen & Williams (2006), chapters 2 and 5; Deisenroth & Rasmussen (2
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import equinox as eqx
 import jax.random as jr
@@ -51,7 +52,8 @@ class GPReport(eqx.Module):
 class GP:
     """Settings of Gaussian-process regression."""
 
-    max_exact: int = 512  # rows of data; beyond them inducing inputs stand for the data
+    max_exact: int = 512  # rows of data; what comes beyond them, `beyond` says
+    beyond: Literal["inducing", "recent"] = "inducing"  # inducing inputs from all rows, or the latest rows for them
     inducing: int = 256  # inducing inputs
     restarts: int = 2  # searches for hyper-parameters, besides the one from the last fit
     evaluations: int = 150  # of the evidence in one search, at most
@@ -65,6 +67,8 @@ class GP:
         for name in ("max_exact", "inducing", "restarts", "evaluations", "features"):
             if getattr(self, name) < 1:
                 raise ValueError(f"GP.{name} must be at least 1, got {getattr(self, name)}.")
+        if self.beyond not in ("inducing", "recent"):
+            raise ValueError(f"GP.beyond is inducing or recent, got {self.beyond}.")
         for name in ("max_signal_to_noise", "max_lengthscale"):
             if not getattr(self, name) > 1:
                 raise ValueError(f"GP.{name} is a ratio greater than 1, got {getattr(self, name)}.")
@@ -98,7 +102,7 @@ class GP:
         """Fit to the first `size` rows; on the host, so not under `jit`.
 
         Args:
-            z, y: inputs and outputs, padded.
+            z, y: inputs and outputs, in order of time, padded.
             size: how many rows hold data.
             previous: its hyper-parameters are one more start of the search.
             key: seeds the random starts.
@@ -113,7 +117,8 @@ class GP:
         starts = [first_guesses(z.shape[1], self.restarts, random) for _ in range(e)]
         if previous is not None and int(previous.rows) > 0:
             starts = [[_theta(previous, k, inputs, outputs), *some] for k, some in enumerate(starts)]
-        fit = self._fit_exactly if count <= self.max_exact else self._fit_sparsely
+        beyond = {"inducing": self._fit_sparsely, "recent": self._fit_recent}[self.beyond]
+        fit = self._fit_exactly if count <= self.max_exact else beyond
         centres, searches, each = fit(zs, ys, starts)
         fitted = assemble(
             inputs.mean + centres * inputs.scale,
@@ -123,11 +128,38 @@ class GP:
             noise=np.array([hypers_of(s.theta).noise for s in searches]) * outputs.scale,
             offset=outputs.mean,
             rows=count,
-            capacity=capacity_for(count) if count <= self.max_exact else self.inducing,
+            capacity=self._capacity(count),
             features=self.features,
             dtype=z.dtype,
         )
         return fitted, self._report(searches, outputs, count, len(centres))
+
+    def renewed(self, fitted: FittedGP, z: Float[AnyArray, "N d"], y: Float[AnyArray, "N e"]) -> FittedGP:
+        """The posterior of `fitted`, from its data, in float64 where JAX has that.
+
+        Moments need it, and checkpoints lack it.
+        """
+        data, targets = np.asarray(z, np.float64), np.asarray(y, np.float64)
+        of = (fitted.lengthscale, fitted.signal, fitted.noise, fitted.offset)
+        arrays = lengthscale, signal, noise, offset = [np.asarray(a, np.float64) for a in of]
+        hypers = [Hypers(*one) for one in zip(lengthscale, signal, noise, strict=True)]
+        columns = list(zip((targets - offset).T, hypers, strict=True))
+        if len(data) <= self.max_exact:
+            centres, each = data, [exact(data, one, hyper) for one, hyper in columns]
+        elif self.beyond == "recent":
+            centres = data[-self.max_exact :]
+            each = [gp_sparse.posterior(centres, data, one, hyper, independent=True) for one, hyper in columns]
+        else:
+            used = np.diagonal(np.asarray(fitted.reduction), axis1=1, axis2=2).any(axis=0)  # the others are padding
+            centres = np.asarray(fitted.z, np.float64)[used]
+            each = [gp_sparse.posterior(centres, data, one, hyper) for one, hyper in columns]
+        rows, capacity, features = len(data), self._capacity(len(data)), fitted.features
+        return assemble(centres, each, *arrays, rows=rows, capacity=capacity, features=features, dtype=float)
+
+    def _capacity(self, count: int) -> int:
+        if count > self.max_exact and self.beyond == "inducing":
+            return self.inducing
+        return capacity_for(min(count, self.max_exact))
 
     def _fit_exactly(self, z, y, starts) -> "_Fit":
         searches = self._maximise([partial(log_evidence, z=z, y=one) for one in y.T], starts)
@@ -142,6 +174,14 @@ class GP:
             objectives = [partial(gp_sparse.evidence_bound, u=u, z=z, y=one) for one in y.T]
             searches = self._maximise(objectives, [[s.theta] for s in searches])
         each = [gp_sparse.posterior(u, z, one, hypers_of(s.theta)) for one, s in zip(y.T, searches, strict=True)]
+        return u, searches, each
+
+    def _fit_recent(self, z, y, starts) -> "_Fit":
+        """Hyper-parameters of the latest rows; all others say what they can about the function there."""
+        u = z[-self.max_exact :]
+        _, searches, _ = self._fit_exactly(u, y[-self.max_exact :], starts)
+        hypers = [hypers_of(s.theta) for s in searches]
+        each = [gp_sparse.posterior(u, z, one, h, independent=True) for one, h in zip(y.T, hypers, strict=True)]
         return u, searches, each
 
     def _maximise(self, objectives, starts) -> list[Search]:
@@ -166,23 +206,6 @@ class GP:
 
 
 _Fit = tuple[Float[np.ndarray, "m d"], list[Search], list[Posterior]]
-
-
-def renewed(fitted: FittedGP, z: Float[AnyArray, "N d"], y: Float[AnyArray, "N e"]) -> FittedGP:
-    """The posterior of `fitted`, from its data, in float64 where JAX has that: moments need it, checkpoints lack it."""
-    data, targets = np.asarray(z, np.float64), np.asarray(y, np.float64)
-    of = (fitted.lengthscale, fitted.signal, fitted.noise, fitted.offset)
-    arrays = lengthscale, signal, noise, offset = [np.asarray(a, np.float64) for a in of]
-    hypers = [Hypers(*one) for one in zip(lengthscale, signal, noise, strict=True)]
-    columns = list(zip((targets - offset).T, hypers, strict=True))
-    if len(data) <= fitted.z.shape[0]:
-        centres, each = data, [exact(data, one, hyper) for one, hyper in columns]
-    else:
-        used = np.diagonal(np.asarray(fitted.reduction), axis1=1, axis2=2).any(axis=0)  # the others are padding
-        centres = np.asarray(fitted.z, np.float64)[used]
-        each = [gp_sparse.posterior(centres, data, one, hyper) for one, hyper in columns]
-    capacity, features = fitted.z.shape[0], fitted.features
-    return assemble(centres, each, *arrays, rows=len(data), capacity=capacity, features=features, dtype=float)
 
 
 def capacity_for(size: int) -> int:

@@ -48,7 +48,7 @@ class FittedGP(eqx.Module):
     reduction: Float[Array, "e M M"]
     root: Float[Array, "e M M"]
     remains: Float[Array, "e M"]
-    rows: Int[Array, ""]  # of data that it was fitted to; 0: the prior
+    rows: Int[Array, ""]  # of data that it was given; 0: the prior
     features: int = eqx.field(static=True, default=128)  # frequencies in a sampled function
 
     def __call__(self, z: Float[Array, "d"]) -> DiagonalGaussian:

@@ -82,11 +82,25 @@ def evidence_bound(
 
 
 def posterior(
-    u: Float[np.ndarray, "M d"], z: Float[np.ndarray, "N d"], y: Float[np.ndarray, "N"], hypers: Hypers
+    u: Float[np.ndarray, "M d"],
+    z: Float[np.ndarray, "N d"],
+    y: Float[np.ndarray, "N"],
+    hypers: Hypers,
+    *,
+    independent: bool = False,
 ) -> Posterior:
-    """The posterior of one output with mean zero, with `u` for centres."""
+    """The posterior of one output with mean zero, with `u` for centres.
+
+    `independent`: what the values at `u` leave open of a row is noise of its own (FITC), so that rows far from `u` say
+    little, instead of being explained at any price.  Rows among `u` count as they are.
+    Source: Snelson & Ghahramani (2006), equations 9-11, for that.
+    """
     C, P = _kernels(u, z, hypers)
     lower, W = _whitened(C, P, hypers.noise)
+    if independent:
+        left_open = np.maximum((hypers.signal / hypers.noise) ** 2 - np.sum(W**2, axis=0), 0)  # in noise variances
+        precision = 1 / np.sqrt(1 + left_open)
+        W, y = W * precision, y * precision
     values, vectors = scipy.linalg.eigh(W @ W.T)
     values = np.maximum(values, 0)
     back = scipy.linalg.solve_triangular(lower, vectors, lower=True, trans="T").T  # V' L^-1

@@ -11,15 +11,16 @@ Source: Deisenroth & Rasmussen (2011), section 2.2, and `propagate` of the relea
 Angles are not wrapped, as there.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from forethought.core import Gaussian, HasCostMoments, LinearGaussian, Task, push_forward
+from forethought.core import Gaussian, HasCostMoments, Task, push_forward
 from forethought.core.moments import choice, marginal, unscented, with_sines
+from forethought.dynamics.learned import LearnedDynamics
 from forethought.dynamics.space import StateSpace
 from forethought.models.gp_posterior import FittedGP
 from forethought.policies.squashed import SquashedPolicy
@@ -35,8 +36,7 @@ class Imagined(eqx.Module):
 
 
 def imagine(
-    model: FittedGP,
-    space: StateSpace,
+    dynamics: LearnedDynamics,
     policy: SquashedPolicy,
     task: Task,
     start: Gaussian,
@@ -47,17 +47,22 @@ def imagine(
 ) -> Imagined:
     """Roll out `steps` steps.
 
+    `dynamics` are those of a Gaussian process, its reward not among them.  The process's noise is either the sensors',
+    so that it blurs what the policy sees, or (not `sensor_noise`) moves the state itself.
     Differentiable by the policy and the start; the model counts as constant.
     """
-    prepared = policy.function.prepared()
-    noise = jnp.square(model.noise) / 2 if sensor_noise else jnp.zeros_like(model.noise)
-
+    prepared, space = policy.function.prepared(), dynamics.space
+    variance = jnp.square(dynamics.noise())
+    seen = variance / 2 if sensor_noise else jnp.zeros_like(variance)
     n, m = space.size, policy.u_min.shape[0]
 
     def step(x: Gaussian, _: None) -> tuple[Gaussian, tuple[Gaussian, Gaussian]]:
-        joint = acted(policy, prepared, space, x, noise)
+        joint = acted(policy, prepared, space, x, seen)
         d = joint.mean.shape[0]
-        return stepped(model, space, joint, n), (x, marginal(joint, (*range(n), *range(d - m, d))))
+        after = stepped(dynamics, joint)
+        if not sensor_noise:
+            after = Gaussian(after.mean, after.cov + jnp.diag(variance))
+        return after, (x, marginal(joint, (*range(n), *range(d - m, d))))
 
     end, (before, both) = jax.lax.scan(step, start, None, length=steps)
     states = jax.tree.map(lambda rest, last: jnp.concatenate([rest, last[None]]), before, end)
@@ -82,13 +87,12 @@ def acted(policy: SquashedPolicy, prepared: Any, space: StateSpace, x: Gaussian,
     return Gaussian(jnp.concatenate([truth.mean, u.mean]), cov)
 
 
-def stepped(model: FittedGP, space: StateSpace, joint: Gaussian, n: int) -> Gaussian:
-    """The next state, from the joint over `[x; sines; cosines; u]`."""
-    d = joint.mean.shape[0]
-    places = (*space.feature_places(), *range(n + 2 * len(space.angles), d))
-    change = model.moments(marginal(joint, places), noise=False)
-    F = change.F @ choice(places, joint) + choice(range(n), joint)
-    return push_forward(joint, LinearGaussian(F, change.f, change.cov))
+def stepped(dynamics: LearnedDynamics, joint: Gaussian) -> Gaussian:
+    """The next state without noise, from the joint over `[x; sines; cosines; u]`."""
+    space, d = dynamics.space, joint.mean.shape[0]
+    z = (*space.feature_places(), *range(space.size + 2 * len(space.angles), d))
+    change = cast(FittedGP, dynamics.model).moments(marginal(joint, z), noise=False)
+    return push_forward(joint, dynamics.onwards(joint, z, change))
 
 
 def cost_moments(

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+WORTHWHILE = 1e-6  # of the cost: what a beginning must have saved for another one
+
 Objective = Callable[[Any], tuple[Any, Any]]  # pytree of arrays -> value, gradient as the same pytree
 Limits = Callable[[Any], tuple[Any, Any]]  # pytree of arrays -> least and greatest values around it
 
@@ -39,7 +41,8 @@ def descend(
         limits: least and greatest values, pytrees like `start`.
         beginning: passed on to the result.
     A saturating cost is all but flat far from its goal, which is no reason to stop there: the first step has length 1,
-    however small the gradient.  A line search that runs into costs that are not finite begins anew from the best point.
+    however small the gradient.  Where a line search finds no way on, or runs into costs that are not finite, the search
+    begins anew from the best point, as long as the last beginning was worth it.
     """
     import scipy.optimize  # here: it changes the warning filters
 
@@ -72,10 +75,10 @@ def descend(
         options = {"maxfun": evaluations - spent, "maxcor": 20, "maxiter": evaluations, "gtol": 0.0, "ftol": 1e-13}
         try:
             done = scipy.optimize.minimize(evaluate, best[1], jac=True, method="L-BFGS-B", bounds=box, options=options)
-            break
         except _Lost:
-            if not best[0] < before:
-                break
+            done = None
+        if not before - best[0] > WORTHWHILE * abs(best[0]):  # nor where no cost was finite
+            break
     return Found(unpack(best[1]), best[0], spent, done is not None and bool(done.success), beginning)
 
 

@@ -119,5 +119,5 @@ def _names(space: StateSpace, d: int, n_extra: int) -> tuple[tuple[str, ...], tu
     plain = [f"x[{i}]" for i in range(space.size) if i not in space.angles]
     features = [*plain, *(f"sin x[{i}]" for i in space.angles), *(f"cos x[{i}]" for i in space.angles)]
     actions = [f"u[{j}]" for j in range(d - len(features))]
-    changes = [f"change of x[{i}]" for i in range(space.size)]
+    changes = [f"change of x[{i}]" for i in space.learned]
     return (*features, *actions), (*changes, *["reward"] * n_extra)

@@ -46,6 +46,7 @@ def train(
     termination: Any = None,
     angles: tuple[int, ...] | None = None,
     observation_noise: float | tuple[float, ...] | None = None,
+    speeds: tuple[tuple[int, int], ...] | None = None,
     progress: bool = True,
     callbacks: Sequence[Callable[[dict[str, Any], Any], None]] = (),
 ) -> Run:
@@ -65,6 +66,7 @@ def train(
         angles: coordinates of the observation that are angles, in radians.
         observation_noise: standard deviation of the noise in what a system of our own shows of its state, one for all
             coordinates or one for each; the run keeps it for evaluation, reports and films.
+        speeds: pairs (i, j): coordinate j of the observation is the rate of change of coordinate i, per second.
         progress: show progress on standard output.
         callbacks: each is called after every round, once it is on disk, with its metrics and the state.
     Raises:
@@ -76,7 +78,7 @@ def train(
     if isinstance(algorithm, type):
         raise UsageError(f"algorithm must be settings, such as {algorithm.__name__}(), not the class itself.")
     check_seed(seed)
-    world, env_record = open_world(env, cost, termination, angles, observation_noise)
+    world, env_record = open_world(env, cost, termination, angles, observation_noise, speeds)
     if until_solved and not has_test(world):
         raise UsageError(
             f"until_solved: the task of '{world.name}' has no test of being solved; give a number of steps."

@@ -18,6 +18,7 @@ def open_world(
     termination: Any = None,
     angles: tuple[int, ...] | None = None,
     observation_noise: float | tuple[float, ...] | None = None,
+    speeds: tuple[tuple[int, int], ...] | None = None,
 ) -> tuple[Env, dict[str, Any]]:
     """The environment, and the plain values from which `reopen` opens it again.
 
@@ -27,10 +28,11 @@ def open_world(
         termination: `termination(x)` or its "module:function"; likewise.
         angles: coordinates of the observation that are angles, in radians; None where the environment knows.
         observation_noise: standard deviation of the sensors, of all coordinates or of each; None: as they are.
+        speeds: pairs (i, j): coordinate j is the rate of change of coordinate i; None where the environment knows.
     """
-    told = cost is not None or termination is not None or angles is not None
+    told = cost is not None or termination is not None or angles is not None or speeds is not None
     ready = hasattr(env, "run") and hasattr(env, "task") and not told
-    world = env if ready else _open_env(env, cost, termination, angles)
+    world = env if ready else _open_env(env, cost, termination, angles, speeds)
     if observation_noise is not None:
         world = _with_noise(world, observation_noise)
     record = {
@@ -40,8 +42,10 @@ def open_world(
         "termination": _function_name(termination),
         "angles": None if angles is None else list(angles),
     }
+    if speeds is not None:  # only then: what runs without them record must not change
+        record["speeds"] = [list(pair) for pair in speeds]
     std = getattr(world, "observation_std", 0.0)
-    if np.any(np.asarray(std)):  # only then: what runs without it record must not change
+    if np.any(np.asarray(std)):  # likewise
         record["observation_noise"] = [float(one) for one in std] if isinstance(std, tuple) else float(std)
     return world, record
 
@@ -56,8 +60,9 @@ def reopen(record: dict[str, Any]) -> Env:
         raise UsageError(
             f"the run was trained on '{record['name']}', given as an object; pass it again: ft.load(path, env=...)."
         )
-    angles = record["angles"]
-    env = _open_env(record["spec"], record["cost"], record["termination"], None if angles is None else tuple(angles))
+    angles = None if record["angles"] is None else tuple(record["angles"])
+    speeds = tuple((i, j) for i, j in record["speeds"]) if "speeds" in record else None
+    env = _open_env(record["spec"], record["cost"], record["termination"], angles, speeds)
     noise = recorded_noise(record)
     return env if noise is None else _with_noise(env, noise)
 
@@ -139,10 +144,16 @@ class Watched:
         return getattr(self.env, name)
 
 
-def _open_env(spec: Any, cost: Any, termination: Any, angles: tuple[int, ...] | None) -> Env:
+def _open_env(
+    spec: Any,
+    cost: Any,
+    termination: Any,
+    angles: tuple[int, ...] | None,
+    speeds: tuple[tuple[int, int], ...] | None,
+) -> Env:
     from forethought.envs.open import open_env  # here: it loads the simulators
 
-    return open_env(spec, cost=cost, termination=termination, angles=angles)
+    return open_env(spec, cost=cost, termination=termination, angles=angles, speeds=speeds)
 
 
 def _with_noise(env: Env, std: float | tuple[float, ...]) -> Env:

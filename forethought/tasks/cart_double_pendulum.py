@@ -17,15 +17,14 @@ class CartDoublePendulumSwingUp(eqx.Module):
     States are those of `forethought.dynamics.cart_double_pendulum`.  The cost saturates with the distance of the tip
     from that place; actions cost nothing.
     Source: Deisenroth, Fox & Rasmussen (2015), and the authors' released scenario.
-    Differs: the release starts with angles within 0.01 rad (`start_angle_std`), here within 0.1 as the cart-pole does,
-    and its cost takes the rods to be 1 m long.
+    Differs: the release's cost takes the rods to be 1 m long.
     """
 
     horizon: int = 100  # steps
     dt: float = 0.05  # s per step
     force_limit: float = 20.0  # N
     start_std: float = 0.1  # of position and speeds at the start, around hanging at rest
-    start_angle_std: float = 0.1  # rad, of both angles at the start
+    start_angle_std: float = 0.01  # rad, of both angles at the start
     length1: float = 0.6  # m
     length2: float = 0.6  # m
     cost_width: float = 0.5  # m, how far from its place the tip feels the pull

@@ -1,5 +1,6 @@
 """PILCO: small runs that must learn, repeat to the bit, and refuse what cannot work."""
 
+import dataclasses
 import types
 
 import jax
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 
 from forethought.algorithms import pilco
-from forethought.algorithms.pilco import PILCO, _units, imagined, start_distribution
-from forethought.core import Buffer, NumericalFailure, Result, Trajectory, UsageError
+from forethought.algorithms.pilco import PILCO, _units, start_distribution
+from forethought.core import Buffer, NumericalFailure, Problem, Result, Trajectory, UsageError
 from forethought.dynamics.space import StateSpace
 from forethought.envs.env import collect
 from forethought.envs.open import open_env
+from forethought.envs.system_env import SystemEnv
 from forethought.models.gp import GP
 from forethought.policies.uniform import Uniform
 
@@ -37,7 +39,7 @@ def test_two_rounds_are_told_and_repeat_to_the_bit():
         np.testing.assert_array_equal(a, b)
     assert infos[0].metrics["expected_cost"] is None
     assert infos[1].metrics["expected_cost"] == pytest.approx(infos[0].metrics["predicted_cost"], rel=1e-5)
-    seen = imagined(first, env, key=jr.key(0))
+    seen = SMALL.imagined(first, env, key=jr.key(0))
     assert seen.states.mean.shape == (env.task.horizon + 1, 2) and np.isfinite(seen.cost).all()
 
 
@@ -49,6 +51,19 @@ def test_the_cart_pole_is_solved_within_seventeen_seconds():
     done = [env.run(settings.controller(state, env), key=jr.key(100 + i)) for i in range(5)]
     assert sum(len(info.episodes[0]) for info in infos) == 175
     assert all(env.task.solved(Trajectory.of_episode(episode)) for episode in done)
+
+
+def test_speeds_that_are_integrated_leave_fewer_outputs_to_learn():
+    env = open_env("forethought/PendulumSwingUp-v0")
+    settings = dataclasses.replace(SMALL, integrate=True, look_ahead=12, trial_steps=20)
+    state, infos = rounds(settings, env, 1)
+    assert state.dynamics.model.noise.shape == (1,) and state.dynamics.space == env.space
+    assert 0 < state.dynamics.drift < 0.01  # without sensor noise: what the trapezoidal rule misses
+    ahead = settings.imagined(state, env, key=jr.key(0)).cost[: round(0.6 * 12) + 1]
+    assert infos[0].metrics["predicted_cost"] == pytest.approx(ahead.sum(), rel=0.1)  # of a wider start
+    untold = SystemEnv("untold", Problem(env.problem.dynamics, env.task), StateSpace(2, angles=(0,)))
+    with pytest.raises(UsageError, match="untold does not say .*--speeds"):
+        settings.init(untold, key=jr.key(0))
 
 
 def test_a_reward_that_must_be_learned_is_refused():
@@ -64,6 +79,7 @@ def test_a_reward_that_must_be_learned_is_refused():
         ({"blur": -1.0}, "blur"),
         ({"start_width": 0.0}, "start_width"),
         ({"trial_steps": 0}, "trial_steps"),
+        ({"look_ahead": 0}, "look_ahead"),
         ({"newcomers": -1}, "newcomers"),
     ],
 )
@@ -94,8 +110,7 @@ def test_the_start_is_the_tasks_or_else_what_was_seen():
 
 def test_sight_grows_to_the_whole_horizon():
     settings = PILCO(first_horizon=0.5, growing=2)
-    counts = [int(settings._sight(i, 40).sum()) for i in range(5)]
-    assert counts == [21, 31, 41, 41, 41]
+    assert [settings._ahead(i, 40) for i in range(5)] == [20, 30, 40, 40, 40]
 
 
 def test_units_of_a_circle_do_not_depend_on_how_little_of_it_was_seen():

@@ -9,8 +9,9 @@ import pytest
 
 from forethought.algorithms.pilco_comfort import outside_comfort
 from forethought.core import Gaussian, Transition
+from forethought.dynamics.learned import LearnedDynamics
 from forethought.dynamics.space import StateSpace
-from forethought.models.gp import condition
+from forethought.models.gp import GP, condition
 from forethought.policies.imagine import Imagined
 from forethought.tasks.cartpole import CartPoleSwingUp
 
@@ -22,7 +23,7 @@ def gp(rows=20, *, lengthscale=3.0, noise=0.01):
     z = np.random.default_rng(0).normal(size=(rows, 6))
     ones = np.ones(4)
     hypers = {"lengthscale": np.full((4, 6), lengthscale), "signal": ones, "noise": noise * ones, "offset": 0 * ones}
-    return condition(z, z[:, :4], **hypers, dtype=jnp.float32)
+    return LearnedDynamics(condition(z, z[:, :4], **hypers, dtype=jnp.float32), SPACE)
 
 
 def imagined(angles, *, std=0.02, cost=None):
@@ -46,9 +47,8 @@ def trial(cost, steps=T):
 
 SWING = np.linspace(0, np.pi, T + 1)
 GOOD = {
-    "model": gp(),
-    "max_exact": 512,
-    "space": SPACE,
+    "dynamics": gp(),
+    "model": GP(),
     "task": CartPoleSwingUp(),
     "start": Gaussian(jnp.zeros(4), 0.01 * jnp.eye(4)),
     "ahead": imagined(SWING),
@@ -72,16 +72,16 @@ def test_a_comfortable_problem_is_passed_in_silence():
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"model": gp(320)}, "320 rows of data: .* 10 times"),
-        ({"model": gp(40), "max_exact": 30}, "40 rows of data are more than .*exactly \\(30, --model.max-exact"),
+        ({"dynamics": gp(320)}, "320 rows of data: .* 10 times"),
+        ({"dynamics": gp(40), "model": GP(max_exact=30)}, "40 rows .*exactly \\(30, --model.max-exact.* recent"),
         (
             {"start": Gaussian(jnp.zeros(4), jnp.diag(jnp.array([0.01, 0.01, 0.49, 0.01])))},
             "x\\[2\\] starts .* 0.7 rad",
         ),
-        ({"model": gp(lengthscale=0.05)}, "spread over 2 lengthscales"),
+        ({"dynamics": gp(lengthscale=0.05)}, "spread over 2 lengthscales"),
         ({"ahead": imagined(np.linspace(0, 0.1, T + 1))}, "flat along the whole prediction \\(0.99.*--blur"),
         ({"ahead": imagined(SWING, std=0.6)}, "at step 5 the predicted mean would cost .* too wide for so narrow"),
-        ({"ahead": imagined(SWING), "model": gp(noise=0.6)}, "noise alone raises the cost"),
+        ({"ahead": imagined(SWING), "dynamics": gp(noise=0.6)}, "noise alone raises the cost"),
         (
             {"foreseen": imagined(SWING, cost=np.full(T + 1, 0.2)), "trial": trial(0.9)},
             "cost 5.4 .* expected 1.2 ± 0.06",
@@ -91,6 +91,10 @@ def test_a_comfortable_problem_is_passed_in_silence():
 def test_each_cause_has_its_sentence(changed, words):
     (sentence,) = notes(**changed)
     assert re.search(words, sentence), sentence
+
+
+def test_old_rows_that_are_left_out_on_purpose_are_no_matter():
+    assert notes(dynamics=gp(40), model=GP(max_exact=30, beyond="recent")) == ()
 
 
 def test_many_coordinates():

@@ -6,7 +6,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from forethought.algorithms.pilco import PILCO, imagined
+from forethought.algorithms.pilco import PILCO
 from forethought.envs.shipped import shipped
 from forethought.envs.system_env import with_observation_noise
 from forethought.models.gp import GP
@@ -21,8 +21,7 @@ def test_the_state_imagines_what_the_search_expected():
     for i in range(2):
         state, info = pilco.iterate(state, env, key=jr.key(i))
     assert info.notes == () or all(isinstance(note, str) for note in info.notes)
-    seen = imagined(state, env, key=jr.key(0))
+    seen = pilco.imagined(state, env, key=jr.key(0))
     assert seen.cost.dtype == np.float64 and len(seen.cost) == env.task.horizon + 1
     # the initial states' moments are of other draws
     assert seen.cost.sum() == pytest.approx(float(state.predicted), rel=0.01)
-    np.testing.assert_array_equal(pilco.imagined(state, env, key=jr.key(0)).cost, seen.cost)

@@ -45,13 +45,15 @@ def test_train_without_settings_uses_the_defaults(trained, capsys):
         "termination": None,
         "angles": None,
         "observation_noise": None,
+        "speeds": None,
     }
     assert "runs/somewhere" in capsys.readouterr().out
 
 
 def test_train_passes_everything_on(trained):
     words = "train pets m:E-v0 --iterations 3 --seed 4 --out o --resume --until-solved --cost m:c --termination m:t"
-    assert main([*words.split(), "--angles", "1", "2", "--observation-noise", "0.01"]) == 0
+    more = "--angles 1 2 --observation-noise 0.01 --speeds 0:3 1:4"
+    assert main([*words.split(), *more.split()]) == 0
     ((_, env, options),) = trained
     assert env == "m:E-v0"
     assert options == {
@@ -65,7 +67,14 @@ def test_train_passes_everything_on(trained):
         "termination": "m:t",
         "angles": (1, 2),
         "observation_noise": 0.01,
+        "speeds": ((0, 3), (1, 4)),
     }
+
+
+@pytest.mark.parametrize("pair", ["1", "a:b", "1:"])
+def test_speeds_that_are_no_pair(trained, capsys, pair):
+    assert main(["train", "pets", "E", "--iterations", "1", "--speeds", pair]) == 2
+    assert "POSITION:SPEED" in capsys.readouterr().err and not trained
 
 
 def test_noise_may_differ_between_coordinates(trained):

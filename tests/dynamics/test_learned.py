@@ -198,3 +198,83 @@ def test_models_without_moments_answer_by_sigma_points():
     np.testing.assert_allclose(affine.F, np.column_stack([system.A, system.B]), atol=1e-3)
     np.testing.assert_allclose(affine(p.mean).mean, dynamics(p.mean[:2], p.mean[2:], jnp.array(0)).mean, atol=1e-5)
     np.testing.assert_allclose(affine.cov, np.zeros((2, 2)), atol=1e-4)
+
+
+SPEEDS = StateSpace(3, angles=(0,), speeds=((0, 2),), dt=0.1)  # [angle, another coordinate, angular speed]
+
+
+def accelerated(n=60, *, noise=0.0):
+    """Transitions of an angle whose speed changes by 0.1 u, integrated exactly; the other coordinate follows u."""
+    x_key, u_key, noise_key = jr.split(jr.key(0), 3)
+    x, u = 3 * jr.normal(x_key, (n, 3)), jr.uniform(u_key, (n, 1), minval=-1.0, maxval=1.0)
+    faster = x[:, 2] + 0.1 * u[:, 0]
+    after = jnp.stack([x[:, 0] + 0.05 * (x[:, 2] + faster), 2 * u[:, 0], faster], 1)
+    after = after + noise * jr.normal(noise_key, (n, 3))
+    flags = jnp.zeros(n, bool)
+    return Transition(x, u, after, x[:, 1], flags, flags)
+
+
+class Linear:
+    """Settings of a least-squares fit."""
+
+    def fit(self, z, y, size, *, previous, key):
+        del size, previous, key
+        ones = jnp.ones((len(z), 1))
+        weights = jnp.linalg.lstsq(jnp.concatenate([z, ones], 1), y)[0].T
+        return LinearDiagonal(weights[:, :-1], weights[:, -1]), None
+
+
+@pytest.mark.parametrize("n_extra", [0, 1])
+def test_positions_follow_from_learned_speeds(n_extra):
+    data = accelerated()
+    dynamics, _ = fit_dynamics(Linear(), full(data), LearnedDynamics(exact_model(), SPEEDS, n_extra), key=jr.key(0))
+    assert dynamics.model.F.shape == (2 + n_extra, 5)  # without the angle
+    x = jnp.pad(data.x, ((0, 0), (0, n_extra)))
+    predicted = jax.vmap(lambda x, u: dynamics(x, u, jnp.array(0)).mean)(x, data.u)
+    np.testing.assert_allclose(predicted[:, :3], data.x_next, atol=2e-4)
+    assert dynamics.drift < 1e-4 and one_step_error(dynamics, data, full(data)) < 1e-3
+
+
+def test_what_integration_leaves_over_is_noise():
+    data = accelerated(4000, noise=0.02)
+    dynamics, _ = fit_dynamics(Linear(), full(data), LearnedDynamics(exact_model(), SPEEDS), key=jr.key(0))
+    leftover = 0.02 * np.sqrt(1 + 0.05**2)  # of the angle, and of the speed after the step
+    np.testing.assert_allclose(dynamics.drift, [leftover], rtol=0.05)
+    std = dynamics(jnp.zeros(3), jnp.zeros(1), jnp.array(0)).std
+    np.testing.assert_allclose(std, [dynamics.drift[0], 0, 0], rtol=1e-6)
+    noisy = eqx.tree_at(lambda d: d.model, dynamics, pendulum_gp().model)
+    np.testing.assert_allclose(noisy.noise(), [dynamics.drift[0], 0.02, 0.05], rtol=1e-6)
+    functions, _ = draw_many(noisy, 3, key=jr.key(0))
+    assert functions.drift.shape == (3, 1) and functions.space == SPEEDS
+
+
+def test_moments_with_speeds_are_those_of_the_step_itself():
+    """A linear model: the moments are exact, and the step is its own tangent."""
+    data = accelerated(noise=0.02)
+    dynamics, _ = fit_dynamics(Linear(), full(data), LearnedDynamics(exact_model(), SPEEDS, 1), key=jr.key(0))
+    x, u = jnp.array([0.3, -1.0, 2.0, 5.0]), jnp.array([0.4])
+    affine = dynamics.moments(Gaussian.point(jnp.concatenate([x, u])))
+    step = dynamics(x, u, jnp.array(0))
+    np.testing.assert_allclose(affine(jnp.concatenate([x, u])).mean, step.mean, atol=2e-3)
+    np.testing.assert_allclose(jnp.diagonal(affine.cov), step.std**2, atol=3e-4)
+    tangent = linearize(dynamics, x, u, jnp.array(0))
+    np.testing.assert_allclose(affine.F, tangent.F, atol=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("speeds", "dt", "words"),
+    [
+        (((0, 3),), 0.1, "not coordinates"),
+        (((0, 1), (0, 2)), 0.1, "each position has one speed"),
+        (((0, 1), (1, 2)), 0.1, "no speed has one"),
+        (((0, 1),), 0.0, "time of a step"),
+    ],
+)
+def test_speeds_that_cannot_be(speeds, dt, words):
+    with pytest.raises(ValueError, match=words):
+        StateSpace(3, speeds=speeds, dt=dt)
+
+
+def test_a_space_without_speeds_learns_all():
+    assert SPEEDS.learned == (1, 2) and SPEEDS.without_speeds() == StateSpace(3, angles=(0,))
+    assert SPEEDS.without_speeds().learned == (0, 1, 2)

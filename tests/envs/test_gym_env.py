@@ -232,6 +232,8 @@ def test_environments_no_planner_here_can_act_in():
     refused("beyond the time limit", horizon=6)
     refused("positive seconds", dt=0.0)
     refused(r"angles \[2\] are not coordinates", angles=(2,))
+    refused(r"speeds \[2\] are not coordinates", speeds=((0, 2),))
+    refused("no speed has one", speeds=((0, 1), (1, 0)))
     blind = limited(Linear())
     blind.observation_space = gym.spaces.Discrete(3)
     refused("not plain numbers", blind)

@@ -8,6 +8,7 @@ import pytest
 from forethought.core import EnvironmentFailure, UsageError
 from forethought.envs import open_env
 from forethought.envs.open import _system, importable_from_here, load_function
+from forethought.envs.shipped import NAMESPACE, SHIPPED
 
 from .test_gym_env import PUSH
 from .toy_envs import Linear, limited
@@ -164,3 +165,16 @@ def test_rendering_that_fails():
     Dark.__module__ = "gymnasium.envs.mujoco.dark"
     with pytest.raises(EnvironmentFailure, match="MUJOCO_GL=egl .* MUJOCO_GL=osmesa"):
         open_env(limited(Dark(render_mode="rgb_array"))).run(PUSH, key=jr.key(0), frames=[])
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_speeds_of_shipped_systems_are_rates_of_change(name):
+    env = open_env(NAMESPACE + name)
+    x_key, u_key = jr.split(jr.key(0))
+    x = jr.normal(x_key, (env.space.size,))
+    u = jr.uniform(u_key, env.task.u_min.shape, minval=env.task.u_min, maxval=env.task.u_max)
+    rates = env.problem.dynamics.derivative(x, u)
+    for i, j in env.space.speeds:
+        assert rates[i] == x[j]
+    assert env.space.dt == (env.task.dt if env.space.speeds else 0)
+    assert set(env.space.angles) <= {i for i, _ in env.space.speeds} or name == "CarParking-v0"

@@ -11,7 +11,9 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from forethought.core import Gaussian, Regression, Result
-from forethought.models.gp import GP, capacity_for, renewed
+from forethought.models import gp_sparse
+from forethought.models.gp import GP, capacity_for
+from forethought.models.gp_condition import Hypers, exact, kernel
 
 SETTINGS = GP()
 drawn = eqx.filter_jit(lambda gp, z: gp.draw(key=jr.key(1))(z).mean)
@@ -232,7 +234,9 @@ def test_wrong_settings_are_refused(wrong):
 
 
 @pytest.mark.parametrize(
-    "settings", [GP(restarts=1), GP(max_exact=30, inducing=20, restarts=1)], ids=["exact", "sparse"]
+    "settings",
+    [GP(restarts=1), GP(max_exact=30, inducing=20, restarts=1), GP(max_exact=30, beyond="recent", restarts=1)],
+    ids=["exact", "sparse", "recent"],
 )
 def test_what_a_checkpoint_rounded_is_renewed_from_the_data(settings):
     """Moments of a posterior in float32 are rounding; from the data they come back."""
@@ -241,9 +245,43 @@ def test_what_a_checkpoint_rounded_is_renewed_from_the_data(settings):
         z = rng.uniform(-2, 2, (50, 2))
         y = np.column_stack([np.sin(z[:, 0]), z[:, 0] * z[:, 1]]) + 0.003 * rng.normal(size=(50, 2))
         fitted, _ = settings.fit(jnp.asarray(z), jnp.asarray(y), jnp.asarray(50), key=jr.key(0))
-        again = renewed(fitted.astype(jnp.float32), z, y)
+        again = settings.renewed(fitted.astype(jnp.float32), z, y)
         p = Gaussian(jnp.array([0.3, -0.5]), 0.01 * jnp.eye(2))
         whole, renewed_moments = (eqx.filter_jit(gp.moments)(p) for gp in (fitted, again))
-        np.testing.assert_allclose(renewed_moments.cov, whole.cov, rtol=1e-3, atol=1e-7)
+        np.testing.assert_allclose(renewed_moments.cov, whole.cov, rtol=2e-3, atol=1e-7)
         np.testing.assert_allclose(renewed_moments.F, whole.F, rtol=1e-4, atol=1e-5)
         assert again.z.dtype == jnp.float64 and again.z.shape == fitted.z.shape
+
+
+def test_the_latest_rows_as_inducing_inputs():
+    """A function that was another one long ago, elsewhere: hyper-parameters and predictions are of the latest rows."""
+    rng = np.random.default_rng(0)
+    z = np.concatenate([rng.uniform(20, 22, (30, 1)), rng.uniform(-2, 2, (40, 1))])
+    y = np.where(z > 10, 5 * np.sin(40 * z), np.sin(2 * z)) + 0.01 * rng.normal(size=(70, 1))
+    settings = GP(max_exact=40, beyond="recent", restarts=1)
+    fitted, report = fit(z, y, settings)
+    alone, _ = fit(z[30:], y[30:], dataclasses.replace(settings, centred=False))
+    assert int(fitted.rows) == 70 and report.centres == 40 and fitted.z.shape[0] == capacity_for(40)
+    at = jnp.linspace(-1.8, 1.8, 20)[:, None]
+    for gp in (fitted, alone):
+        np.testing.assert_allclose(jax.vmap(gp)(at).mean[:, 0], np.sin(2 * at[:, 0]), atol=0.03)
+    assert fitted.noise[0] < 0.05
+
+
+def test_what_inducing_values_leave_open_of_a_row_is_its_own_noise():
+    """Against the dense formula: covariance Q + diag(K - Q) + noise^2 I, Q = P' C^-1 P."""
+    rng = np.random.default_rng(1)
+    z, hypers = rng.uniform(-3, 3, (25, 1)), Hypers(np.array([0.7]), 1.3, 0.1)
+    y, u, at = np.sin(3 * z[:, 0]), z[:8], np.linspace(-3, 3, 13)[:, None]
+    found = gp_sparse.posterior(u, z, y, hypers, independent=True)
+    P, there = kernel(u, z, hypers), kernel(u, at, hypers)
+    Q = P.T @ np.linalg.solve(kernel(u, u, hypers), P)
+    whole = Q + np.diag(hypers.signal**2 - np.diag(Q) + hypers.noise**2)
+    cross = there.T @ np.linalg.solve(kernel(u, u, hypers), P)
+    np.testing.assert_allclose(there.T @ found.beta, cross @ np.linalg.solve(whole, y), atol=1e-6)
+    np.testing.assert_allclose(
+        np.sum(there * (found.reduction @ there), 0), np.sum(cross * np.linalg.solve(whole, cross.T).T, 1), atol=1e-6
+    )
+    all_rows = gp_sparse.posterior(z, z, y, hypers, independent=True)  # nothing is left open: the exact one
+    there = kernel(z, at, hypers)
+    np.testing.assert_allclose(there.T @ all_rows.beta, there.T @ exact(z, y, hypers).beta, atol=1e-5)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from forethought.core import Gaussian
+from forethought.dynamics.learned import LearnedDynamics
 from forethought.dynamics.pendulum import Pendulum
 from forethought.dynamics.space import StateSpace
 from forethought.models.gp_condition import condition
@@ -43,7 +44,7 @@ def world():
 def test_a_chain_of_gaussians_is_near_sampled_rollouts(world):
     gp, space, policy, task = world
     start = Gaussian(jnp.array([0.2, 0.0]), jnp.diag(jnp.array([0.01, 0.01])))
-    seen = jax.jit(lambda: imagine(gp, space, policy, task, start, steps=STEPS, sensor_noise=False))()
+    seen = jax.jit(lambda: imagine(LearnedDynamics(gp, space), policy, task, start, steps=STEPS, sensor_noise=False))()
     carry = policy.function.prepared()
 
     def rollout(key):
@@ -71,7 +72,7 @@ def test_the_gradient_equals_finite_differences(world):
     @jax.jit
     def cost(function):
         candidate = eqx.tree_at(lambda p: p.function, policy, function)
-        seen = imagine(gp, space, candidate, task, start, steps=STEPS)
+        seen = imagine(LearnedDynamics(gp, space), candidate, task, start, steps=STEPS)
         return jnp.sum(seen.cost - 0.1 * seen.spread)
 
     gradient = jax.jit(jax.grad(cost))(policy.function)
@@ -89,9 +90,28 @@ def test_the_gradient_equals_finite_differences(world):
 
 
 @pytest.mark.parametrize("sensor_noise", [True, False])
-def test_sensors_that_are_noisy_make_the_policy_act_at_random(world, sensor_noise):
+def test_noise_is_the_sensors_or_moves_the_state(world, sensor_noise):
     gp, space, policy, task = world
-    noisy = eqx.tree_at(lambda g: g.noise, gp, jnp.array([0.3, 0.3]))
+    noisy = LearnedDynamics(eqx.tree_at(lambda g: g.noise, gp, jnp.array([0.3, 0.4])), space)
     start = Gaussian.point(jnp.array([0.2, 0.0]))
-    seen = jax.jit(lambda: imagine(noisy, space, policy, task, start, steps=1, sensor_noise=sensor_noise))()
+    seen = jax.jit(lambda: imagine(noisy, policy, task, start, steps=1, sensor_noise=sensor_noise))()
     assert (seen.actions.cov[0, 0, 0] > 1e-6) == sensor_noise
+    if not sensor_noise:
+        doubt = jnp.diagonal(seen.states.cov[1]) - jnp.array([0.09, 0.16])
+        assert jnp.all((doubt >= 0) & (doubt < 0.01))
+
+
+def test_a_chain_that_integrates_speeds_is_the_chain_of_a_model_that_knows_the_rule(world):
+    """Speeds learned, positions by the trapezoidal rule: the same as a second process that says just that."""
+    gp, space, policy, task = world
+    speeds = StateSpace(2, angles=(0,), speeds=((0, 1),), dt=0.05)
+    speed_only = jax.tree.map(lambda a: a[1:] if a.ndim and a.shape[0] == 2 else a, gp)
+    dynamics = LearnedDynamics(speed_only, speeds, drift=jnp.array([0.01]))
+    start = Gaussian(jnp.array([0.2, 0.5]), jnp.diag(jnp.array([0.01, 0.02])))
+    seen = jax.jit(lambda: imagine(dynamics, policy, task, start, steps=STEPS))()
+    xs, cov = np.asarray(seen.states.mean), np.asarray(seen.states.cov)
+    np.testing.assert_allclose(np.diff(xs[:, 0]), 0.025 * (xs[1:, 1] + xs[:-1, 1]), atol=1e-12)
+    plain = jax.jit(lambda: imagine(LearnedDynamics(gp, space), policy, task, start, steps=STEPS))()
+    np.testing.assert_allclose(xs, plain.states.mean, atol=0.03)  # the pendulum itself is integrated more finely
+    np.testing.assert_allclose(cov, plain.states.cov, atol=0.01)
+    assert np.linalg.eigvalsh(cov).min() > 0

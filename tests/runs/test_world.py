@@ -18,10 +18,10 @@ from forethought.runs.world import open_world, reopen
 
 
 def test_what_is_told_about_an_environment_is_recorded():
-    env, record = open_world("Pendulum-v1", cost="toy:price", termination="toy:never", angles=(2,))
+    env, record = open_world("Pendulum-v1", cost="toy:price", termination="toy:never", angles=(2,), speeds=((0, 2),))
     again = reopen(json.loads(json.dumps(record)))
     assert again.space == env.space
-    assert again.space.angles == (2,)
+    assert again.space.angles == (2,) and again.space.speeds == ((0, 2),) and again.space.dt == env.task.dt
     assert not again.learn_reward and not again.learn_termination
 
 
