@@ -26,15 +26,34 @@ class Experiment:
     """A task, with settings that were chosen on other seeds than those reported."""
 
     env: str
-    trials: int
+    seconds: float  # of experience, at least: the trial that reaches them is the last
     settings: dict = field(default_factory=dict)
+    model: dict = field(default_factory=dict)  # settings of the Gaussian process
     noise: float = 0.01  # standard deviation of what the sensors add to each coordinate
 
 
 EXPERIMENTS = {
-    "cartpole": Experiment("forethought/CartPoleSwingUp-v0", 7, {"trial_steps": 25, "blur": 0.25}),
-    "pendulum": Experiment("forethought/PendulumSwingUp-v0", 6, {"trial_steps": 50}),
-    "cart_double_pendulum": Experiment("forethought/CartDoublePendulum-v0", 20, {"trial_steps": 60, "basis": 100}),
+    "cartpole": Experiment("forethought/CartPoleSwingUp-v0", 17.5, {"trial_steps": 25, "blur": 0.25}),
+    "pendulum": Experiment("forethought/PendulumSwingUp-v0", 15, {"trial_steps": 50}),
+    "cart_double_pendulum": Experiment(
+        "forethought/CartDoublePendulum-v0",
+        60,
+        {
+            "basis": 100,
+            "trial_steps": 36,
+            "look_ahead": 50,
+            "growing": 2,
+            "blur": 0.5,
+            "start_width": 1.0,
+            "integrate": True,
+            "newcomers": 2,
+            "recentred": 1,
+            "scouting": 60,
+            "survivors": 1,
+            "evaluations": 250,
+        },
+        {"max_exact": 256, "beyond": "recent"},
+    ),
 }
 
 
@@ -63,7 +82,8 @@ def known(path) -> list[dict]:
 def save(path, name: str, seeds: list[dict]) -> None:
     experiment = EXPERIMENTS[name]
     RESULTS.mkdir(exist_ok=True)
-    report = {"env": experiment.env, "settings": experiment.settings, "observation_noise": experiment.noise}
+    report = {"env": experiment.env, "settings": experiment.settings, "model": experiment.model}
+    report |= {"observation_noise": experiment.noise}
     path.write_text(json.dumps(report | {"hardware": hardware(), "seeds": seeds}, indent=1) + "\n")
 
 
@@ -73,10 +93,11 @@ def learned(experiment: Experiment, seed: int, episodes: int) -> dict:
 
     from forethought.algorithms.pilco import PILCO
     from forethought.core import Trajectory
+    from forethought.models.gp import GP
     from forethought.runs.driver import train
     from forethought.runs.world import open_world
 
-    algorithm, start = PILCO(**experiment.settings), time.perf_counter()
+    algorithm, start = PILCO(GP(**experiment.model), **experiment.settings), time.perf_counter()
     world, trials = open_world(experiment.env, observation_noise=experiment.noise)[0], []
 
     def tried(controller, key, count: int) -> tuple[list, list[bool]]:
@@ -99,7 +120,7 @@ def learned(experiment: Experiment, seed: int, episodes: int) -> dict:
     run = train(
         algorithm,
         experiment.env,
-        iterations=experiment.trials,
+        env_steps=round(experiment.seconds / world.task.dt),
         seed=seed,
         out=out,
         observation_noise=experiment.noise,
@@ -116,6 +137,11 @@ def learned(experiment: Experiment, seed: int, episodes: int) -> dict:
 def first_solved(one: dict) -> float | None:
     """Experience, in s, after which every evaluation was solved; None where none was."""
     return next((trial["experience_s"] for trial in one["trials"] if trial["solved"] == 1), None)
+
+
+def solved_at(one: dict, seconds: float) -> bool:
+    """Whether the last policy at that time solved every evaluation."""
+    return [trial["solved"] == 1 for trial in one["trials"] if trial["experience_s"] <= seconds][-1:] == [True]
 
 
 def show(name: str, seeds: list[dict], *, together: bool = False) -> None:
@@ -141,12 +167,13 @@ def draw(name: str, seeds: list[dict]) -> None:
 
     figure = Figure(figsize=(7, 3), layout="constrained")
     share, cost = figure.subplots(1, 2)
-    seconds = [trial["experience_s"] for trial in seeds[0]["trials"]]
-    solved = [statistics.mean(one["trials"][i]["solved"] == 1 for one in seeds) for i in range(len(seconds))]
-    share.step(seconds, solved, where="post")
+    when = sorted({trial["experience_s"] for one in seeds for trial in one["trials"]})
+    solved = [statistics.mean(solved_at(one, seconds) for one in seeds) for seconds in when]
+    share.step(when, solved, where="post")
     share.set(xlabel="experience (s)", ylabel=f"solved, of {len(seeds)} seeds", ylim=(-0.02, 1.02))
     for one in seeds:
-        cost.plot(seconds, [trial["cost"] for trial in one["trials"]], color="C0", alpha=0.4)
+        seconds, costs = zip(*((trial["experience_s"], trial["cost"]) for trial in one["trials"]), strict=True)
+        cost.plot(seconds, costs, color="C0", alpha=0.4)
     cost.set(xlabel="experience (s)", ylabel="cost of an episode")
     for axes in (share, cost):
         axes.spines[["top", "right"]].set_visible(False)

@@ -8,7 +8,7 @@ from the last one); the first rounds may look less far ahead, and blur the cost 
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import equinox as eqx
 import jax
@@ -53,6 +53,7 @@ class PILCO:
     random_episodes: int = 1  # episodes of uniform actions before the first policy
     trial_steps: int | None = None  # steps in an episode of experience, at most; none takes the task's horizon
     newcomers: int = 3  # new policies that compete with the last one, until a trial is solved
+    recentred: int = 0  # copies of the last policy that compete too, their basis moved to where the model sees it go
     scouting: int = 80  # evaluations of the expected cost for every competitor, where there are several
     survivors: int = 2  # competitors that are followed further
     evaluations: int = 200  # of the expected cost, for each of those
@@ -72,7 +73,7 @@ class PILCO:
         for name in ("basis", "random_episodes", "scouting", "survivors", "evaluations", "starts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"PILCO.{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("newcomers", "growing"):
+        for name in ("newcomers", "recentred", "growing"):
             if getattr(self, name) < 0:
                 raise ValueError(f"PILCO.{name} must be at least 0, got {getattr(self, name)}.")
         for name in ("trial_steps", "look_ahead"):
@@ -173,14 +174,18 @@ class PILCO:
         Raises: NumericalFailure where no competitor has a finite cost.
         """
         start_key, *newcomer_keys = jr.split(key, 1 + newcomers)
+        moved_keys = [jr.fold_in(start_key, i) for i in range(self.recentred)]
         features = np.asarray(jax.vmap(env.space.features)(buffer.rows().x), np.float64)
         first = int(round_) < self.random_episodes
         if first:  # nothing learned to be kept: units of what was seen
             last = eqx.tree_at(lambda p: p.scale, last, jnp.asarray(_units(features, env.space)))
         m, scaled = env.task.u_min.shape[0], features / np.asarray(last.scale)
         fresh = [self._newcomer(self._centres(scaled, k), m, key=k) for k in newcomer_keys]
-        competitors = ([] if first and fresh else [last.function]) + fresh
         starts = start_distribution(env.task, buffer, self.starts, width=self.start_width, key=start_key)
+        old = [] if first and fresh else [last.function]
+        if self.policy == "rbf" and not first:
+            old += [self._recentred(last, dynamics, env.task, starts, looked, key=k) for k in moved_keys]
+        competitors = old + fresh
         ahead = jnp.asarray(self._ahead(int(round_), looked))
 
         def objective(blur: float) -> Objective:
@@ -195,7 +200,7 @@ class PILCO:
         found, spent = followed[0], sum(one.evaluations for one in [*scouts, *followed])
         if not np.isfinite(found.cost):
             Result.not_finite.throw()
-        beginning = scouts[found.beginning].beginning + (len(competitors) == len(fresh))  # 0: the last policy
+        beginning = scouts[found.beginning].beginning + (not old)  # 0: the last policy
         policy = eqx.tree_at(lambda p: p.function, last, found.at)
         return policy, found._replace(evaluations=spent, beginning=beginning)
 
@@ -236,6 +241,30 @@ class PILCO:
         """Places where the system has been."""
         rows = jr.choice(jr.fold_in(key, 1), features.shape[0], (self.basis,), replace=features.shape[0] < self.basis)
         return features[np.asarray(rows)]
+
+    def _recentred(
+        self,
+        last: SquashedPolicy,
+        dynamics: LearnedDynamics,
+        task: Task,
+        starts: Gaussian,
+        looked: int,
+        *,
+        key: PRNGKeyArray,
+    ) -> RBF:
+        """The last policy's values at other centres: states drawn from where it is expected to go.
+
+        A search moves centres slowly, and those of a first policy are where a first trial happened to be.
+        """
+        start = jax.tree.map(lambda a: a[0], starts)
+        seen = _imagine(dynamics, last, task, start, steps=task.horizon, sensor_noise=self.sensor_noise).states
+        step_key, state_key = jr.split(key)
+        steps = jr.randint(step_key, (self.basis,), 0, looked)
+        drawn = jax.vmap(lambda t, k: Gaussian(seen.mean[t], seen.cov[t]).sample(key=k))
+        centres = jax.vmap(last.space.features)(drawn(steps, jr.split(state_key, self.basis))) / last.scale
+        function = cast(RBF, last.function)
+        network = function.prepared()
+        return RBF(centres, jax.vmap(lambda s: network(s).mean)(centres), function.log_lengthscale)
 
     def _stretched(self, steps: int | None, state: PILCOState, task: Task) -> int:
         """`look_ahead` or `trial_steps` of this round."""

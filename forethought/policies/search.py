@@ -77,7 +77,8 @@ def descend(
             done = scipy.optimize.minimize(evaluate, best[1], jac=True, method="L-BFGS-B", bounds=box, options=options)
         except _Lost:
             done = None
-        if not before - best[0] > WORTHWHILE * abs(best[0]):  # nor where no cost was finite
+        saved = before - best[0]
+        if (done is not None and done.success) or not saved > WORTHWHILE * abs(best[0]):  # nan where no cost was finite
             break
     return Found(unpack(best[1]), best[0], spent, done is not None and bool(done.success), beginning)
 

@@ -80,6 +80,7 @@ def test_a_reward_that_must_be_learned_is_refused():
         ({"start_width": 0.0}, "start_width"),
         ({"trial_steps": 0}, "trial_steps"),
         ({"look_ahead": 0}, "look_ahead"),
+        ({"stretch": 0.9}, "stretch"),
         ({"newcomers": -1}, "newcomers"),
     ],
 )
@@ -111,6 +112,29 @@ def test_the_start_is_the_tasks_or_else_what_was_seen():
 def test_sight_grows_to_the_whole_horizon():
     settings = PILCO(first_horizon=0.5, growing=2)
     assert [settings._ahead(i, 40) for i in range(5)] == [20, 30, 40, 40, 40]
+
+
+def test_what_is_mastered_is_looked_beyond(monkeypatch):
+    """Trials and the look ahead grow together, up to the task's horizon, and only where the end is mastered."""
+    env = open_env("forethought/PendulumSwingUp-v0")
+    settings = dataclasses.replace(SMALL, look_ahead=40, trial_steps=20, stretch=2.0)
+    looked, good = [], jnp.concatenate([jnp.ones(40), jnp.zeros(61)])
+
+    def imagined(self, state, env, *, key):
+        return types.SimpleNamespace(cost=good if len(looked) != 2 else jnp.ones(101), spread=jnp.ones(101))
+
+    def improve(self, last, dynamics, *rest, looked: int, **more):
+        seen.append(looked)
+        return last, types.SimpleNamespace(cost=1.0, evaluations=1, beginning=0)
+
+    seen = looked
+    monkeypatch.setattr(PILCO, "imagined", imagined)
+    monkeypatch.setattr(PILCO, "improve", improve)
+    monkeypatch.setattr(PILCO, "_notes", lambda *rest: ())
+    _, infos = rounds(settings, env, 4)
+    assert looked == [40, 80, 80, 100]
+    assert [len(info.episodes[0]) for info in infos] == [20, 40, 40, 80]
+    assert rounds(SMALL, env, 1)[0].stretches is None
 
 
 def test_units_of_a_circle_do_not_depend_on_how_little_of_it_was_seen():

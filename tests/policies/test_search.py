@@ -108,3 +108,16 @@ def test_the_best_of_several_beginnings_comes_first(first):
     found = search(wells, starts, evaluations=30)
     assert found[0].cost < found[1].cost and found[0].at < 0
     assert found[0].beginning == 1 - first
+
+
+def test_a_line_search_that_fails_begins_anew():
+    """A cost whose noise stops every line search early: one beginning of L-BFGS does not reach the floor."""
+    calls = []
+
+    def rough(at):
+        calls.append(1)
+        value, gradient = valley(at)
+        return value + 1e-3 * np.sin(1e7 * float(at["x"])), gradient
+
+    assert descend(rough, START, evaluations=400).cost < 0.01
+    assert len(calls) <= 401
