@@ -173,7 +173,7 @@ def measure(path: Path) -> dict:
     import jax
     import jax.numpy as jnp
 
-    from forethought.algorithms.pilco import _expected_cost
+    from forethought.algorithms.pilco_search import expected_cost
     from forethought.core import Gaussian
     from forethought.dynamics.learned import LearnedDynamics
     from forethought.dynamics.space import StateSpace
@@ -194,7 +194,7 @@ def measure(path: Path) -> dict:
         rest = (dynamics, policy, task, starts, jnp.asarray(HORIZON), HORIZON, jnp.zeros(()), 0.0, True)
         before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         begin, begin_cpu = time.perf_counter(), time.process_time()
-        call = _expected_cost.lower(function, *rest).compile()
+        call = expected_cost.lower(function, *rest).compile()
         compile_s, compile_cpu_s = time.perf_counter() - begin, time.process_time() - begin_cpu
         run = timed(lambda: jax.block_until_ready(call(function, *rest)))
         memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / 1024

@@ -8,7 +8,7 @@ from the last one); the first rounds may look less far ahead, and blur the cost 
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -18,18 +18,22 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from forethought.algorithms.pilco_comfort import outside_comfort
+from forethought.algorithms.pilco_search import (
+    expected_cost,
+    imagine_compiled,
+    recentred,
+    start_distribution,
+    units,
+)
 from forethought.algorithms.protocol import Info
-from forethought.core import Buffer, Controller, Gaussian, Problem, Result, Task, Trajectory, Transition, UsageError
+from forethought.core import Buffer, Controller, Problem, Result, Task, Trajectory, Transition, UsageError
 from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error, regression_data
-from forethought.dynamics.space import StateSpace
 from forethought.envs.env import Env, collect, learned_space
 from forethought.models.gp import GP
-from forethought.policies.imagine import Imagined, imagine
+from forethought.policies.imagine import Imagined
 from forethought.policies.search import Found, Objective, search
 from forethought.policies.squashed import RBF, Affine, SquashedPolicy, random_affine, random_rbf
 from forethought.policies.uniform import Uniform
-
-START_DRAWS = 1000  # initial states that the start's Gaussian is matched to
 
 
 class PILCOState(eqx.Module):
@@ -178,19 +182,21 @@ class PILCO:
         features = np.asarray(jax.vmap(env.space.features)(buffer.rows().x), np.float64)
         first = int(round_) < self.random_episodes
         if first:  # nothing learned to be kept: units of what was seen
-            last = eqx.tree_at(lambda p: p.scale, last, jnp.asarray(_units(features, env.space)))
+            last = eqx.tree_at(lambda p: p.scale, last, jnp.asarray(units(features, env.space)))
         m, scaled = env.task.u_min.shape[0], features / np.asarray(last.scale)
         fresh = [self._newcomer(self._centres(scaled, k), m, key=k) for k in newcomer_keys]
         starts = start_distribution(env.task, buffer, self.starts, width=self.start_width, key=start_key)
         old = [] if first and fresh else [last.function]
         if self.policy == "rbf" and not first:
-            old += [self._recentred(last, dynamics, env.task, starts, looked, key=k) for k in moved_keys]
+            way = {"dynamics": dynamics, "task": env.task, "start": jax.tree.map(lambda a: a[0], starts)}
+            way |= {"steps": looked, "sensor_noise": self.sensor_noise}
+            old += [recentred(last, key=k, **way) for k in moved_keys]
         competitors = old + fresh
         ahead = jnp.asarray(self._ahead(int(round_), looked))
 
         def objective(blur: float) -> Objective:
             arguments = (dynamics, last, env.task, starts, ahead, looked, jnp.asarray(blur))
-            return lambda function: _expected_cost(function, *arguments, self.exploration, self.sensor_noise)
+            return lambda function: expected_cost(function, *arguments, self.exploration, self.sensor_noise)
 
         limits = type(last.function).limits
         scouting = self.scouting if len(competitors) > 1 else 0  # one has nobody to be compared with
@@ -211,7 +217,7 @@ class PILCO:
             dynamics, rows = _doubled(state.dynamics), _doubled(state.buffer.rows())
             data = regression_data(dynamics.space, rows, dynamics.n_extra)
             exact = eqx.tree_at(lambda d: d.model, dynamics, self.model.renewed(dynamics.model, *data))
-            seen = _imagine(
+            seen = imagine_compiled(
                 exact, _doubled(state.policy), env.task, start, steps=env.task.horizon, sensor_noise=self.sensor_noise
             )
             return jax.tree.map(np.asarray, seen)
@@ -242,30 +248,6 @@ class PILCO:
         rows = jr.choice(jr.fold_in(key, 1), features.shape[0], (self.basis,), replace=features.shape[0] < self.basis)
         return features[np.asarray(rows)]
 
-    def _recentred(
-        self,
-        last: SquashedPolicy,
-        dynamics: LearnedDynamics,
-        task: Task,
-        starts: Gaussian,
-        looked: int,
-        *,
-        key: PRNGKeyArray,
-    ) -> RBF:
-        """The last policy's values at other centres: states drawn from where it is expected to go.
-
-        A search moves centres slowly, and those of a first policy are where a first trial happened to be.
-        """
-        start = jax.tree.map(lambda a: a[0], starts)
-        seen = _imagine(dynamics, last, task, start, steps=task.horizon, sensor_noise=self.sensor_noise).states
-        step_key, state_key = jr.split(key)
-        steps = jr.randint(step_key, (self.basis,), 0, looked)
-        drawn = jax.vmap(lambda t, k: Gaussian(seen.mean[t], seen.cov[t]).sample(key=k))
-        centres = jax.vmap(last.space.features)(drawn(steps, jr.split(state_key, self.basis))) / last.scale
-        function = cast(RBF, last.function)
-        network = function.prepared()
-        return RBF(centres, jax.vmap(lambda s: network(s).mean)(centres), function.log_lengthscale)
-
     def _stretched(self, steps: int | None, state: PILCOState, task: Task) -> int:
         """`look_ahead` or `trial_steps` of this round."""
         if steps is None:
@@ -282,66 +264,6 @@ class PILCO:
         after = max(0, round_ + 1 - self.random_episodes)
         share = min(1.0, self.first_horizon + (1 - self.first_horizon) * after / max(1, self.growing))
         return round(share * steps)
-
-
-@eqx.filter_jit
-def _expected_cost(
-    function: Affine | RBF,
-    dynamics: LearnedDynamics,
-    policy: SquashedPolicy,
-    task: Task,
-    starts: Gaussian,
-    ahead: Int[Array, ""],
-    steps: int,
-    blur: Float[Array, ""],
-    exploration: float,
-    sensor_noise: bool,
-) -> tuple[Float[Array, ""], Affine | RBF]:
-    """Expected cost of the first `ahead` of `steps` steps, averaged over `starts`, with its gradient."""
-
-    def cost(function: Affine | RBF) -> Float[Array, ""]:
-        candidate = eqx.tree_at(lambda p: p.function, policy, function)
-
-        def one(start: Gaussian) -> Float[Array, ""]:
-            seen = imagine(dynamics, candidate, task, start, steps=steps, blur=blur, sensor_noise=sensor_noise)
-            felt = seen.cost - exploration * seen.spread if exploration else seen.cost  # the spread costs compilation
-            return jnp.sum(jnp.where(jnp.arange(steps + 1) <= ahead, felt, 0))
-
-        return jnp.mean(
-            jax.lax.map(one, starts) if starts.mean.shape[0] > 1 else one(jax.tree.map(lambda a: a[0], starts))
-        )
-
-    return jax.value_and_grad(cost)(function)
-
-
-def _units(features: Float[np.ndarray, "N f"], space: StateSpace) -> Float[np.ndarray, "f"]:
-    """Of each feature: its spread in the data; of sines and cosines that of a whole circle, however little was seen."""
-    waves = np.arange(features.shape[1]) >= space.size - len(space.angles)
-    return np.where(waves, np.sqrt(0.5), np.std(features, axis=0) + 1e-6)
-
-
-def start_distribution(task: Task, buffer: Buffer, count: int, *, width: float = 1.0, key: PRNGKeyArray) -> Gaussian:
-    """`count` Gaussians [count, n] that together stand for the initial states.
-
-    Their means are drawn so that mean and covariance of the mixture are those of the task's initial states, or, where
-    the task cannot tell them, of the first states of the episodes so far; standard deviations times `width`.
-    """
-    draw_key, mean_key = jr.split(key)
-    try:
-        xs = np.asarray(jax.vmap(lambda k: task.initial(key=k))(jr.split(draw_key, START_DRAWS)), np.float64)
-    except UsageError:
-        rows = buffer.rows()
-        numbers = np.asarray(buffer.episode[: int(buffer.size)])
-        xs = np.asarray(rows.x, np.float64)[np.flatnonzero(np.diff(numbers, prepend=-1))]
-    mean = xs.mean(axis=0)
-    cov = width**2 * np.cov(xs.T, ddof=0).reshape(mean.shape[0], -1) + 1e-6 * np.eye(mean.shape[0])
-    if count == 1:
-        return jax.vmap(Gaussian)(jnp.asarray(mean[None]), jnp.asarray(cov[None]))
-    means = np.asarray(jr.multivariate_normal(mean_key, mean, cov * (1 - 1 / count), (count,)))
-    return jax.vmap(Gaussian)(jnp.asarray(means), jnp.broadcast_to(cov / count, (count, *cov.shape)))
-
-
-_imagine = eqx.filter_jit(imagine)
 
 
 def _doubled(tree: Any) -> Any:

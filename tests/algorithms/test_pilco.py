@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from forethought.algorithms import pilco
-from forethought.algorithms.pilco import PILCO, _units, start_distribution
+from forethought.algorithms.pilco import PILCO, _doubled
+from forethought.algorithms.pilco_search import recentred, start_distribution, units
 from forethought.core import Buffer, NumericalFailure, Problem, Result, Trajectory, UsageError
 from forethought.dynamics.space import StateSpace
 from forethought.envs.env import collect
@@ -53,6 +54,22 @@ def test_the_cart_pole_is_solved_within_seventeen_seconds():
     assert all(env.task.solved(Trajectory.of_episode(episode)) for episode in done)
 
 
+def assert_recentred(settings, state, env):
+    """The same policy, by other centres: they lie on the way that is expected of it, and its values there are kept."""
+    with jax.enable_x64(True):
+        last, dynamics = _doubled(state.policy), _doubled(state.dynamics)
+        starts = start_distribution(env.task, state.buffer, 1, key=jr.key(0))
+        start = jax.tree.map(lambda a: a[0], starts)
+        moved = recentred(last, dynamics, env.task, start, steps=12, sensor_noise=True, key=jr.key(1))
+        assert moved.centres.shape == last.function.centres.shape
+        np.testing.assert_array_equal(moved.log_lengthscale, last.function.log_lengthscale)
+        for centre, value in zip(moved.centres, moved.targets, strict=True):
+            np.testing.assert_allclose(last.function.prepared()(centre).mean, value, atol=1e-9)
+            np.testing.assert_allclose(moved.prepared()(centre).mean, value, atol=0.02)
+        expected = settings.imagined(state, env, key=jr.key(0)).states.mean[:12, 1] / last.scale[0]
+        assert np.min(np.abs(np.asarray(moved.centres)[:, :1] - expected[None]), 1).max() < 0.5
+
+
 def test_speeds_that_are_integrated_leave_fewer_outputs_to_learn():
     env = open_env("forethought/PendulumSwingUp-v0")
     settings = dataclasses.replace(SMALL, integrate=True, look_ahead=12, trial_steps=20)
@@ -61,6 +78,7 @@ def test_speeds_that_are_integrated_leave_fewer_outputs_to_learn():
     assert 0 < state.dynamics.drift < 0.01  # without sensor noise: what the trapezoidal rule misses
     ahead = settings.imagined(state, env, key=jr.key(0)).cost[: round(0.6 * 12) + 1]
     assert infos[0].metrics["predicted_cost"] == pytest.approx(ahead.sum(), rel=0.1)  # of a wider start
+    assert_recentred(settings, state, env)
     untold = SystemEnv("untold", Problem(env.problem.dynamics, env.task), StateSpace(2, angles=(0,)))
     with pytest.raises(UsageError, match="untold does not say .*--speeds"):
         settings.init(untold, key=jr.key(0))
@@ -82,6 +100,7 @@ def test_a_reward_that_must_be_learned_is_refused():
         ({"look_ahead": 0}, "look_ahead"),
         ({"stretch": 0.9}, "stretch"),
         ({"newcomers": -1}, "newcomers"),
+        ({"recentred": -1}, "recentred"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, complaint):
@@ -141,10 +160,8 @@ def test_units_of_a_circle_do_not_depend_on_how_little_of_it_was_seen():
     """A pole that hardly swung: its cosine is -1, spread 1e-3, and a centre there would be at -1,000 of its units."""
     angle = jnp.linspace(-0.05, 0.05, 50)
     features = np.asarray(jax.vmap(StateSpace(2, angles=(1,)).features)(jnp.stack([40 * angle, jnp.pi + angle], 1)))
-    np.testing.assert_allclose(
-        _units(features, StateSpace(2, angles=(1,))), [np.std(40 * angle), *[0.5**0.5] * 2], 1e-4
-    )
-    np.testing.assert_allclose(_units(features, StateSpace(3)), np.std(features, 0), atol=2e-6)
+    np.testing.assert_allclose(units(features, StateSpace(2, angles=(1,))), [np.std(40 * angle), *[0.5**0.5] * 2], 1e-4)
+    np.testing.assert_allclose(units(features, StateSpace(3)), np.std(features, 0), atol=2e-6)
 
 
 @pytest.mark.parametrize("what", ["fit", "search"])
@@ -154,7 +171,7 @@ def test_numbers_that_are_not_finite_end_the_round(monkeypatch, what):
         failed = types.SimpleNamespace(result=int(Result.not_finite), metrics={})
         monkeypatch.setattr(pilco, "fit_dynamics", lambda *args, **more: (None, failed))
     else:
-        monkeypatch.setattr(pilco, "_expected_cost", lambda function, *more: (np.nan, function))
+        monkeypatch.setattr(pilco, "expected_cost", lambda function, *more: (np.nan, function))
     env = open_env("forethought/CartPoleSwingUp-v0")
     with pytest.raises(NumericalFailure, match="not finite"):
         SMALL.iterate(SMALL.init(env, key=jr.key(0)), env, key=jr.key(1))
