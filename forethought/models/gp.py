@@ -53,7 +53,7 @@ class GP:
     """Settings of Gaussian-process regression."""
 
     max_exact: int = 512  # rows of data; what comes beyond them, `beyond` says
-    beyond: Literal["inducing", "recent"] = "inducing"  # inducing inputs from all rows, or the latest rows for them
+    beyond: Literal["inducing", "recent"] = "inducing"  # inducing inputs from all rows, or the latest for `max_exact`
     inducing: int = 256  # inducing inputs
     restarts: int = 2  # searches for hyper-parameters, besides the one from the last fit
     evaluations: int = 150  # of the evidence in one search, at most
@@ -146,13 +146,10 @@ class GP:
         columns = list(zip((targets - offset).T, hypers, strict=True))
         if len(data) <= self.max_exact:
             centres, each = data, [exact(data, one, hyper) for one, hyper in columns]
-        elif self.beyond == "recent":
-            centres = data[-self.max_exact :]
-            each = [gp_sparse.posterior(centres, data, one, hyper, independent=True) for one, hyper in columns]
         else:
             used = np.diagonal(np.asarray(fitted.reduction), axis1=1, axis2=2).any(axis=0)  # the others are padding
-            centres = np.asarray(fitted.z, np.float64)[used]
-            each = [gp_sparse.posterior(centres, data, one, hyper) for one, hyper in columns]
+            centres, own = np.asarray(fitted.z, np.float64)[used], self.beyond == "recent"
+            each = [gp_sparse.posterior(centres, data, one, hyper, independent=own) for one, hyper in columns]
         rows, capacity, features = len(data), self._capacity(len(data)), fitted.features
         return assemble(centres, each, *arrays, rows=rows, capacity=capacity, features=features, dtype=float)
 
@@ -178,9 +175,9 @@ class GP:
 
     def _fit_recent(self, z, y, starts) -> "_Fit":
         """Hyper-parameters of the latest rows; all others say what they can about the function there."""
-        u = z[-self.max_exact :]
-        _, searches, _ = self._fit_exactly(u, y[-self.max_exact :], starts)
+        _, searches, _ = self._fit_exactly(z[-self.max_exact :], y[-self.max_exact :], starts)
         hypers = [hypers_of(s.theta) for s in searches]
+        u = z[gp_sparse.latest(z, hypers, self.max_exact)]
         each = [gp_sparse.posterior(u, z, one, h, independent=True) for one, h in zip(y.T, hypers, strict=True)]
         return u, searches, each
 

@@ -45,6 +45,30 @@ def choose(z: Float[np.ndarray, "N d"], hypers: Sequence[Hypers], count: int) ->
     return np.array(chosen)
 
 
+def latest(z: Float[np.ndarray, "N d"], hypers: Sequence[Hypers], count: int) -> Int[np.ndarray, "m"]:
+    """The latest rows of `z` as inducing inputs, at most `count`, without those that later ones say already: of which
+    they leave open less than the noise, in every output.  In order of time.
+
+    Chosen rows count as known to a tenth of the noise: else rounding would grow without bounds along the factor.
+    """
+    ratio = np.array([(one.signal / one.noise) ** 2 for one in hypers])
+    factor = np.zeros((len(hypers), count, count))  # Cholesky's, of the chosen rows' kernels; in signal variances
+    chosen: list[int] = []
+    for row in range(len(z) - 1, -1, -1):
+        m = len(chosen)
+        here = [kernel(z[row][None], z[chosen], one)[0] / one.signal**2 for one in hypers]
+        along = [scipy.linalg.solve_triangular(L[:m, :m], k, lower=True) for L, k in zip(factor, here, strict=True)]
+        left = np.array([1 - w @ w for w in along])
+        if chosen and np.max(ratio * left) < 1:
+            continue
+        for L, w, rest, r in zip(factor, along, left, ratio, strict=True):
+            L[m, :m], L[m, m] = w, np.sqrt(max(rest, 0) + 0.01 / r)
+        chosen.append(row)
+        if len(chosen) == count:
+            break
+    return np.array(chosen[::-1])
+
+
 def evidence_bound(
     theta: Float[np.ndarray, "p"],
     u: Float[np.ndarray, "M d"],

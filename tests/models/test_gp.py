@@ -248,7 +248,7 @@ def test_what_a_checkpoint_rounded_is_renewed_from_the_data(settings):
         again = settings.renewed(fitted.astype(jnp.float32), z, y)
         p = Gaussian(jnp.array([0.3, -0.5]), 0.01 * jnp.eye(2))
         whole, renewed_moments = (eqx.filter_jit(gp.moments)(p) for gp in (fitted, again))
-        np.testing.assert_allclose(renewed_moments.cov, whole.cov, rtol=2e-3, atol=1e-7)
+        np.testing.assert_allclose(renewed_moments.cov, whole.cov, rtol=1e-2, atol=1e-7)
         np.testing.assert_allclose(renewed_moments.F, whole.F, rtol=1e-4, atol=1e-5)
         assert again.z.dtype == jnp.float64 and again.z.shape == fitted.z.shape
 
@@ -261,7 +261,7 @@ def test_the_latest_rows_as_inducing_inputs():
     settings = GP(max_exact=40, beyond="recent", restarts=1)
     fitted, report = fit(z, y, settings)
     alone, _ = fit(z[30:], y[30:], dataclasses.replace(settings, centred=False))
-    assert int(fitted.rows) == 70 and report.centres == 40 and fitted.z.shape[0] == capacity_for(40)
+    assert int(fitted.rows) == 70 and 5 <= report.centres <= 40 and fitted.z.shape[0] == capacity_for(40)
     at = jnp.linspace(-1.8, 1.8, 20)[:, None]
     for gp in (fitted, alone):
         np.testing.assert_allclose(jax.vmap(gp)(at).mean[:, 0], np.sin(2 * at[:, 0]), atol=0.03)
@@ -285,3 +285,22 @@ def test_what_inducing_values_leave_open_of_a_row_is_its_own_noise():
     all_rows = gp_sparse.posterior(z, z, y, hypers, independent=True)  # nothing is left open: the exact one
     there = kernel(z, at, hypers)
     np.testing.assert_allclose(there.T @ all_rows.beta, there.T @ exact(z, y, hypers).beta, atol=1e-5)
+
+
+def test_latest_rows_that_repeat_what_later_ones_say_are_passed_over():
+    """Twenty rows at one place, told by one of them; before them a curve, of which the later half is enough."""
+    z = np.concatenate([np.linspace(-3, 3, 30), 5 + 1e-3 * np.arange(20)])[:, None]
+    hypers = [Hypers(np.array([0.3]), 1.0, 0.05), Hypers(np.array([2.0]), 1.0, 0.3)]
+    chosen = gp_sparse.latest(z, hypers, 16)
+    assert chosen.tolist() == sorted(chosen) and len(chosen) == 16
+    assert np.sum(chosen >= 30) <= 2 and chosen[-1] == 49
+    everything = gp_sparse.latest(z, hypers, 50)
+    C, P = kernel(z[everything], z[everything], hypers[0]), kernel(z[everything], z, hypers[0])
+    left_open = 1 - np.sum(P * np.linalg.solve(C, P), 0)
+    assert left_open.max() < 0.05**2 * 1.1  # nothing that is left out could say more than the noise hides
+
+
+def test_as_many_latest_rows_as_there_are():
+    z = np.array([[0.0], [0.0], [1.0]])
+    assert gp_sparse.latest(z, [Hypers(np.array([0.5]), 1.0, 1e-3)], 10).tolist() == [1, 2]
+    assert gp_sparse.latest(z, [Hypers(np.array([0.5]), 1.0, 9.0)], 10).tolist() == [2]  # nothing but noise
