@@ -16,6 +16,7 @@ from jaxtyping import install_import_hook  # noqa: E402
 install_import_hook("forethought", "beartype.beartype")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_enable_compilation_cache", False)  # here, not in the commands that tests run: nothing is shared
 
 
 @pytest.fixture(params=[jnp.float32, jnp.float64], ids=["float32", "float64"])
