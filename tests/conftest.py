@@ -1,7 +1,9 @@
 """Tests run under the strictest switches: shapes checked, no silent promotion of rank."""
 
+import gc
 import os
 import tempfile
+from pathlib import Path
 
 _COMPILED = tempfile.TemporaryDirectory(
     prefix="forethought-"
@@ -16,7 +18,17 @@ from jaxtyping import install_import_hook  # noqa: E402
 install_import_hook("forethought", "beartype.beartype")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_enable_compilation_cache", False)  # here, not in the commands that tests run: nothing is shared
+
+MAPPINGS = Path("/proc/self/maps")
+MOST_MAPPINGS = 25_000  # Linux allows a process 65,530; every compiled program takes some, and XLA aborts beyond
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _room_for_programs():
+    """Forget what earlier modules compiled before there is no room left."""
+    if MAPPINGS.exists() and len(MAPPINGS.read_bytes().splitlines()) > MOST_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(params=[jnp.float32, jnp.float64], ids=["float32", "float64"])
