@@ -240,7 +240,14 @@ def measure_round(path: Path) -> dict:
             for name, newcomers in (("search", algorithm.newcomers), ("search_without_newcomers", 0)):
                 begin = time.perf_counter()
                 _, found = algorithm.improve(
-                    state.policy, dynamics, buffer, env, jnp.asarray(5), newcomers=newcomers, key=jr.key(2)
+                    state.policy,
+                    dynamics,
+                    buffer,
+                    env,
+                    jnp.asarray(5),
+                    looked=env.task.horizon,
+                    newcomers=newcomers,
+                    key=jr.key(2),
                 )
                 report[f"{turn}_{name}_s"] = time.perf_counter() - begin
                 report[f"{name}_evaluations"] = found.evaluations

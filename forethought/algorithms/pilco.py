@@ -26,14 +26,16 @@ from forethought.algorithms.pilco_search import (
     units,
 )
 from forethought.algorithms.protocol import Info
-from forethought.core import Buffer, Controller, Problem, Result, Task, Trajectory, Transition, UsageError
-from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error, regression_data
+from forethought.core import Buffer, Controller, Gaussian, Problem, Result, Trajectory, Transition, UsageError
+from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error, training_data
 from forethought.envs.env import Env, collect, learned_space
 from forethought.models.gp import GP
 from forethought.policies.imagine import Imagined
 from forethought.policies.search import Found, Objective, search
 from forethought.policies.squashed import RBF, Affine, SquashedPolicy, random_affine, random_rbf
 from forethought.policies.uniform import Uniform
+
+TOO_DEAR = 0.5  # of what a solved trial cost: a model that expects this much more is wrong about it
 
 
 class PILCOState(eqx.Module):
@@ -44,7 +46,9 @@ class PILCOState(eqx.Module):
     policy: SquashedPolicy
     predicted: Float[Array, ""]  # cost of the policy's next episode, as the model expects it
     round: Int[Array, ""]
-    stretches: Int[Array, ""] | None = None  # how often `look_ahead` was exceeded so far; None: there is no such limit
+    # How often the look ahead and the trials were stretched so far; None: there is no `look_ahead`.
+    stretches: Int[Array, ""] | None = None
+    longer: Int[Array, ""] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class PILCO:
     policy: Literal["rbf", "linear"] = "rbf"  # what the policy is before its squash
     basis: int = 30  # radial basis functions
     random_episodes: int = 1  # episodes of uniform actions before the first policy
+    random_hold: int = 1  # steps that each of these actions is kept
     trial_steps: int | None = None  # steps in an episode of experience, at most; none takes the task's horizon
     newcomers: int = 3  # new policies that compete with the last one, until a trial is solved
     recentred: int = 0  # copies of the last policy that compete too, their basis moved to where the model sees it go
@@ -62,7 +67,10 @@ class PILCO:
     survivors: int = 2  # competitors that are followed further
     evaluations: int = 200  # of the expected cost, for each of those
     look_ahead: int | None = None  # steps that the search looks ahead at first; none takes the task's horizon
-    stretch: float = 1.5  # factor on look_ahead and trial_steps, whenever the end of what is looked at is mastered
+    stretch: float = (
+        1.5  # factor on look_ahead where its end is mastered, on trial_steps (up to it) after a familiar trial
+    )
+    familiar: float = 0.2  # one-step error, in spreads of the data, below which a trial is that
     first_horizon: float = 0.6  # share of them in the first round
     growing: int = 3  # rounds until it is all of them
     blur: float = 0.0  # of the cost for the competitors' scouting, in the unit that the cost measures
@@ -74,25 +82,19 @@ class PILCO:
 
     def __post_init__(self):
         """Refuse settings that cannot work."""
-        for name in ("basis", "random_episodes", "scouting", "survivors", "evaluations", "starts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"PILCO.{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("newcomers", "recentred", "growing"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"PILCO.{name} must be at least 0, got {getattr(self, name)}.")
-        for name in ("trial_steps", "look_ahead"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"PILCO.{name} must be at least 1, got {getattr(self, name)}.")
+        steps = ("trial_steps", "look_ahead", "stretch")
+        counts = ("basis", "random_episodes", "random_hold", "scouting", "survivors", "evaluations", "starts", *steps)
+        for least, names in ((1, counts), (0, ("newcomers", "recentred", "growing", "blur", "familiar"))):
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not value >= least:
+                    raise ValueError(f"PILCO.{name} must be at least {least}, got {value}.")
         if self.policy not in ("rbf", "linear"):
             raise ValueError(f"PILCO.policy is rbf or linear, got {self.policy}.")
         if not 0 < self.first_horizon <= 1:
             raise ValueError(f"PILCO.first_horizon is a share of the horizon, in (0, 1], got {self.first_horizon}.")
         if not self.start_width > 0:
             raise ValueError(f"PILCO.start_width must be positive, got {self.start_width}.")
-        if not self.stretch >= 1:
-            raise ValueError(f"PILCO.stretch must be at least 1, got {self.stretch}.")
-        if not self.blur >= 0:
-            raise ValueError(f"PILCO.blur must be at least 0, got {self.blur}.")
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> PILCOState:
         """No experience; an untrained model, a policy at random."""
@@ -110,33 +112,32 @@ class PILCO:
         drift = jnp.zeros(len(space.speeds)) if space.speeds else None
         dynamics = LearnedDynamics(model, space, drift=drift)
         none = jnp.zeros((), jnp.int32)
-        stretches = None if self.look_ahead is None else none
-        return PILCOState(Buffer.empty(n, m), dynamics, policy, jnp.array(jnp.nan), none, stretches)
+        stretches = (None, None) if self.look_ahead is None else (none, none)
+        return PILCOState(Buffer.empty(n, m), dynamics, policy, jnp.array(jnp.nan), none, *stretches)
 
     def iterate(self, state: PILCOState, env: Env, *, key: PRNGKeyArray) -> tuple[PILCOState, Info]:
         """One trial, one fit, one improvement: lines 3-9 of algorithm 1, from the trial on."""
         act_key, fit_key, search_key = jr.split(key, 3)
         exploring = int(state.round) < self.random_episodes
-        controller = Uniform(env.task.u_min, env.task.u_max) if exploring else state.policy
-        looked, steps = (self._stretched(steps, state, env.task) for steps in (self.look_ahead, self.trial_steps))
+        controller = Uniform(env.task.u_min, env.task.u_max, self.random_hold) if exploring else state.policy
+        looked = self._stretched(self.look_ahead, state.stretches, env.task.horizon)
+        limit = looked if self.look_ahead else env.task.horizon  # a trial of what nobody looked at teaches little
+        steps = self._stretched(self.trial_steps, state.longer, limit)
         episode = collect(env, controller, steps=steps, key=act_key)  # lines 2 and 8
         buffer = state.buffer.append(episode)
         error = None if exploring else float(one_step_error(state.dynamics, episode, buffer))
-        solved = env.task.solved(Trajectory.of_episode(episode))
-        newcomers = 0 if solved is not None and bool(solved) else self.newcomers
+        solved = not exploring and bool(env.task.solved(Trajectory.of_episode(episode)))  # None where there is no test
         with jax.enable_x64(True):
             dynamics, fit = fit_dynamics(self.model, _doubled(buffer), state.dynamics, key=fit_key)  # line 4
             Result(int(fit.result)).throw()
-            policy, found = self.improve(
-                _doubled(state.policy),
-                dynamics,
-                buffer,
-                env,
-                state.round,
-                looked=looked,
-                newcomers=newcomers,
-                key=search_key,
-            )
+            last = _doubled(state.policy)
+            if solved and self._disbelieves(dynamics, last, env, episode):  # a search would mend what works
+                policy, found = last, Found(last.function, float(state.predicted), 0, converged=False, beginning=0)
+            else:
+                new = 0 if solved else self.newcomers
+                policy, found = self.improve(
+                    last, dynamics, buffer, env, state.round, looked=looked, newcomers=new, key=search_key
+                )
         metrics = {
             "model_error": error,
             "predicted_cost": found.cost,
@@ -146,9 +147,11 @@ class PILCO:
             **fit.metrics,
         }
         learned = (_single(dynamics), _single(policy), jnp.asarray(found.cost, jnp.float32), state.round + 1)
-        after = PILCOState(buffer, *learned, state.stretches)
+        after = PILCOState(buffer, *learned, state.stretches, state.longer)
         if state.stretches is not None and looked < env.task.horizon and self._mastered(after, env, looked):
             after = eqx.tree_at(lambda s: s.stretches, after, state.stretches + 1)
+        if state.longer is not None and error is not None and error < self.familiar and steps < env.task.horizon:
+            after = eqx.tree_at(lambda s: s.longer, after, state.longer + 1)
         return after, Info([episode], metrics, self._notes(state, after, env, episode))
 
     def controller(self, state: PILCOState, env: Env) -> Controller:
@@ -210,13 +213,24 @@ class PILCO:
         policy = eqx.tree_at(lambda p: p.function, last, found.at)
         return policy, found._replace(evaluations=spent, beginning=beginning)
 
+    def _disbelieves(self, dynamics: LearnedDynamics, policy: SquashedPolicy, env: Env, trial: Transition) -> bool:
+        """Whether the model expects much more cost of the policy than the trial had that it is to explain."""
+        start = Gaussian.point(jnp.asarray(trial.x[0], jnp.float64))
+        seen = imagine_compiled(
+            dynamics, policy, env.task, start, steps=env.task.horizon, sensor_noise=self.sensor_noise
+        )
+        cost = -float(np.sum(trial.reward))
+        return not float(jnp.sum(seen.cost[: len(trial)])) - cost <= TOO_DEAR * abs(cost)
+
     def imagined(self, state: PILCOState, env: Env, *, key: PRNGKeyArray) -> Imagined:
         """What the model expects of the policy over an episode, for pictures; float64, NumPy arrays."""
         with jax.enable_x64(True):
             start = jax.tree.map(lambda a: a[0], start_distribution(env.task, state.buffer, 1, key=key))
-            dynamics, rows = _doubled(state.dynamics), _doubled(state.buffer.rows())
-            data = regression_data(dynamics.space, rows, dynamics.n_extra)
-            exact = eqx.tree_at(lambda d: d.model, dynamics, self.model.renewed(dynamics.model, *data))
+            dynamics, count = _doubled(state.dynamics), int(state.buffer.size)
+            data = training_data(dynamics.space, _doubled(state.buffer), dynamics.n_extra)
+            exact = eqx.tree_at(
+                lambda d: d.model, dynamics, self.model.renewed(dynamics.model, *(a[:count] for a in data))
+            )
             seen = imagine_compiled(
                 exact, _doubled(state.policy), env.task, start, steps=env.task.horizon, sensor_noise=self.sensor_noise
             )
@@ -248,11 +262,9 @@ class PILCO:
         rows = jr.choice(jr.fold_in(key, 1), features.shape[0], (self.basis,), replace=features.shape[0] < self.basis)
         return features[np.asarray(rows)]
 
-    def _stretched(self, steps: int | None, state: PILCOState, task: Task) -> int:
+    def _stretched(self, steps: int | None, times: Int[Array, ""] | None, limit: int) -> int:
         """`look_ahead` or `trial_steps` of this round."""
-        if steps is None:
-            return task.horizon
-        return min(task.horizon, round(steps * self.stretch ** int(state.stretches or 0)))
+        return limit if steps is None else min(limit, round(steps * self.stretch ** int(0 if times is None else times)))
 
     def _mastered(self, state: PILCOState, env: Env, looked: int) -> bool:
         """Whether the last of the steps looked at is expected to be nearer to the cheapest than to the dearest."""

@@ -52,16 +52,8 @@ def network_moments(
     p: Gaussian, centres: Float[Array, "M d"], lengthscale: Float[Array, "e d"], beta: Float[Array, "e M"]
 ) -> LinearGaussian:
     """Exact moments of an RBF network `sum_i beta_ai exp(-0.5 |(z - c_i) / l_a|^2)`; differentiable by all of it."""
-    unit = jnp.ones(beta.shape[0], beta.dtype)
-    mean, F = jax.vmap(lambda scale, s, weights: _first(p.mean, p.cov, centres, scale, s, weights)[:2])(
-        lengthscale, unit, beta
-    )
-    e = beta.shape[0]
-    rows = []
-    for a in range(e):
-        row = [_Pair(p.mean, p.cov, centres, lengthscale[a], lengthscale[b]).expectations(1.0) for b in range(e)]
-        rows.append(jnp.stack([beta[a] @ Q @ beta[b] for b, Q in enumerate(row)]))
-    return matched(p, mean, jnp.stack(rows) - jnp.outer(mean, mean), F)
+    mean, F, second = _network(p.mean, p.cov, centres, lengthscale, beta)
+    return matched(p, mean, second - jnp.outer(mean, mean), F)
 
 
 def _first(mean, cov, centres, lengthscale, signal, beta):
@@ -191,3 +183,77 @@ def _backward(saved, change):
 
 
 _second_moments.defvjp(_forward, _backward)
+
+
+@jax.custom_vjp
+def _network(
+    mean, cov, centres, lengthscale, beta
+) -> tuple[Float[Array, "e"], Float[Array, "e d"], Float[Array, "e e"]]:
+    """`E f`, `E df/dz` and `E f f'` of an RBF network."""
+    return _network_forward(mean, cov, centres, lengthscale, beta)[0]
+
+
+def _network_forward(mean, cov, centres, lengthscale, beta):
+    one = jax.vmap(lambda scale: _first(mean, cov, centres, scale, 1.0, jnp.ones_like(beta[0]))[2:])
+    kernels, r, A = one(lengthscale)
+    rows, columns = np.triu_indices(beta.shape[0])
+    pair = jax.vmap(lambda *given: _network_pair(mean, cov, centres, *given))
+    second, slopes = pair(lengthscale[rows], lengthscale[columns], beta[rows], beta[columns])
+    q = beta * kernels
+    value, F = jnp.sum(q, 1), jnp.einsum("em,emd->ed", q, r)
+    return (value, F, second[_pairs(beta.shape[0])]), (lengthscale, beta, kernels, r, A, slopes)
+
+
+def _network_pair(mean, cov, centres, scale_a, scale_b, beta_a, beta_b):
+    """`E f_a f_b`; its derivatives by mean, cov and centres, and by beta and 1 / lengthscale^2 of a and of b."""
+    pair, nu = _Pair(mean, cov, centres, scale_a, scale_b), centres - mean[None]
+    Q, T = pair.expectations(1.0), pair.T
+    from_b = Q @ (beta_b[:, None] * jnp.concatenate([pair.gamma, jnp.ones_like(nu[:, :1])], 1))
+    from_a = Q.T @ (beta_a[:, None] * jnp.concatenate([pair.alpha, jnp.ones_like(nu[:, :1])], 1))
+    value = beta_a @ from_b[:, -1]
+    sides, squares = [], jnp.zeros_like(cov)
+    for scale, beta, own, others in ((scale_a, beta_a, pair.alpha, from_b), (scale_b, beta_b, pair.gamma, from_a)):
+        total = beta * others[:, -1]  # of G, over the other side's centres
+        ws = own * total[:, None] + beta[:, None] * others[:, :-1]  # of G w
+        sides.append((total, ws, ws @ T, scale, others[:, -1]))
+        squares = squares + own.T @ ws
+    by_mean = pair.R_inverse.T @ jnp.sum(sides[0][1], 0)
+    by_cov = 0.5 * (pair.R_inverse.T @ squares @ pair.R_inverse - value * pair.P[:, None] * pair.R_inverse)
+    by_centres = sum((wT - total[:, None] * nu) / scale[None] ** 2 for total, _, wT, scale, _ in sides)
+    shared = jnp.diagonal(T @ squares @ T) + value * jnp.diagonal(T)
+    by_precision = [-0.5 * (total @ nu**2 - 2 * jnp.sum(nu * wT, 0) + shared) for total, _, wT, _, _ in sides]
+    by_beta = [one[-1] for one in sides]
+    return value, (by_mean, by_cov, by_centres, jnp.stack(by_beta), jnp.stack(by_precision))
+
+
+def _network_backward(saved, change):
+    (lengthscale, beta, kernels, r, A, slopes), (by_value, by_F, by_second) = saved, change
+
+    def one(scale, weights, k, r, A, by_value, by_F):
+        g, q, v = by_value + r @ by_F, weights * k, A @ by_F
+        qg, F = q * g, q @ r
+        total = jnp.sum(qg)
+        turned = jnp.outer(F, v)
+        by_cov = 0.5 * ((r.T * qg[None]) @ r - total * A - turned - turned.T)
+        by_centres = q[:, None] * v[None] - qg[:, None] * r
+        return by_cov, by_centres, 2 * scale * jnp.diagonal(by_cov) + total / scale, k * g
+
+    by_cov, by_centres, by_scale, by_beta = jax.vmap(one)(lengthscale, beta, kernels, r, A, by_value, by_F)
+    by_cov, by_centres = jnp.sum(by_cov, 0), jnp.sum(by_centres, 0)
+    by_mean = -jnp.sum(by_centres, 0)
+    e = beta.shape[0]
+    rows, columns = np.triu_indices(e)
+    upper = by_second.reshape(-1) @ jnp.asarray(np.eye(len(rows))[_pairs(e).ravel()], by_second.dtype)
+    sides = jnp.asarray(np.stack([np.eye(e)[rows], np.eye(e)[columns]], 1), by_second.dtype) * upper[:, None, None]
+    mean_2, cov_2, centres_2, beta_2, precision_2 = slopes
+    by_precision = jnp.einsum("pse,psd->ed", sides, precision_2)
+    return (
+        by_mean + upper @ mean_2,
+        by_cov + jnp.tensordot(upper, cov_2, 1),
+        by_centres + jnp.tensordot(upper, centres_2, 1),
+        by_scale - 2 * by_precision / lengthscale**3,
+        by_beta + jnp.einsum("pse,psm->em", sides, beta_2),
+    )
+
+
+_network.defvjp(_network_forward, _network_backward)

@@ -97,8 +97,10 @@ def test_a_reward_that_must_be_learned_is_refused():
         ({"blur": -1.0}, "blur"),
         ({"start_width": 0.0}, "start_width"),
         ({"trial_steps": 0}, "trial_steps"),
+        ({"random_hold": 0}, "random_hold"),
         ({"look_ahead": 0}, "look_ahead"),
         ({"stretch": 0.9}, "stretch"),
+        ({"familiar": -0.1}, "familiar"),
         ({"newcomers": -1}, "newcomers"),
         ({"recentred": -1}, "recentred"),
     ],
@@ -134,7 +136,7 @@ def test_sight_grows_to_the_whole_horizon():
 
 
 def test_what_is_mastered_is_looked_beyond(monkeypatch):
-    """Trials and the look ahead grow together, up to the task's horizon, and only where the end is mastered."""
+    """Up to the task's horizon, and only where the end is mastered; trials follow where the last one was familiar."""
     env = open_env("forethought/PendulumSwingUp-v0")
     settings = dataclasses.replace(SMALL, look_ahead=40, trial_steps=20, stretch=2.0)
     looked, good = [], jnp.concatenate([jnp.ones(40), jnp.zeros(61)])
@@ -150,10 +152,45 @@ def test_what_is_mastered_is_looked_beyond(monkeypatch):
     monkeypatch.setattr(PILCO, "imagined", imagined)
     monkeypatch.setattr(PILCO, "improve", improve)
     monkeypatch.setattr(PILCO, "_notes", lambda *rest: ())
-    _, infos = rounds(settings, env, 4)
-    assert looked == [40, 80, 80, 100]
-    assert [len(info.episodes[0]) for info in infos] == [20, 40, 40, 80]
-    assert rounds(SMALL, env, 1)[0].stretches is None
+    errors = iter([0.1, 0.1, 0.3, 0.1])  # of all rounds but the first
+    monkeypatch.setattr(pilco, "one_step_error", lambda *rest: next(errors))
+    _, infos = rounds(settings, env, 5)
+    assert looked == [40, 80, 80, 100, 100]
+    assert [len(info.episodes[0]) for info in infos] == [20, 20, 40, 80, 80]
+    plain = rounds(SMALL, env, 1)[0]
+    assert plain.stretches is None and plain.longer is None
+
+
+def test_a_trial_is_no_longer_than_what_was_looked_at():
+    env = open_env("forethought/PendulumSwingUp-v0")
+    _, infos = rounds(dataclasses.replace(SMALL, look_ahead=12, trial_steps=20), env, 1)
+    assert len(infos[0].episodes[0]) == 12
+
+
+def test_a_policy_that_solved_the_task_outlives_a_model_that_disbelieves_it(monkeypatch):
+    """Only then: else the search goes on from it, without newcomers."""
+    env = open_env("forethought/PendulumSwingUp-v0")
+    state, infos = rounds(SMALL, env, 1)
+    trial = infos[0].episodes[0]
+    with jax.enable_x64(True):
+        way = (_doubled(state.dynamics), _doubled(state.policy), env)
+        assert SMALL._disbelieves(*way, dataclasses.replace(trial, reward=np.zeros_like(trial.reward)))
+        assert not SMALL._disbelieves(*way, dataclasses.replace(trial, reward=np.full_like(trial.reward, -1e3)))
+    searched = []
+
+    def improve(self, last, *rest, newcomers, **more):
+        searched.append(newcomers)
+        return last, types.SimpleNamespace(cost=1.0, evaluations=1, beginning=0)
+
+    monkeypatch.setattr(PILCO, "improve", improve)
+    monkeypatch.setattr(PILCO, "_notes", lambda *rest: ())
+    monkeypatch.setattr(type(env.task), "solved", lambda self, trajectory: jnp.array(True))
+    for disbelieved in (True, False):
+        monkeypatch.setattr(PILCO, "_disbelieves", lambda *rest, answer=disbelieved: answer)
+        after, info = SMALL.iterate(state, env, key=jr.key(5))
+    assert searched == [0]
+    for a, b in zip(jax.tree.leaves(after.policy), jax.tree.leaves(state.policy), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_units_of_a_circle_do_not_depend_on_how_little_of_it_was_seen():

@@ -115,6 +115,29 @@ def test_a_network_equals_a_process_without_variance():
     np.testing.assert_allclose(y.cov, np.cov(values.T), atol=0.01)
 
 
+@pytest.mark.parametrize("e", [1, 3])
+def test_derivatives_of_a_network_equal_finite_differences(e):
+    """By all that it depends on, along random directions."""
+    rng = np.random.default_rng(e)
+    p = an_input()
+    given = [p.mean, p.cov, *(rng.normal(size=shape) for shape in ((6, D), (e, D), (e, 6)))]
+    given[3] = np.exp(0.2 * given[3])
+    wanted = [jnp.asarray(rng.normal(size=shape)) for shape in ((e, D), (e,), (e, e))]
+
+    @jax.jit
+    def total(mean, cov, centres, lengthscale, beta):
+        rule = network_moments(Gaussian(mean, cov), centres, lengthscale, beta)
+        return sum(jnp.sum(w * part) for w, part in zip(wanted, jax.tree.leaves(rule), strict=True))
+
+    slopes = jax.jit(jax.grad(total, argnums=tuple(range(5))))(*map(jnp.asarray, given))
+    for which, (value, slope) in enumerate(zip(given, slopes, strict=True)):
+        along = rng.normal(size=np.shape(value))
+        along = along + along.T if which == 1 else along
+        ahead, behind = ([*given[:which], value + h * along, *given[which + 1 :]] for h in (1e-6, -1e-6))
+        numeric = (total(*ahead) - total(*behind)) / 2e-6
+        np.testing.assert_allclose(np.sum(np.asarray(slope) * along), numeric, rtol=1e-6, atol=1e-8)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_covariances_are_never_indefinite(seed):
     gp, p = a_process(seed=seed), an_input(seed=seed, scale=3.0)
