@@ -35,6 +35,7 @@ from forethought.policies.search import Found, Objective, search
 from forethought.policies.squashed import RBF, Affine, SquashedPolicy, random_affine, random_rbf
 from forethought.policies.uniform import Uniform
 
+MASTERED = 0.25  # of the way from the cheapest step to the dearest: what the end of a mastered look ahead may cost
 TOO_DEAR = 0.5  # of what a solved trial cost: a model that expects this much more is wrong about it
 
 
@@ -267,9 +268,13 @@ class PILCO:
         return limit if steps is None else min(limit, round(steps * self.stretch ** int(0 if times is None else times)))
 
     def _mastered(self, state: PILCOState, env: Env, looked: int) -> bool:
-        """Whether the last of the steps looked at is expected to be nearer to the cheapest than to the dearest."""
+        """Whether the last quarter of the steps looked at is expected to cost little more than the cheapest of all.
+
+        A single step would not do: a system may swing past its goal just then.
+        """
         cost = self.imagined(state, env, key=jr.key(0)).cost[: looked + 1]
-        return bool(cost[-1] < 0.5 * (np.min(cost) + np.max(cost)))
+        least, most = np.min(cost), np.max(cost)
+        return bool(np.mean(cost[-(looked // 4 + 1) :]) < least + MASTERED * (most - least))
 
     def _ahead(self, round_: int, steps: int) -> int:
         """How many of these steps count in this round's search."""
