@@ -47,9 +47,8 @@ class PILCOState(eqx.Module):
     policy: SquashedPolicy
     predicted: Float[Array, ""]  # cost of the policy's next episode, as the model expects it
     round: Int[Array, ""]
-    # How often the look ahead and the trials were stretched so far; None: there is no `look_ahead`.
-    stretches: Int[Array, ""] | None = None
-    longer: Int[Array, ""] | None = None
+    stretches: Int[Array, ""] | None = None  # how often the look ahead was stretched so far; None: there is none
+    longer: Int[Array, ""] | None = None  # how often the trials were; likewise
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,8 @@ class PILCO:
     survivors: int = 2  # competitors that are followed further
     evaluations: int = 200  # of the expected cost, for each of those
     look_ahead: int | None = None  # steps that the search looks ahead at first; none takes the task's horizon
-    stretch: float = (
-        1.5  # factor on look_ahead where its end is mastered, on trial_steps (up to it) after a familiar trial
-    )
-    familiar: float = 0.2  # one-step error, in spreads of the data, below which a trial is that
+    stretch: float = 1.5  # factor on look_ahead when its end is mastered, on trial_steps after a familiar trial
+    familiar: float = 0.2  # one-step error below which a trial is that; in spreads of the data
     first_horizon: float = 0.6  # share of them in the first round
     growing: int = 3  # rounds until it is all of them
     blur: float = 0.0  # of the cost for the competitors' scouting, in the unit that the cost measures
@@ -228,10 +225,9 @@ class PILCO:
         with jax.enable_x64(True):
             start = jax.tree.map(lambda a: a[0], start_distribution(env.task, state.buffer, 1, key=key))
             dynamics, count = _doubled(state.dynamics), int(state.buffer.size)
-            data = training_data(dynamics.space, _doubled(state.buffer), dynamics.n_extra)
-            exact = eqx.tree_at(
-                lambda d: d.model, dynamics, self.model.renewed(dynamics.model, *(a[:count] for a in data))
-            )
+            z, y = training_data(dynamics.space, _doubled(state.buffer), dynamics.n_extra)
+            model = self.model.renewed(dynamics.model, z[:count], y[:count])
+            exact = eqx.tree_at(lambda d: d.model, dynamics, model)
             seen = imagine_compiled(
                 exact, _doubled(state.policy), env.task, start, steps=env.task.horizon, sensor_noise=self.sensor_noise
             )

@@ -205,7 +205,11 @@ def _network_forward(mean, cov, centres, lengthscale, beta):
 
 
 def _network_pair(mean, cov, centres, scale_a, scale_b, beta_a, beta_b):
-    """`E f_a f_b`; its derivatives by mean, cov and centres, and by beta and 1 / lengthscale^2 of a and of b."""
+    """`E f_a f_b`; its derivatives by mean, cov and centres, and by beta and 1 / lengthscale^2 of a and of b.
+
+    With `Lambda_a = D_a^-1`:  d log Q_ij / dnu_i = Lambda_a (T w_ij - nu_i),
+    d log Q_ij / d Lambda_a,kk = -0.5 ((nu_i - T w_ij)_k^2 + T_kk), and likewise for the other side.
+    """
     pair, nu = _Pair(mean, cov, centres, scale_a, scale_b), centres - mean[None]
     Q, T = pair.expectations(1.0), pair.T
     from_b = Q @ (beta_b[:, None] * jnp.concatenate([pair.gamma, jnp.ones_like(nu[:, :1])], 1))
