@@ -224,8 +224,8 @@ class PILCO:
         """What the model expects of the policy over an episode, for pictures; float64, NumPy arrays."""
         with jax.enable_x64(True):
             start = jax.tree.map(lambda a: a[0], start_distribution(env.task, state.buffer, 1, key=key))
-            dynamics, count = _doubled(state.dynamics), int(state.buffer.size)
-            z, y = training_data(dynamics.space, _doubled(state.buffer), dynamics.n_extra)
+            dynamics, buffer, count = _doubled(state.dynamics), _doubled(state.buffer), int(state.buffer.size)
+            z, y = training_data(dynamics.space, buffer.data, buffer.episode, dynamics.n_extra, count=count)
             model = self.model.renewed(dynamics.model, z[:count], y[:count])
             exact = eqx.tree_at(lambda d: d.model, dynamics, model)
             seen = imagine_compiled(

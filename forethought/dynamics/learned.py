@@ -23,6 +23,7 @@ from forethought.core import (
     LinearGaussian,
     Transition,
 )
+from forethought.core.data import AnyArray
 from forethought.core.moments import choice, marginal, sines, unscented, with_sines
 from forethought.core.posterior import draw_many
 from forethought.dynamics.smoothing import smoothed, trapezoidal_gaps
@@ -145,10 +146,14 @@ def _data(space: StateSpace, steps: Transition, n_extra: int):
     return regression_data(space, steps, n_extra)
 
 
-def training_data(space: StateSpace, buffer: Buffer, n_extra: int) -> tuple[Float[Array, "N d"], Float[Array, "N e"]]:
-    """What a fit to the buffer sees, padding included: `regression_data`, positions `smoothed` where speeds tell."""
-    steps = smoothed(space, buffer.data, buffer.episode, count=int(buffer.size)) if space.speeds else buffer.data
-    return _data(space, steps, n_extra)
+def training_data(
+    space: StateSpace, steps: Transition, episode: Int[AnyArray, "N"], n_extra: int, *, count: int
+) -> tuple[Float[Array, "N d"], Float[Array, "N e"]]:
+    """What a fit to the first `count` steps [N] sees, the rest being padding; `episode` numbers that of each row.
+
+    It is `regression_data`, with positions `smoothed` where there are speeds to tell of them.
+    """
+    return _data(space, smoothed(space, steps, episode, count=count) if space.speeds else steps, n_extra)
 
 
 def fit_dynamics(
@@ -159,7 +164,7 @@ def fit_dynamics(
     Returns: the dynamics, in the state space of `previous`, and the model's own report of the fit.
     """
     space = previous.space
-    z, y = training_data(space, buffer, previous.n_extra)
+    z, y = training_data(space, buffer.data, buffer.episode, previous.n_extra, count=int(buffer.size))
     model, report = settings.fit(z, y, buffer.size, previous=previous.model, key=key)
     drift = _drift(space, buffer.data, buffer.mask) if space.speeds else None
     return LearnedDynamics(model, space, previous.n_extra, drift), report
