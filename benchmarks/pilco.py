@@ -40,7 +40,6 @@ EXPERIMENTS = {
         60,
         {
             "basis": 100,
-            "random_hold": 5,
             "trial_steps": 36,
             "look_ahead": 50,
             "growing": 2,

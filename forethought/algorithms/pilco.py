@@ -27,7 +27,7 @@ from forethought.algorithms.pilco_search import (
 )
 from forethought.algorithms.protocol import Info
 from forethought.core import Buffer, Controller, Gaussian, Problem, Result, Trajectory, Transition, UsageError
-from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error, training_data
+from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error, regression_data
 from forethought.envs.env import Env, collect, learned_space
 from forethought.models.gp import GP
 from forethought.policies.imagine import Imagined
@@ -35,8 +35,8 @@ from forethought.policies.search import Found, Objective, search
 from forethought.policies.squashed import RBF, Affine, SquashedPolicy, random_affine, random_rbf
 from forethought.policies.uniform import Uniform
 
-MASTERED = 0.25  # of the way from the cheapest step to the dearest: what the end of a mastered look ahead may cost
-TOO_DEAR = 0.5  # of what a solved trial cost: a model that expects this much more is wrong about it
+HELD = 0.25  # of the dearest step expected: what the steps cost, on average, in which the goal counts as held
+WORTH = 0.1  # of what a solved trial cost: what another policy must be expected to save
 
 
 class PILCOState(eqx.Module):
@@ -47,8 +47,7 @@ class PILCOState(eqx.Module):
     policy: SquashedPolicy
     predicted: Float[Array, ""]  # cost of the policy's next episode, as the model expects it
     round: Int[Array, ""]
-    stretches: Int[Array, ""] | None = None  # how often the look ahead was stretched so far; None: there is none
-    longer: Int[Array, ""] | None = None  # how often the trials were; likewise
+    looked: Int[Array, ""]  # steps that the next trial is to look at, at least `look_ahead`
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,8 @@ class PILCO:
     scouting: int = 80  # evaluations of the expected cost for every competitor, where there are several
     survivors: int = 2  # competitors that are followed further
     evaluations: int = 200  # of the expected cost, for each of those
-    look_ahead: int | None = None  # steps that the search looks ahead at first; none takes the task's horizon
-    stretch: float = 1.5  # factor on look_ahead when its end is mastered, on trial_steps after a familiar trial
-    familiar: float = 0.2  # one-step error below which a trial is that; in spreads of the data
+    look_ahead: int | None = None  # steps that the search looks ahead at least; none takes the task's horizon
+    stretch: float = 1.25  # it looks further, by this factor, than the last policy is expected to hold the goal
     first_horizon: float = 0.6  # share of them in the first round
     growing: int = 3  # rounds until it is all of them
     blur: float = 0.0  # of the cost for the competitors' scouting, in the unit that the cost measures
@@ -82,7 +80,7 @@ class PILCO:
         """Refuse settings that cannot work."""
         steps = ("trial_steps", "look_ahead", "stretch")
         counts = ("basis", "random_episodes", "random_hold", "scouting", "survivors", "evaluations", "starts", *steps)
-        for least, names in ((1, counts), (0, ("newcomers", "recentred", "growing", "blur", "familiar"))):
+        for least, names in ((1, counts), (0, ("newcomers", "recentred", "growing", "blur"))):
             for name in names:
                 value = getattr(self, name)
                 if value is not None and not value >= least:
@@ -109,18 +107,16 @@ class PILCO:
         policy = SquashedPolicy(function, env.task.u_min, env.task.u_max, jnp.ones(f), env.space)
         drift = jnp.zeros(len(space.speeds)) if space.speeds else None
         dynamics = LearnedDynamics(model, space, drift=drift)
+        looked = jnp.array(min(self.look_ahead or env.task.horizon, env.task.horizon), jnp.int32)
         none = jnp.zeros((), jnp.int32)
-        stretches = (None, None) if self.look_ahead is None else (none, none)
-        return PILCOState(Buffer.empty(n, m), dynamics, policy, jnp.array(jnp.nan), none, *stretches)
+        return PILCOState(Buffer.empty(n, m), dynamics, policy, jnp.array(jnp.nan), none, looked)
 
     def iterate(self, state: PILCOState, env: Env, *, key: PRNGKeyArray) -> tuple[PILCOState, Info]:
         """One trial, one fit, one improvement: lines 3-9 of algorithm 1, from the trial on."""
         act_key, fit_key, search_key = jr.split(key, 3)
         exploring = int(state.round) < self.random_episodes
         controller = Uniform(env.task.u_min, env.task.u_max, self.random_hold) if exploring else state.policy
-        looked = self._stretched(self.look_ahead, state.stretches, env.task.horizon)
-        limit = looked if self.look_ahead else env.task.horizon  # a trial of what nobody looked at teaches little
-        steps = self._stretched(self.trial_steps, state.longer, limit)
+        steps = self._trial_steps(int(state.looked), env.task.horizon)
         episode = collect(env, controller, steps=steps, key=act_key)  # lines 2 and 8
         buffer = state.buffer.append(episode)
         error = None if exploring else float(one_step_error(state.dynamics, episode, buffer))
@@ -128,14 +124,21 @@ class PILCO:
         with jax.enable_x64(True):
             dynamics, fit = fit_dynamics(self.model, _doubled(buffer), state.dynamics, key=fit_key)  # line 4
             Result(int(fit.result)).throw()
-            last = _doubled(state.policy)
-            if solved and self._disbelieves(dynamics, last, env, episode):  # a search would mend what works
-                policy, found = last, Found(last.function, float(state.predicted), 0, converged=False, beginning=0)
-            else:
-                new = 0 if solved else self.newcomers
-                policy, found = self.improve(
-                    last, dynamics, buffer, env, state.round, looked=looked, newcomers=new, key=search_key
-                )
+            last, here = _doubled(state.policy), Gaussian.point(jnp.asarray(episode.x[0], jnp.float64))
+            start = jax.tree.map(lambda a: a[0], start_distribution(env.task, buffer, 1, key=search_key))
+            policy, found = self.improve(
+                last,
+                dynamics,
+                buffer,
+                env,
+                state.round,
+                looked=self._ahead_of(self._costs(dynamics, last, env, start), env.task.horizon),
+                newcomers=0 if solved else self.newcomers,
+                key=search_key,
+            )
+            if solved and not self._worth_it(self._costs(dynamics, policy, env, here), episode):
+                policy, found = last, found._replace(at=last.function, cost=float(state.predicted), beginning=0)
+            looked = self._ahead_of(self._costs(dynamics, policy, env, start), env.task.horizon)
         metrics = {
             "model_error": error,
             "predicted_cost": found.cost,
@@ -144,12 +147,8 @@ class PILCO:
             "competitor": float(found.beginning),  # 0 is the last policy
             **fit.metrics,
         }
-        learned = (_single(dynamics), _single(policy), jnp.asarray(found.cost, jnp.float32), state.round + 1)
-        after = PILCOState(buffer, *learned, state.stretches, state.longer)
-        if state.stretches is not None and looked < env.task.horizon and self._mastered(after, env, looked):
-            after = eqx.tree_at(lambda s: s.stretches, after, state.stretches + 1)
-        if state.longer is not None and error is not None and error < self.familiar and steps < env.task.horizon:
-            after = eqx.tree_at(lambda s: s.longer, after, state.longer + 1)
+        learned = (_single(dynamics), _single(policy), jnp.asarray(found.cost, jnp.float32))
+        after = PILCOState(buffer, *learned, state.round + 1, jnp.asarray(looked, jnp.int32))
         return after, Info([episode], metrics, self._notes(state, after, env, episode))
 
     def controller(self, state: PILCOState, env: Env) -> Controller:
@@ -211,23 +210,29 @@ class PILCO:
         policy = eqx.tree_at(lambda p: p.function, last, found.at)
         return policy, found._replace(evaluations=spent, beginning=beginning)
 
-    def _disbelieves(self, dynamics: LearnedDynamics, policy: SquashedPolicy, env: Env, trial: Transition) -> bool:
-        """Whether the model expects much more cost of the policy than the trial had that it is to explain."""
-        start = Gaussian.point(jnp.asarray(trial.x[0], jnp.float64))
-        seen = imagine_compiled(
-            dynamics, policy, env.task, start, steps=env.task.horizon, sensor_noise=self.sensor_noise
-        )
+    def _costs(
+        self, dynamics: LearnedDynamics, policy: SquashedPolicy, env: Env, start: Gaussian
+    ) -> Float[np.ndarray, "S"]:
+        """What the model expects each step of an episode to cost."""
+        steps, noise = env.task.horizon, self.sensor_noise
+        return np.asarray(imagine_compiled(dynamics, policy, env.task, start, steps=steps, sensor_noise=noise).cost)
+
+    def _worth_it(self, expected: Float[np.ndarray, "S"], trial: Transition) -> bool:
+        """Whether a policy with these costs is to replace one that has solved the trial.
+
+        Searches gain by what the model is wrong about, too; and a model that calls a solved trial dear is to learn
+        from it, not to mend what works.
+        """
         cost = -float(np.sum(trial.reward))
-        return not float(jnp.sum(seen.cost[: len(trial)])) - cost <= TOO_DEAR * abs(cost)
+        return float(np.sum(expected[: len(trial)])) < cost - WORTH * abs(cost)
 
     def imagined(self, state: PILCOState, env: Env, *, key: PRNGKeyArray) -> Imagined:
         """What the model expects of the policy over an episode, for pictures; float64, NumPy arrays."""
         with jax.enable_x64(True):
             start = jax.tree.map(lambda a: a[0], start_distribution(env.task, state.buffer, 1, key=key))
-            dynamics, buffer, count = _doubled(state.dynamics), _doubled(state.buffer), int(state.buffer.size)
-            z, y = training_data(dynamics.space, buffer.data, buffer.episode, dynamics.n_extra, count=count)
-            model = self.model.renewed(dynamics.model, z[:count], y[:count])
-            exact = eqx.tree_at(lambda d: d.model, dynamics, model)
+            dynamics, rows = _doubled(state.dynamics), _doubled(state.buffer.rows())
+            data = regression_data(dynamics.space, rows, dynamics.n_extra)
+            exact = eqx.tree_at(lambda d: d.model, dynamics, self.model.renewed(dynamics.model, *data))
             seen = imagine_compiled(
                 exact, _doubled(state.policy), env.task, start, steps=env.task.horizon, sensor_noise=self.sensor_noise
             )
@@ -259,18 +264,26 @@ class PILCO:
         rows = jr.choice(jr.fold_in(key, 1), features.shape[0], (self.basis,), replace=features.shape[0] < self.basis)
         return features[np.asarray(rows)]
 
-    def _stretched(self, steps: int | None, times: Int[Array, ""] | None, limit: int) -> int:
-        """`look_ahead` or `trial_steps` of this round."""
-        return limit if steps is None else min(limit, round(steps * self.stretch ** int(0 if times is None else times)))
+    def _trial_steps(self, looked: int, horizon: int) -> int:
+        """As many as `trial_steps`, more where the search looked further than `look_ahead`."""
+        if self.trial_steps is None:
+            return looked
+        return min(looked, round(self.trial_steps * looked / min(self.look_ahead or horizon, horizon)))
 
-    def _mastered(self, state: PILCOState, env: Env, looked: int) -> bool:
-        """Whether the last quarter of the steps looked at is expected to cost little more than the cheapest of all.
+    def _ahead_of(self, expected: Float[np.ndarray, "S"], horizon: int) -> int:
+        """How far to search: a little further than a policy with these costs is expected to hold the goal.
 
-        A single step would not do: a system may swing past its goal just then.
+        What comes after a failure is chaos, and teaches the search nothing.  A single cheap step is not held: a system
+        may swing past its goal just then.
         """
-        cost = self.imagined(state, env, key=jr.key(0)).cost[: looked + 1]
-        least, most = np.min(cost), np.max(cost)
-        return bool(np.mean(cost[-(looked // 4 + 1) :]) < least + MASTERED * (most - least))
+        if self.look_ahead is None:
+            return horizon
+        width = max(1, self.look_ahead // 4)
+        recent = np.convolve(expected, np.full(width, 1 / width), "valid")  # the last of which ends at the last step
+        least, most = min(0.0, float(np.min(expected))), float(np.max(expected))
+        held = np.flatnonzero(recent < least + HELD * (most - least))
+        until = held[-1] + width if len(held) else 0
+        return int(min(horizon, max(self.look_ahead, round(self.stretch * until))))
 
     def _ahead(self, round_: int, steps: int) -> int:
         """How many of these steps count in this round's search."""

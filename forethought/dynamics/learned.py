@@ -23,10 +23,8 @@ from forethought.core import (
     LinearGaussian,
     Transition,
 )
-from forethought.core.data import AnyArray
 from forethought.core.moments import choice, marginal, sines, unscented, with_sines
 from forethought.core.posterior import draw_many
-from forethought.dynamics.smoothing import smoothed, trapezoidal_gaps
 from forethought.dynamics.space import StateSpace
 
 
@@ -146,16 +144,6 @@ def _data(space: StateSpace, steps: Transition, n_extra: int):
     return regression_data(space, steps, n_extra)
 
 
-def training_data(
-    space: StateSpace, steps: Transition, episode: Int[AnyArray, "N"], n_extra: int, *, count: int
-) -> tuple[Float[Array, "N d"], Float[Array, "N e"]]:
-    """What a fit to the first `count` steps [N] sees, the rest being padding; `episode` numbers that of each row.
-
-    It is `regression_data`, with positions `smoothed` where there are speeds to tell of them.
-    """
-    return _data(space, smoothed(space, steps, episode, count=count) if space.speeds else steps, n_extra)
-
-
 def fit_dynamics(
     settings: Any, buffer: Buffer, previous: LearnedDynamics, *, key: PRNGKeyArray
 ) -> tuple[LearnedDynamics, Any]:
@@ -164,7 +152,7 @@ def fit_dynamics(
     Returns: the dynamics, in the state space of `previous`, and the model's own report of the fit.
     """
     space = previous.space
-    z, y = training_data(space, buffer.data, buffer.episode, previous.n_extra, count=int(buffer.size))
+    z, y = _data(space, buffer.data, previous.n_extra)
     model, report = settings.fit(z, y, buffer.size, previous=previous.model, key=key)
     drift = _drift(space, buffer.data, buffer.mask) if space.speeds else None
     return LearnedDynamics(model, space, previous.n_extra, drift), report
@@ -173,7 +161,9 @@ def fit_dynamics(
 @eqx.filter_jit
 def _drift(space: StateSpace, steps: Transition, mask: Bool[Array, "N"]) -> Float[Array, "p"]:
     """Root mean square of the positions' changes less those by the trapezoidal rule: sensors, and what a step hides."""
-    gap = trapezoidal_gaps(space, steps)
+    change = jax.vmap(space.difference)(steps.x_next, steps.x)
+    i, j = jnp.asarray(space.speeds).T
+    gap = change[:, i] - 0.5 * space.dt * (steps.x + steps.x_next)[:, j]
     return jnp.sqrt(jnp.einsum("n,np->p", mask.astype(gap.dtype), gap**2) / jnp.maximum(jnp.sum(mask), 1))
 
 
