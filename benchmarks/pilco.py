@@ -51,6 +51,7 @@ EXPERIMENTS = {
             "scouting": 60,
             "survivors": 1,
             "evaluations": 250,
+            "saving": 0.1,
         },
         {"max_exact": 256, "beyond": "recent"},
     ),

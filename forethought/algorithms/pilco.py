@@ -36,7 +36,6 @@ from forethought.policies.squashed import RBF, Affine, SquashedPolicy, random_af
 from forethought.policies.uniform import Uniform
 
 HELD = 0.25  # of the dearest step expected: what the steps cost, on average, in which the goal counts as held
-WORTH = 0.1  # of what a solved trial cost: what another policy must be expected to save
 
 
 class PILCOState(eqx.Module):
@@ -65,6 +64,7 @@ class PILCO:
     scouting: int = 80  # evaluations of the expected cost for every competitor, where there are several
     survivors: int = 2  # competitors that are followed further
     evaluations: int = 200  # of the expected cost, for each of those
+    saving: float = 0.0  # share of a solved trial's cost that another policy must be expected to save
     look_ahead: int | None = None  # steps that the search looks ahead at least; none takes the task's horizon
     stretch: float = 1.25  # it looks further, by this factor, than the last policy is expected to hold the goal
     first_horizon: float = 0.6  # share of them in the first round
@@ -80,7 +80,7 @@ class PILCO:
         """Refuse settings that cannot work."""
         steps = ("trial_steps", "look_ahead", "stretch")
         counts = ("basis", "random_episodes", "random_hold", "scouting", "survivors", "evaluations", "starts", *steps)
-        for least, names in ((1, counts), (0, ("newcomers", "recentred", "growing", "blur"))):
+        for least, names in ((1, counts), (0, ("newcomers", "recentred", "growing", "blur", "saving"))):
             for name in names:
                 value = getattr(self, name)
                 if value is not None and not value >= least:
@@ -126,19 +126,13 @@ class PILCO:
             Result(int(fit.result)).throw()
             last, here = _doubled(state.policy), Gaussian.point(jnp.asarray(episode.x[0], jnp.float64))
             start = jax.tree.map(lambda a: a[0], start_distribution(env.task, buffer, 1, key=search_key))
+            looked, new = self._sight(dynamics, last, env, start), 0 if solved else self.newcomers
             policy, found = self.improve(
-                last,
-                dynamics,
-                buffer,
-                env,
-                state.round,
-                looked=self._ahead_of(self._costs(dynamics, last, env, start), env.task.horizon),
-                newcomers=0 if solved else self.newcomers,
-                key=search_key,
+                last, dynamics, buffer, env, state.round, looked=looked, newcomers=new, key=search_key
             )
             if solved and not self._worth_it(self._costs(dynamics, policy, env, here), episode):
                 policy, found = last, found._replace(at=last.function, cost=float(state.predicted), beginning=0)
-            looked = self._ahead_of(self._costs(dynamics, policy, env, start), env.task.horizon)
+            looked = self._sight(dynamics, policy, env, start)
         metrics = {
             "model_error": error,
             "predicted_cost": found.cost,
@@ -224,7 +218,7 @@ class PILCO:
         from it, not to mend what works.
         """
         cost = -float(np.sum(trial.reward))
-        return float(np.sum(expected[: len(trial)])) < cost - WORTH * abs(cost)
+        return float(np.sum(expected[: len(trial)])) < cost - self.saving * abs(cost)
 
     def imagined(self, state: PILCOState, env: Env, *, key: PRNGKeyArray) -> Imagined:
         """What the model expects of the policy over an episode, for pictures; float64, NumPy arrays."""
@@ -270,26 +264,34 @@ class PILCO:
             return looked
         return min(looked, round(self.trial_steps * looked / min(self.look_ahead or horizon, horizon)))
 
-    def _ahead_of(self, expected: Float[np.ndarray, "S"], horizon: int) -> int:
-        """How far to search: a little further than a policy with these costs is expected to hold the goal.
+    def _sight(self, dynamics: LearnedDynamics, policy: SquashedPolicy, env: Env, start: Gaussian) -> int:
+        """How many steps to look at: a little further than the policy is expected to hold the goal.
 
-        What comes after a failure is chaos, and teaches the search nothing.  A single cheap step is not held: a system
-        may swing past its goal just then.
+        What comes after a failure is chaos, and teaches neither the model nor the search.
         """
         if self.look_ahead is None:
-            return horizon
-        width = max(1, self.look_ahead // 4)
-        recent = np.convolve(expected, np.full(width, 1 / width), "valid")  # the last of which ends at the last step
-        least, most = min(0.0, float(np.min(expected))), float(np.max(expected))
-        held = np.flatnonzero(recent < least + HELD * (most - least))
-        until = held[-1] + width if len(held) else 0
-        return int(min(horizon, max(self.look_ahead, round(self.stretch * until))))
+            return env.task.horizon
+        until = held_until(self._costs(dynamics, policy, env, start), width=max(1, self.look_ahead // 4))
+        return min(env.task.horizon, max(self.look_ahead, round(self.stretch * until)))
 
     def _ahead(self, round_: int, steps: int) -> int:
         """How many of these steps count in this round's search."""
         after = max(0, round_ + 1 - self.random_episodes)
         share = min(1.0, self.first_horizon + (1 - self.first_horizon) * after / max(1, self.growing))
         return round(share * steps)
+
+
+def held_until(cost: Float[np.ndarray, "S"], *, width: int) -> int:
+    """The number of steps after which the goal is left for good, by what each step is expected to cost; 0: never held.
+
+    It is held in `width` neighbouring steps that cost little on average: a system may swing past its goal in one.
+    """
+    if len(cost) < width:
+        return 0
+    least, most = min(0.0, float(np.min(cost))), float(np.max(cost))
+    recent = np.convolve(cost, np.full(width, 1 / width), "valid")
+    held = np.flatnonzero(recent < least + HELD * (most - least))
+    return int(held[-1]) + width if len(held) else 0
 
 
 def _doubled(tree: Any) -> Any:

@@ -3,6 +3,7 @@
 import dataclasses
 import types
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from forethought.algorithms import pilco
-from forethought.algorithms.pilco import PILCO, _doubled
+from forethought.algorithms.pilco import PILCO, _doubled, held_until
 from forethought.algorithms.pilco_search import recentred, start_distribution, units
 from forethought.core import Buffer, NumericalFailure, Problem, Result, Trajectory, UsageError
 from forethought.dynamics.space import StateSpace
@@ -18,6 +19,7 @@ from forethought.envs.env import collect
 from forethought.envs.open import open_env
 from forethought.envs.system_env import SystemEnv
 from forethought.models.gp import GP
+from forethought.policies.search import Found
 from forethought.policies.uniform import Uniform
 
 SMALL = PILCO(GP(restarts=1, evaluations=30), basis=5, newcomers=1, scouting=3, survivors=1, evaluations=4)
@@ -100,7 +102,7 @@ def test_a_reward_that_must_be_learned_is_refused():
         ({"random_hold": 0}, "random_hold"),
         ({"look_ahead": 0}, "look_ahead"),
         ({"stretch": 0.9}, "stretch"),
-        ({"familiar": -0.1}, "familiar"),
+        ({"saving": -0.1}, "saving"),
         ({"newcomers": -1}, "newcomers"),
         ({"recentred": -1}, "recentred"),
     ],
@@ -135,31 +137,35 @@ def test_sight_grows_to_the_whole_horizon():
     assert [settings._ahead(i, 40) for i in range(5)] == [20, 30, 40, 40, 40]
 
 
-def test_what_is_mastered_is_looked_beyond(monkeypatch):
-    """Up to the task's horizon, and only where the end is mastered; trials follow where the last one was familiar."""
-    env = open_env("forethought/PendulumSwingUp-v0")
-    settings = dataclasses.replace(SMALL, look_ahead=40, trial_steps=20, stretch=2.0)
-    looked, good = [], np.concatenate([np.ones(30), np.zeros(71)])
-    passing = np.where(np.arange(101) % 40 == 0, 0.0, 1.0)  # the goal, at the last step looked at
+def test_a_goal_is_held_in_neighbouring_steps_and_not_in_passing():
+    away, there = np.ones(30), np.zeros(20)
+    assert held_until(np.r_[away, there], width=10) == 50
+    assert held_until(np.r_[away, there, away], width=10) == 52  # two dear ones of ten are less than a quarter
+    assert held_until(np.r_[away, np.zeros(3), away], width=10) == 0
+    assert held_until(np.r_[there, away, there, away], width=10) == 72  # the last time counts
+    assert held_until(np.linspace(0.99, 0.95, 50), width=10) == 0  # cheap beside the others only
+    assert held_until(-np.r_[np.zeros(30), np.ones(20)], width=10) == 50  # rewards
+    assert held_until(np.zeros(3), width=10) == 0
 
-    def imagined(self, state, env, *, key):
-        return types.SimpleNamespace(cost=good if len(looked) != 2 else passing, spread=np.ones(101))
+
+def test_the_look_ahead_and_trials_follow_what_is_expected_to_be_held(monkeypatch):
+    """Up to the task's horizon, and back again."""
+    env = open_env("forethought/PendulumSwingUp-v0")
+    settings = dataclasses.replace(SMALL, look_ahead=40, trial_steps=20, stretch=1.5)
+    held, looked = iter([0, 40, 40, 0, 0, 90, 90, 90]), []  # by the last policy and by the new one, in turn
+    costs = lambda self, *rest: np.where(np.arange(101) < next(held), 0.0, 1.0)  # noqa: E731
 
     def improve(self, last, dynamics, *rest, looked: int, **more):
         seen.append(looked)
-        return last, types.SimpleNamespace(cost=1.0, evaluations=1, beginning=0)
+        return last, Found(last.function, 1.0, 1, False, 0)
 
     seen = looked
-    monkeypatch.setattr(PILCO, "imagined", imagined)
+    monkeypatch.setattr(PILCO, "_costs", costs)
     monkeypatch.setattr(PILCO, "improve", improve)
     monkeypatch.setattr(PILCO, "_notes", lambda *rest: ())
-    errors = iter([0.1, 0.1, 0.3, 0.1])  # of all rounds but the first
-    monkeypatch.setattr(pilco, "one_step_error", lambda *rest: next(errors))
-    _, infos = rounds(settings, env, 5)
-    assert looked == [40, 80, 80, 100, 100]
-    assert [len(info.episodes[0]) for info in infos] == [20, 20, 40, 80, 80]
-    plain = rounds(SMALL, env, 1)[0]
-    assert plain.stretches is None and plain.longer is None
+    _, infos = rounds(settings, env, 4)
+    assert looked == [40, 63, 40, 100]  # 40 held, and 2 of 10 steps after that make less than a quarter
+    assert [len(info.episodes[0]) for info in infos] == [20, 32, 20, 50]
 
 
 def test_a_trial_is_no_longer_than_what_was_looked_at():
@@ -168,30 +174,37 @@ def test_a_trial_is_no_longer_than_what_was_looked_at():
     assert len(infos[0].episodes[0]) == 12
 
 
-def test_a_policy_that_solved_the_task_outlives_a_model_that_disbelieves_it(monkeypatch):
-    """Only then: else the search goes on from it, without newcomers."""
+def test_a_policy_that_solved_its_trial_stays_until_another_is_expected_to_save_enough(monkeypatch):
+    """Else the search goes on from it, without newcomers."""
     env = open_env("forethought/PendulumSwingUp-v0")
-    state, infos = rounds(SMALL, env, 1)
-    trial = infos[0].episodes[0]
-    with jax.enable_x64(True):
-        way = (_doubled(state.dynamics), _doubled(state.policy), env)
-        assert SMALL._disbelieves(*way, dataclasses.replace(trial, reward=np.zeros_like(trial.reward)))
-        assert not SMALL._disbelieves(*way, dataclasses.replace(trial, reward=np.full_like(trial.reward, -1e3)))
+    state, _ = rounds(SMALL, env, 1)
+    other = eqx.tree_at(lambda p: p.function.targets, state.policy, state.policy.function.targets + 1)
     searched = []
 
     def improve(self, last, *rest, newcomers, **more):
         searched.append(newcomers)
-        return last, types.SimpleNamespace(cost=1.0, evaluations=1, beginning=0)
+        return _doubled(other), Found(other.function, 7.0, 3, False, 2)
 
     monkeypatch.setattr(PILCO, "improve", improve)
     monkeypatch.setattr(PILCO, "_notes", lambda *rest: ())
-    monkeypatch.setattr(type(env.task), "solved", lambda self, trajectory: jnp.array(True))
-    for disbelieved in (True, False):
-        monkeypatch.setattr(PILCO, "_disbelieves", lambda *rest, answer=disbelieved: answer)
-        after, info = SMALL.iterate(state, env, key=jr.key(5))
-    assert searched == [0]
-    for a, b in zip(jax.tree.leaves(after.policy), jax.tree.leaves(state.policy), strict=True):
-        np.testing.assert_array_equal(a, b)
+    monkeypatch.setattr(type(env.task), "solved", lambda self, trajectory: jnp.array(solved))
+    for solved, share, saving, stays in (
+        (True, 1.1, 0.0, True),
+        (True, 0.95, 0.0, False),
+        (True, 0.95, 0.1, True),
+        (True, 0.85, 0.1, False),
+        (False, 2.0, 0.1, False),
+    ):
+        trial = collect(env, state.policy, steps=None, key=jr.split(jr.key(5), 3)[0])
+        expected = np.full(101, -share * float(np.sum(trial.reward)) / len(trial))
+        monkeypatch.setattr(PILCO, "_costs", lambda *rest, expected=expected: expected)
+        settings = dataclasses.replace(SMALL, saving=saving)
+        after, info = settings.iterate(state, env, key=jr.key(5))
+        kept = state.policy if stays else other
+        for a, b in zip(jax.tree.leaves(after.policy), jax.tree.leaves(kept), strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert info.metrics["predicted_cost"] == (float(state.predicted) if stays else 7.0)
+        assert searched.pop() == (0 if solved else SMALL.newcomers)
 
 
 def test_units_of_a_circle_do_not_depend_on_how_little_of_it_was_seen():
