@@ -35,7 +35,7 @@ from forethought.policies.search import Found, Objective, search
 from forethought.policies.squashed import RBF, Affine, SquashedPolicy, random_affine, random_rbf
 from forethought.policies.uniform import Uniform
 
-HELD = 0.25  # of the dearest step expected: what the steps cost, on average, in which the goal counts as held
+MASTERED = 0.25  # of the dearest step: what the end of a mastered look ahead is expected to cost, on average
 
 
 class PILCOState(eqx.Module):
@@ -46,7 +46,7 @@ class PILCOState(eqx.Module):
     policy: SquashedPolicy
     predicted: Float[Array, ""]  # cost of the policy's next episode, as the model expects it
     round: Int[Array, ""]
-    looked: Int[Array, ""]  # steps that the next trial is to look at, at least `look_ahead`
+    stretches: Int[Array, ""] | None = None  # how often the look ahead was stretched so far; None: there is none
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class PILCO:
     survivors: int = 2  # competitors that are followed further
     evaluations: int = 200  # of the expected cost, for each of those
     saving: float = 0.0  # share of a solved trial's cost that another policy must be expected to save
-    look_ahead: int | None = None  # steps that the search looks ahead at least; none takes the task's horizon
-    stretch: float = 1.25  # it looks further, by this factor, than the last policy is expected to hold the goal
+    look_ahead: int | None = None  # steps that the search looks ahead at first; none takes the task's horizon
+    stretch: float = 1.5  # factor on them and on trial_steps whenever the end of the look ahead is mastered
     first_horizon: float = 0.6  # share of them in the first round
     growing: int = 3  # rounds until it is all of them
     blur: float = 0.0  # of the cost for the competitors' scouting, in the unit that the cost measures
@@ -107,16 +107,16 @@ class PILCO:
         policy = SquashedPolicy(function, env.task.u_min, env.task.u_max, jnp.ones(f), env.space)
         drift = jnp.zeros(len(space.speeds)) if space.speeds else None
         dynamics = LearnedDynamics(model, space, drift=drift)
-        looked = jnp.array(min(self.look_ahead or env.task.horizon, env.task.horizon), jnp.int32)
         none = jnp.zeros((), jnp.int32)
-        return PILCOState(Buffer.empty(n, m), dynamics, policy, jnp.array(jnp.nan), none, looked)
+        stretches = None if self.look_ahead is None else none
+        return PILCOState(Buffer.empty(n, m), dynamics, policy, jnp.array(jnp.nan), none, stretches)
 
     def iterate(self, state: PILCOState, env: Env, *, key: PRNGKeyArray) -> tuple[PILCOState, Info]:
         """One trial, one fit, one improvement: lines 3-9 of algorithm 1, from the trial on."""
         act_key, fit_key, search_key = jr.split(key, 3)
         exploring = int(state.round) < self.random_episodes
         controller = Uniform(env.task.u_min, env.task.u_max, self.random_hold) if exploring else state.policy
-        steps = self._trial_steps(int(state.looked), env.task.horizon)
+        looked, steps = (self._stretched(n, state, env.task.horizon) for n in (self.look_ahead, self.trial_steps))
         episode = collect(env, controller, steps=steps, key=act_key)  # lines 2 and 8
         buffer = state.buffer.append(episode)
         error = None if exploring else float(one_step_error(state.dynamics, episode, buffer))
@@ -124,15 +124,12 @@ class PILCO:
         with jax.enable_x64(True):
             dynamics, fit = fit_dynamics(self.model, _doubled(buffer), state.dynamics, key=fit_key)  # line 4
             Result(int(fit.result)).throw()
-            last, here = _doubled(state.policy), Gaussian.point(jnp.asarray(episode.x[0], jnp.float64))
-            start = jax.tree.map(lambda a: a[0], start_distribution(env.task, buffer, 1, key=search_key))
-            looked, new = self._sight(dynamics, last, env, start), 0 if solved else self.newcomers
+            last, new = _doubled(state.policy), 0 if solved else self.newcomers
             policy, found = self.improve(
                 last, dynamics, buffer, env, state.round, looked=looked, newcomers=new, key=search_key
             )
-            if solved and not self._worth_it(self._costs(dynamics, policy, env, here), episode):
+            if solved and not self._worth_it(policy, dynamics, env, episode):
                 policy, found = last, found._replace(at=last.function, cost=float(state.predicted), beginning=0)
-            looked = self._sight(dynamics, policy, env, start)
         metrics = {
             "model_error": error,
             "predicted_cost": found.cost,
@@ -141,8 +138,10 @@ class PILCO:
             "competitor": float(found.beginning),  # 0 is the last policy
             **fit.metrics,
         }
-        learned = (_single(dynamics), _single(policy), jnp.asarray(found.cost, jnp.float32))
-        after = PILCOState(buffer, *learned, state.round + 1, jnp.asarray(looked, jnp.int32))
+        learned = (_single(dynamics), _single(policy), jnp.asarray(found.cost, jnp.float32), state.round + 1)
+        after = PILCOState(buffer, *learned, state.stretches)
+        if state.stretches is not None and looked < env.task.horizon and self._mastered(after, env, looked):
+            after = eqx.tree_at(lambda s: s.stretches, after, state.stretches + 1)
         return after, Info([episode], metrics, self._notes(state, after, env, episode))
 
     def controller(self, state: PILCOState, env: Env) -> Controller:
@@ -204,21 +203,16 @@ class PILCO:
         policy = eqx.tree_at(lambda p: p.function, last, found.at)
         return policy, found._replace(evaluations=spent, beginning=beginning)
 
-    def _costs(
-        self, dynamics: LearnedDynamics, policy: SquashedPolicy, env: Env, start: Gaussian
-    ) -> Float[np.ndarray, "S"]:
-        """What the model expects each step of an episode to cost."""
-        steps, noise = env.task.horizon, self.sensor_noise
-        return np.asarray(imagine_compiled(dynamics, policy, env.task, start, steps=steps, sensor_noise=noise).cost)
-
-    def _worth_it(self, expected: Float[np.ndarray, "S"], trial: Transition) -> bool:
-        """Whether a policy with these costs is to replace one that has solved the trial.
+    def _worth_it(self, policy: SquashedPolicy, dynamics: LearnedDynamics, env: Env, trial: Transition) -> bool:
+        """Whether this policy is to replace one that has solved the trial.
 
         Searches gain by what the model is wrong about, too; and a model that calls a solved trial dear is to learn
         from it, not to mend what works.
         """
+        start, steps = Gaussian.point(jnp.asarray(trial.x[0], jnp.float64)), env.task.horizon
+        seen = imagine_compiled(dynamics, policy, env.task, start, steps=steps, sensor_noise=self.sensor_noise)
         cost = -float(np.sum(trial.reward))
-        return float(np.sum(expected[: len(trial)])) < cost - self.saving * abs(cost)
+        return float(jnp.sum(seen.cost[: len(trial)])) < cost - self.saving * abs(cost)
 
     def imagined(self, state: PILCOState, env: Env, *, key: PRNGKeyArray) -> Imagined:
         """What the model expects of the policy over an episode, for pictures; float64, NumPy arrays."""
@@ -258,40 +252,25 @@ class PILCO:
         rows = jr.choice(jr.fold_in(key, 1), features.shape[0], (self.basis,), replace=features.shape[0] < self.basis)
         return features[np.asarray(rows)]
 
-    def _trial_steps(self, looked: int, horizon: int) -> int:
-        """As many as `trial_steps`, more where the search looked further than `look_ahead`."""
-        if self.trial_steps is None:
-            return looked
-        return min(looked, round(self.trial_steps * looked / min(self.look_ahead or horizon, horizon)))
+    def _stretched(self, steps: int | None, state: PILCOState, horizon: int) -> int:
+        """`look_ahead` or `trial_steps` of this round."""
+        times = 0 if state.stretches is None else int(state.stretches)
+        return horizon if steps is None else min(horizon, round(steps * self.stretch**times))
 
-    def _sight(self, dynamics: LearnedDynamics, policy: SquashedPolicy, env: Env, start: Gaussian) -> int:
-        """How many steps to look at: a little further than the policy is expected to hold the goal.
+    def _mastered(self, state: PILCOState, env: Env, looked: int) -> bool:
+        """Whether the last quarter of the steps looked at is expected to cost little.
 
-        What comes after a failure is chaos, and teaches neither the model nor the search.
+        A single step would not do: a system may swing past its goal just then.
         """
-        if self.look_ahead is None:
-            return env.task.horizon
-        until = held_until(self._costs(dynamics, policy, env, start), width=max(1, self.look_ahead // 4))
-        return min(env.task.horizon, max(self.look_ahead, round(self.stretch * until)))
+        cost = self.imagined(state, env, key=jr.key(0)).cost[: looked + 1]
+        least, most = min(0.0, float(np.min(cost))), float(np.max(cost))
+        return bool(np.mean(cost[-(looked // 4 + 1) :]) <= least + MASTERED * (most - least))
 
     def _ahead(self, round_: int, steps: int) -> int:
         """How many of these steps count in this round's search."""
         after = max(0, round_ + 1 - self.random_episodes)
         share = min(1.0, self.first_horizon + (1 - self.first_horizon) * after / max(1, self.growing))
         return round(share * steps)
-
-
-def held_until(cost: Float[np.ndarray, "S"], *, width: int) -> int:
-    """The number of steps after which the goal is left for good, by what each step is expected to cost; 0: never held.
-
-    It is held in `width` neighbouring steps that cost little on average: a system may swing past its goal in one.
-    """
-    if len(cost) < width:
-        return 0
-    least, most = min(0.0, float(np.min(cost))), float(np.max(cost))
-    recent = np.convolve(cost, np.full(width, 1 / width), "valid")
-    held = np.flatnonzero(recent < least + HELD * (most - least))
-    return int(held[-1]) + width if len(held) else 0
 
 
 def _doubled(tree: Any) -> Any:

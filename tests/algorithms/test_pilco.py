@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from forethought.algorithms import pilco
-from forethought.algorithms.pilco import PILCO, _doubled, held_until
+from forethought.algorithms.pilco import PILCO, _doubled
 from forethought.algorithms.pilco_search import recentred, start_distribution, units
 from forethought.core import Buffer, NumericalFailure, Problem, Result, Trajectory, UsageError
 from forethought.dynamics.space import StateSpace
@@ -137,41 +137,44 @@ def test_sight_grows_to_the_whole_horizon():
     assert [settings._ahead(i, 40) for i in range(5)] == [20, 30, 40, 40, 40]
 
 
-def test_a_goal_is_held_in_neighbouring_steps_and_not_in_passing():
-    away, there = np.ones(30), np.zeros(20)
-    assert held_until(np.r_[away, there], width=10) == 50
-    assert held_until(np.r_[away, there, away], width=10) == 52  # two dear ones of ten are less than a quarter
-    assert held_until(np.r_[away, np.zeros(3), away], width=10) == 0
-    assert held_until(np.r_[there, away, there, away], width=10) == 72  # the last time counts
-    assert held_until(np.linspace(0.99, 0.95, 50), width=10) == 0  # cheap beside the others only
-    assert held_until(-np.r_[np.zeros(30), np.ones(20)], width=10) == 50  # rewards
-    assert held_until(np.zeros(3), width=10) == 0
-
-
-def test_the_look_ahead_and_trials_follow_what_is_expected_to_be_held(monkeypatch):
-    """Up to the task's horizon, and back again."""
+def test_what_is_mastered_is_looked_beyond(monkeypatch):
+    """Trials and the look ahead grow together, up to the task's horizon, and only where the end is mastered."""
     env = open_env("forethought/PendulumSwingUp-v0")
-    settings = dataclasses.replace(SMALL, look_ahead=40, trial_steps=20, stretch=1.5)
-    held, looked = iter([0, 40, 40, 0, 0, 90, 90, 90]), []  # by the last policy and by the new one, in turn
-    costs = lambda self, *rest: np.where(np.arange(101) < next(held), 0.0, 1.0)  # noqa: E731
+    settings = dataclasses.replace(SMALL, look_ahead=40, trial_steps=20, stretch=2.0)
+    looked, good = [], np.concatenate([np.ones(30), np.zeros(71)])
+    passing = np.where(np.arange(101) % 40 == 0, 0.0, 1.0)  # the goal, at the last step looked at
+
+    def imagined(self, state, env, *, key):
+        return types.SimpleNamespace(cost=good if len(seen) != 2 else passing)
 
     def improve(self, last, dynamics, *rest, looked: int, **more):
         seen.append(looked)
         return last, Found(last.function, 1.0, 1, False, 0)
 
     seen = looked
-    monkeypatch.setattr(PILCO, "_costs", costs)
+    monkeypatch.setattr(PILCO, "imagined", imagined)
     monkeypatch.setattr(PILCO, "improve", improve)
     monkeypatch.setattr(PILCO, "_notes", lambda *rest: ())
     _, infos = rounds(settings, env, 4)
-    assert looked == [40, 63, 40, 100]  # 40 held, and 2 of 10 steps after that make less than a quarter
-    assert [len(info.episodes[0]) for info in infos] == [20, 32, 20, 50]
+    assert looked == [40, 80, 80, 100]
+    assert [len(info.episodes[0]) for info in infos] == [20, 40, 40, 80]
+    assert rounds(SMALL, env, 1)[0].stretches is None
 
 
-def test_a_trial_is_no_longer_than_what_was_looked_at():
+def test_what_costs_little_beside_the_rest_only_is_not_mastered(monkeypatch):
+    """Far from its goal a saturating cost is flat, and falls a little towards the end."""
     env = open_env("forethought/PendulumSwingUp-v0")
-    _, infos = rounds(dataclasses.replace(SMALL, look_ahead=12, trial_steps=20), env, 1)
-    assert len(infos[0].episodes[0]) == 12
+    settings = dataclasses.replace(SMALL, look_ahead=40)
+    state = settings.init(env, key=jr.key(0))
+    for cost, mastered in (
+        (np.linspace(0.999, 0.95, 101), False),
+        (np.linspace(1, -3, 101), True),  # rewards
+        (np.full(101, -1.0), True),
+        (np.r_[np.ones(30), np.full(71, 0.2)], True),
+        (np.r_[np.ones(30), np.full(71, 0.3)], False),
+    ):
+        monkeypatch.setattr(PILCO, "imagined", lambda *rest, key, cost=cost: types.SimpleNamespace(cost=cost))
+        assert settings._mastered(state, env, 40) == mastered
 
 
 def test_a_policy_that_solved_its_trial_stays_until_another_is_expected_to_save_enough(monkeypatch):
@@ -196,8 +199,8 @@ def test_a_policy_that_solved_its_trial_stays_until_another_is_expected_to_save_
         (False, 2.0, 0.1, False),
     ):
         trial = collect(env, state.policy, steps=None, key=jr.split(jr.key(5), 3)[0])
-        expected = np.full(101, -share * float(np.sum(trial.reward)) / len(trial))
-        monkeypatch.setattr(PILCO, "_costs", lambda *rest, expected=expected: expected)
+        expected = types.SimpleNamespace(cost=np.full(101, -share * float(np.sum(trial.reward)) / len(trial)))
+        monkeypatch.setattr(pilco, "imagine_compiled", lambda *rest, expected=expected, **more: expected)
         settings = dataclasses.replace(SMALL, saving=saving)
         after, info = settings.iterate(state, env, key=jr.key(5))
         kept = state.policy if stays else other
