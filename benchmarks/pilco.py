@@ -66,6 +66,12 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="train nothing")
     flags = parser.parse_args()
     path = RESULTS / f"pilco_{flags.name}.json"
+    if (
+        not flags.show
+        and path.exists()
+        and any(json.loads(path.read_text())[k] != v for k, v in setup(flags.name).items())
+    ):
+        parser.error(f"{path} holds results of other settings: move it away first.")
     for seed in [] if flags.show else flags.seeds:
         if seed not in {one["seed"] for one in known(path)}:
             found = learned(EXPERIMENTS[flags.name], seed, flags.episodes)
@@ -81,11 +87,14 @@ def known(path) -> list[dict]:
 
 
 def save(path, name: str, seeds: list[dict]) -> None:
-    experiment = EXPERIMENTS[name]
     RESULTS.mkdir(exist_ok=True)
-    report = {"env": experiment.env, "settings": experiment.settings, "model": experiment.model}
-    report |= {"observation_noise": experiment.noise}
-    path.write_text(json.dumps(report | {"hardware": hardware(), "seeds": seeds}, indent=1) + "\n")
+    path.write_text(json.dumps(setup(name) | {"hardware": hardware(), "seeds": seeds}, indent=1) + "\n")
+
+
+def setup(name: str) -> dict:
+    """What results of an experiment must share."""
+    one = EXPERIMENTS[name]
+    return {"env": one.env, "settings": one.settings, "model": one.model, "observation_noise": one.noise}
 
 
 def learned(experiment: Experiment, seed: int, episodes: int) -> dict:
