@@ -66,11 +66,8 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="train nothing")
     flags = parser.parse_args()
     path = RESULTS / f"pilco_{flags.name}.json"
-    if (
-        not flags.show
-        and path.exists()
-        and any(json.loads(path.read_text())[k] != v for k, v in setup(flags.name).items())
-    ):
+    saved, wanted = json.loads(path.read_text()) if path.exists() else {}, setup(flags.name)
+    if not flags.show and any(saved.get(key, value) != value for key, value in wanted.items()):
         parser.error(f"{path} holds results of other settings: move it away first.")
     for seed in [] if flags.show else flags.seeds:
         if seed not in {one["seed"] for one in known(path)}:
