@@ -258,9 +258,10 @@ class PILCO:
         return horizon if steps is None else min(horizon, round(steps * self.stretch**times))
 
     def _mastered(self, state: PILCOState, env: Env, looked: int) -> bool:
-        """Whether the last quarter of the steps looked at is expected to cost little.
+        """Whether the last quarter of the steps looked at is expected to cost little of what the dearest does.
 
-        A single step would not do: a system may swing past its goal just then.
+        A single step would not do: a system may swing past its goal just then.  Nor would little more than the cheapest
+        step: far from its goal a saturating cost is flat.
         """
         cost = self.imagined(state, env, key=jr.key(0)).cost[: looked + 1]
         least, most = min(0.0, float(np.min(cost))), float(np.max(cost))
