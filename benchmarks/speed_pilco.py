@@ -191,7 +191,7 @@ def measure(path: Path) -> dict:
         limit = jnp.array([task.force_limit])
         policy = SquashedPolicy(function, -limit, limit, given["scale"], dynamics.space)
         starts = Gaussian(given["start_mean"][None], given["start_cov"][None])
-        rest = (dynamics, policy, task, starts, jnp.asarray(HORIZON), HORIZON, jnp.zeros(()), 0.0, True)
+        rest = (dynamics, policy, task, starts, jnp.asarray(HORIZON), HORIZON, jnp.zeros(()), 0.0, True, 0)
         before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         begin, begin_cpu = time.perf_counter(), time.process_time()
         call = expected_cost.lower(function, *rest).compile()

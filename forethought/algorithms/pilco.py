@@ -4,7 +4,8 @@ Each round runs one trial, fits the process to all data, and improves the policy
 expected cost under a chain of Gaussians.
 Source: Deisenroth & Rasmussen (2011), algorithm 1; Deisenroth, Fox & Rasmussen (2015).
 Differs: several policies compete in each round, new ones among them, judged by their predicted cost (the paper goes on
-from the last one); the first rounds may look less far ahead, and blur the cost so that it is felt from afar.
+from the last one); the first rounds may look less far ahead, and blur the cost so that it is felt from afar; what the
+first steps of an episode cost may be left out.
 """
 
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class PILCO:
     saving: float = 0.0  # share of a solved trial's cost that another policy must be expected to save
     look_ahead: int | None = None  # steps that the search looks ahead at first; none takes the task's horizon
     stretch: float = 1.5  # factor on them and on trial_steps whenever the end of the look ahead is mastered
+    settling: int = 0  # first steps of an episode, whose cost the search does not count
     first_horizon: float = 0.6  # share of them in the first round
     growing: int = 3  # rounds until it is all of them
     blur: float = 0.0  # of the cost for the competitors' scouting, in the unit that the cost measures
@@ -80,7 +82,7 @@ class PILCO:
         """Refuse settings that cannot work."""
         steps = ("trial_steps", "look_ahead", "stretch")
         counts = ("basis", "random_episodes", "random_hold", "scouting", "survivors", "evaluations", "starts", *steps)
-        for least, names in ((1, counts), (0, ("newcomers", "recentred", "growing", "blur", "saving"))):
+        for least, names in ((1, counts), (0, ("newcomers", "recentred", "growing", "blur", "saving", "settling"))):
             for name in names:
                 value = getattr(self, name)
                 if value is not None and not value >= least:
@@ -98,6 +100,12 @@ class PILCO:
             raise UsageError(
                 f"PILCO must know the cost of {env.name} as a function, and that only its clock ends an episode: "
                 "give --cost and --termination."
+            )
+        counted = self._ahead(0, self.look_ahead or env.task.horizon)
+        if self.settling >= counted:
+            raise UsageError(
+                f"settling is {self.settling} steps, and the first search looks {counted} steps ahead: "
+                "no step's cost is left to count."
             )
         space = learned_space(env, integrate=self.integrate)
         model_key, policy_key = jr.split(key)
@@ -189,7 +197,8 @@ class PILCO:
 
         def objective(blur: float) -> Objective:
             arguments = (dynamics, last, env.task, starts, ahead, looked, jnp.asarray(blur))
-            return lambda function: expected_cost(function, *arguments, self.exploration, self.sensor_noise)
+            settings = (self.exploration, self.sensor_noise, self.settling)
+            return lambda function: expected_cost(function, *arguments, *settings)
 
         limits = type(last.function).limits
         scouting = self.scouting if len(competitors) > 1 else 0  # one has nobody to be compared with

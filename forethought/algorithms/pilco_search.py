@@ -32,8 +32,13 @@ def expected_cost(
     blur: Float[Array, ""],
     exploration: float,
     sensor_noise: bool,
+    settling: int,
 ) -> tuple[Float[Array, ""], Affine | RBF]:
-    """Expected cost of the first `ahead` of `steps` steps, averaged over `starts`, with its gradient."""
+    """Expected cost of the first `ahead` of `steps` steps, averaged over `starts`, with its gradient.
+
+    Those before step `settling` are not counted.
+    """
+    times = np.arange(steps + 1)
 
     def cost(function: Affine | RBF) -> Float[Array, ""]:
         candidate = eqx.tree_at(lambda p: p.function, policy, function)
@@ -41,7 +46,7 @@ def expected_cost(
         def one(start: Gaussian) -> Float[Array, ""]:
             seen = imagine(dynamics, candidate, task, start, steps=steps, blur=blur, sensor_noise=sensor_noise)
             felt = seen.cost - exploration * seen.spread if exploration else seen.cost  # the spread costs compilation
-            return jnp.sum(jnp.where(jnp.arange(steps + 1) <= ahead, felt, 0))
+            return jnp.sum(jnp.where((settling <= times) & (times <= ahead), felt, 0))
 
         return jnp.mean(
             jax.lax.map(one, starts) if starts.mean.shape[0] > 1 else one(jax.tree.map(lambda a: a[0], starts))

@@ -74,16 +74,23 @@ def assert_recentred(settings, state, env):
 
 def test_speeds_that_are_integrated_leave_fewer_outputs_to_learn():
     env = open_env("forethought/PendulumSwingUp-v0")
-    settings = dataclasses.replace(SMALL, integrate=True, look_ahead=12, trial_steps=20)
+    settings = dataclasses.replace(SMALL, integrate=True, look_ahead=12, trial_steps=20, settling=3)
     state, infos = rounds(settings, env, 1)
     assert state.dynamics.model.noise.shape == (1,) and state.dynamics.space == env.space
     assert 0 < state.dynamics.drift < 0.01  # without sensor noise: what the trapezoidal rule misses
-    ahead = settings.imagined(state, env, key=jr.key(0)).cost[: round(0.6 * 12) + 1]
+    ahead = settings.imagined(state, env, key=jr.key(0)).cost[3 : round(0.6 * 12) + 1]
     assert infos[0].metrics["predicted_cost"] == pytest.approx(ahead.sum(), rel=0.1)  # of a wider start
     assert_recentred(settings, state, env)
     untold = SystemEnv("untold", Problem(env.problem.dynamics, env.task), StateSpace(2, angles=(0,)))
     with pytest.raises(UsageError, match="untold does not say .*--speeds"):
         settings.init(untold, key=jr.key(0))
+
+
+def test_a_search_that_would_count_no_step_is_refused():
+    env = open_env("forethought/PendulumSwingUp-v0")
+    dataclasses.replace(SMALL, look_ahead=20, settling=11).init(env, key=jr.key(0))
+    with pytest.raises(UsageError, match="settling is 12 steps.* 12 steps ahead"):
+        dataclasses.replace(SMALL, look_ahead=20, settling=12).init(env, key=jr.key(0))
 
 
 def test_a_reward_that_must_be_learned_is_refused():
@@ -103,6 +110,7 @@ def test_a_reward_that_must_be_learned_is_refused():
         ({"look_ahead": 0}, "look_ahead"),
         ({"stretch": 0.9}, "stretch"),
         ({"saving": -0.1}, "saving"),
+        ({"settling": -1}, "settling"),
         ({"newcomers": -1}, "newcomers"),
         ({"recentred": -1}, "recentred"),
     ],
