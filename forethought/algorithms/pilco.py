@@ -67,7 +67,7 @@ class PILCO:
     evaluations: int = 200  # of the expected cost, for each of those
     saving: float = 0.0  # share of a solved trial's cost that another policy must be expected to save
     look_ahead: int | None = None  # steps that the search looks ahead at first; none takes the task's horizon
-    stretch: float = 1.5  # factor on them and on trial_steps whenever the end of the look ahead is mastered
+    stretch: float = 1.5  # factor on them, trial_steps and settling whenever the end of the look ahead is mastered
     settling: int = 0  # first steps of an episode, whose cost the search does not count
     first_horizon: float = 0.6  # share of them in the first round
     growing: int = 3  # rounds until it is all of them
@@ -124,7 +124,9 @@ class PILCO:
         act_key, fit_key, search_key = jr.split(key, 3)
         exploring = int(state.round) < self.random_episodes
         controller = Uniform(env.task.u_min, env.task.u_max, self.random_hold) if exploring else state.policy
-        looked, steps = (self._stretched(n, state, env.task.horizon) for n in (self.look_ahead, self.trial_steps))
+        lengths = (self.settling, self.look_ahead, self.trial_steps)
+        settling, looked, steps = (self._stretched(n, state, env.task.horizon) for n in lengths)
+        counted = range(settling, looked)
         episode = collect(env, controller, steps=steps, key=act_key)  # lines 2 and 8
         buffer = state.buffer.append(episode)
         error = None if exploring else float(one_step_error(state.dynamics, episode, buffer))
@@ -134,7 +136,7 @@ class PILCO:
             Result(int(fit.result)).throw()
             last, new = _doubled(state.policy), 0 if solved else self.newcomers
             policy, found = self.improve(
-                last, dynamics, buffer, env, state.round, looked=looked, newcomers=new, key=search_key
+                last, dynamics, buffer, env, state.round, counted=counted, newcomers=new, key=search_key
             )
             if solved and not self._worth_it(policy, dynamics, env, episode):
                 policy, found = last, found._replace(at=last.function, cost=float(state.predicted), beginning=0)
@@ -169,11 +171,11 @@ class PILCO:
         env: Env,
         round_: Int[Array, ""],
         *,
-        looked: int,
+        counted: range,
         newcomers: int,
         key: PRNGKeyArray,
     ) -> tuple[SquashedPolicy, Found]:
-        """The policy that the model expects to cost least over `looked` steps; lines 5-7 of algorithm 1.  In float64.
+        """The policy that the model expects to cost least over `counted` steps; lines 5-7 of algorithm 1.  In float64.
 
         Returns: it, and where the search found it: `evaluations` of all competitors, and which `beginning` won.
         Raises: NumericalFailure where no competitor has a finite cost.
@@ -190,14 +192,14 @@ class PILCO:
         old = [] if first and fresh else [last.function]
         if self.policy == "rbf" and not first:
             way = {"dynamics": dynamics, "task": env.task, "start": jax.tree.map(lambda a: a[0], starts)}
-            way |= {"steps": looked, "sensor_noise": self.sensor_noise}
+            way |= {"steps": counted.stop, "sensor_noise": self.sensor_noise}
             old += [recentred(last, key=k, **way) for k in moved_keys]
         competitors = old + fresh
-        ahead = jnp.asarray(self._ahead(int(round_), looked))
+        ahead = jnp.asarray(self._ahead(int(round_), counted.stop))
 
         def objective(blur: float) -> Objective:
-            arguments = (dynamics, last, env.task, starts, ahead, looked, jnp.asarray(blur))
-            settings = (self.exploration, self.sensor_noise, self.settling)
+            arguments = (dynamics, last, env.task, starts, ahead, counted.stop, jnp.asarray(blur))
+            settings = (self.exploration, self.sensor_noise, counted.start)
             return lambda function: expected_cost(function, *arguments, *settings)
 
         limits = type(last.function).limits
@@ -262,7 +264,7 @@ class PILCO:
         return features[np.asarray(rows)]
 
     def _stretched(self, steps: int | None, state: PILCOState, horizon: int) -> int:
-        """`look_ahead` or `trial_steps` of this round."""
+        """`look_ahead`, `trial_steps` or `settling` of this round."""
         times = 0 if state.stretches is None else int(state.stretches)
         return horizon if steps is None else min(horizon, round(steps * self.stretch**times))
 

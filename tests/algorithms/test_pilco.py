@@ -146,25 +146,24 @@ def test_sight_grows_to_the_whole_horizon():
 
 
 def test_what_is_mastered_is_looked_beyond(monkeypatch):
-    """Trials and the look ahead grow together, up to the task's horizon, and only where the end is mastered."""
+    """Trials, the look ahead and what it does not count grow together, up to the horizon, where its end is mastered."""
     env = open_env("forethought/PendulumSwingUp-v0")
-    settings = dataclasses.replace(SMALL, look_ahead=40, trial_steps=20, stretch=2.0)
-    looked, good = [], np.concatenate([np.ones(30), np.zeros(71)])
+    settings = dataclasses.replace(SMALL, look_ahead=40, trial_steps=20, settling=5, stretch=2.0)
+    searched, good = [], np.concatenate([np.ones(30), np.zeros(71)])
     passing = np.where(np.arange(101) % 40 == 0, 0.0, 1.0)  # the goal, at the last step looked at
 
     def imagined(self, state, env, *, key):
-        return types.SimpleNamespace(cost=good if len(seen) != 2 else passing)
+        return types.SimpleNamespace(cost=good if len(searched) != 2 else passing)
 
-    def improve(self, last, dynamics, *rest, looked: int, **more):
-        seen.append(looked)
+    def improve(self, last, dynamics, *rest, counted: range, **more):
+        searched.append(counted)
         return last, Found(last.function, 1.0, 1, False, 0)
 
-    seen = looked
     monkeypatch.setattr(PILCO, "imagined", imagined)
     monkeypatch.setattr(PILCO, "improve", improve)
     monkeypatch.setattr(PILCO, "_notes", lambda *rest: ())
     _, infos = rounds(settings, env, 4)
-    assert looked == [40, 80, 80, 100]
+    assert searched == [range(5, 40), range(10, 80), range(10, 80), range(20, 100)]
     assert [len(info.episodes[0]) for info in infos] == [20, 40, 40, 80]
     assert rounds(SMALL, env, 1)[0].stretches is None
 
