@@ -40,8 +40,10 @@ EXPERIMENTS = {
         60,
         {
             "basis": 100,
-            "trial_steps": 36,
+            "trial_steps": 40,
             "look_ahead": 50,
+            "stretch": 1.2,
+            "settling": 20,
             "growing": 2,
             "blur": 0.5,
             "start_width": 1.0,
