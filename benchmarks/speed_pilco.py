@@ -245,7 +245,7 @@ def measure_round(path: Path) -> dict:
                     buffer,
                     env,
                     jnp.asarray(5),
-                    looked=env.task.horizon,
+                    counted=range(env.task.horizon),
                     newcomers=newcomers,
                     key=jr.key(2),
                 )
