@@ -1,7 +1,7 @@
 """Gaussian processes: one for each output, hyper-parameters by evidence, inducing inputs where data are many.
 
 Fitting runs on the host in float64, whatever JAX's settings; the fitted value has the dtype of the inputs it was given.
-Centres are padded to one of few sizes (32, 48, 64, 96, 128, ...), so that growing data compile what uses them seldom.
+Centres are padded to one of few sizes (`capacity_for`), so that growing data compile what uses them seldom.
 Source: Rasmussen & Williams (2006), chapters 2 and 5; Deisenroth & Rasmussen (2011), section 2.1.
 """
 
@@ -206,10 +206,15 @@ _Fit = tuple[Float[np.ndarray, "m d"], list[Search], list[Posterior]]
 
 
 def capacity_for(size: int) -> int:
-    """The number of centres that `size` rows are padded to: 32, 48, 64, 96, 128, 192, ..."""
+    """The number of centres that `size` rows are padded to: 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, ...
+
+    Two sizes for each doubling, four from 128 on: there predictions, which visit all pairs, cost more than to compile
+    them once more.
+    """
     capacity = 32
     while capacity < size:
-        capacity = capacity * 3 // 2 if capacity & (capacity - 1) == 0 else capacity * 4 // 3
+        doubling = 1 << (capacity.bit_length() - 1)
+        capacity += doubling // (4 if doubling >= 128 else 2)
     return capacity
 
 
