@@ -127,6 +127,7 @@ class PILCO:
         lengths = (self.settling, self.look_ahead, self.trial_steps)
         settling, looked, steps = (self._stretched(n, state, env.task.horizon) for n in lengths)
         counted = range(settling, looked)
+        foreseen = None if exploring else self.imagined(state, env, key=jr.key(0))
         episode = collect(env, controller, steps=steps, key=act_key)  # lines 2 and 8
         buffer = state.buffer.append(episode)
         error = None if exploring else float(one_step_error(state.dynamics, episode, buffer))
@@ -140,10 +141,11 @@ class PILCO:
             )
             if solved and not self._worth_it(policy, dynamics, env, episode):
                 policy, found = last, found._replace(at=last.function, cost=float(state.predicted), beginning=0)
+        expected = None if foreseen is None else float(np.sum(foreseen.cost[: len(episode)]))  # of the trial, before it
         metrics = {
             "model_error": error,
             "predicted_cost": found.cost,
-            "expected_cost": None if exploring else float(state.predicted),  # of this episode, before it
+            "expected_cost": expected,
             "search_evaluations": float(found.evaluations),
             "competitor": float(found.beginning),  # 0 is the last policy
             **fit.metrics,
@@ -152,7 +154,7 @@ class PILCO:
         after = PILCOState(buffer, *learned, state.stretches)
         if state.stretches is not None and looked < env.task.horizon and self._mastered(after, env, looked):
             after = eqx.tree_at(lambda s: s.stretches, after, state.stretches + 1)
-        return after, Info([episode], metrics, self._notes(state, after, env, episode))
+        return after, Info([episode], metrics, self._notes(after, env, episode, foreseen))
 
     def controller(self, state: PILCOState, env: Env) -> Controller:
         """The policy."""
@@ -237,11 +239,10 @@ class PILCO:
             )
             return jax.tree.map(np.asarray, seen)
 
-    def _notes(self, before: PILCOState, after: PILCOState, env: Env, trial: Transition) -> tuple[str, ...]:
+    def _notes(self, after: PILCOState, env: Env, trial: Transition, foreseen: Imagined | None) -> tuple[str, ...]:
         """Where the problem is outside PILCO's comfort."""
         key = jr.key(0)  # for the initial states: the same in all rounds
-        early = int(before.round) <= self.random_episodes + 1  # what the first models expect is worth no alarm
-        foreseen, ahead = (None if early else self.imagined(state, env, key=key) for state in (before, after))
+        early = int(after.round) <= self.random_episodes + 2  # what the first models expect is worth no alarm
         return outside_comfort(
             dynamics=after.dynamics,
             model=self.model,
@@ -249,8 +250,8 @@ class PILCO:
             start=jax.tree.map(lambda a: a[0], start_distribution(env.task, after.buffer, self.starts, key=key)),
             trial=trial,
             dearest=float(np.max(-np.asarray(after.buffer.rows().reward))),
-            foreseen=foreseen,
-            ahead=ahead,
+            foreseen=None if early else foreseen,
+            ahead=None if early else self.imagined(after, env, key=key),
         )
 
     def _newcomer(self, centres: Float[Any, "K f"], m: int, *, key: PRNGKeyArray) -> Affine | RBF:
