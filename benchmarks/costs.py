@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 
 def balance(x, u):
-    """InvertedPendulum: minus 1 at the middle of the rail with the pole upright, towards 0 away from it.
+    """InvertedPendulum: minus 1 at the middle of the rail with the pole upright, toward 0 away from it.
 
     The environment pays 1 for every step alive, which does not tell a cart at the end of its rail from one in the
     middle.  Negative everywhere: a fall, after which nothing is paid, is never the better choice.

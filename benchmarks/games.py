@@ -65,7 +65,7 @@ def player(name: str, game: str):
     from forethought.games.minimax import minimax_player
     from forethought.games.players import MonteCarloPlayer, OnePlyPlayer, RandomPlayer, SearchPlayer
     from forethought.games.playouts import Playouts
-    from forethought.planning.tree_search import GumbelSearch, PUCTSearch
+    from forethought.games.tree_search import GumbelSearch, PUCTSearch
 
     kind, _, number = name.rpartition(" ")
     playouts = Playouts(PLAYOUTS[game], DEPTH[game])
@@ -115,8 +115,8 @@ def keep(game: str, what: str, find, again: bool = False) -> None:
 
 def play(game: str, pairing: Pairing) -> None:
     """A match in rounds, each of which is saved when it is over."""
-    from forethought.dynamics.rules import load_rules
     from forethought.games.match import Hand
+    from forethought.games.rules import load_rules
 
     def so_far() -> dict:
         return known().get(game, {}).get(name, {"games": 0})
@@ -174,9 +174,9 @@ def perfect_play() -> dict:
     """The search against every reply, and in every position of Tic-tac-toe."""
     import jax.random as jr
 
-    from forethought.dynamics.rules import load_rules
     from forethought.games.all_replies import against_all_replies
     from forethought.games.match import Hand
+    from forethought.games.rules import load_rules
 
     name = MATCHES["tic-tac-toe"][0].a
     who = player(name, "tic-tac-toe")
@@ -208,11 +208,11 @@ def mistakes(hand) -> dict:
 
 def what_it_needs() -> dict:
     """Mistakes at half the simulations, with and without proofs and averaged playouts."""
-    from forethought.dynamics.rules import load_rules
     from forethought.games.match import Hand
     from forethought.games.players import SearchPlayer
     from forethought.games.playouts import Playouts
-    from forethought.planning.tree_search import PUCTSearch
+    from forethought.games.rules import load_rules
+    from forethought.games.tree_search import PUCTSearch
 
     rules, found = load_rules("tic-tac-toe"), {}
     for proofs in (True, False):
@@ -228,8 +228,8 @@ def random_moves() -> dict:
     import jax
     import jax.random as jr
 
-    from forethought.dynamics.rules import load_rules
     from forethought.games.playouts import pick
+    from forethought.games.rules import load_rules
 
     rules, games, depth = load_rules("go-9x9"), 50, 60
 
@@ -329,8 +329,8 @@ def draw(elos: dict[str, dict[str, tuple[float, float]]]) -> None:
     figure, axes = plt.subplots(1, len(elos), figsize=(3.9 * len(elos), 2.5), squeeze=False, layout="constrained")
     for axis, (game, found) in zip(axes[0], elos.items(), strict=True):
         names = list(found)[::-1]
-        centre = [found[name][0] for name in names]
-        axis.errorbar(centre, range(len(names)), xerr=[2 * found[name][1] for name in names], fmt="o", capsize=3)
+        center = [found[name][0] for name in names]
+        axis.errorbar(center, range(len(names)), xerr=[2 * found[name][1] for name in names], fmt="o", capsize=3)
         axis.set_yticks(range(len(names)), names)
         axis.set(title=game, xlabel=f"Elo, {ANCHOR} = 0; bars: 2 standard errors", ylim=(-0.5, len(names) - 0.5))
         axis.grid(axis="x", alpha=0.3)

@@ -3,8 +3,8 @@
     python benchmarks/known_models.py                          # all environments, seeds 0, 1 and 2
     python benchmarks/known_models.py --env HalfCheetah-v5 --seeds 100 --steps 200
 
-iCEM plans on the environment's own simulator (`forethought.envs.known`) and acts in the environment as it is; returns
-are always the environment's own.  For the cheetah the planner maximises that same reward.  For the hopper that is too
+iCEM plans on the environment's own simulator (`forethought.envs.mujoco.known_model`) and acts in the environment as it is; returns
+are always the environment's own.  For the cheetah the planner maximizes that same reward.  For the hopper that is too
 short-sighted (a fall beyond the horizon costs nothing): a cost of our own asks to stay upright as well, and the model
 is integrated in fewer, larger steps than the environment, which buys a longer horizon.  Each episode is saved as it
 ends; those saved are not run again.
@@ -59,7 +59,7 @@ def episode(name: str, seed: int, settings: dict, steps: int | None) -> dict:
     """One episode of MPC, with its return and its times."""
     import jax.random as jr
 
-    from forethought.envs.known import known_system
+    from forethought.envs.mujoco.known_model import known_system
     from forethought.planning.icem import ICEM
     from forethought.planning.mpc import MPC
 
@@ -96,7 +96,7 @@ def upright(name: str, steps: int | None, speed: float) -> tuple:
 
     import mujoco
 
-    from forethought.envs.known import known_model, known_system
+    from forethought.envs.mujoco.known_model import known_model, known_system
 
     cost = partial(stay_upright, speed)
     env, exact = known_system(name, horizon=steps, cost=cost, termination=lambda _: False)

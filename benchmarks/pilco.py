@@ -49,7 +49,7 @@ EXPERIMENTS = {
             "start_width": 1.0,
             "integrate": True,
             "newcomers": 2,
-            "recentred": 1,
+            "recentered": 1,
             "scouting": 60,
             "survivors": 1,
             "evaluations": 250,
@@ -102,9 +102,9 @@ def learned(experiment: Experiment, seed: int, episodes: int) -> dict:
 
     from forethought.algorithms.pilco import PILCO
     from forethought.core import Trajectory
-    from forethought.models.gp import GP
+    from forethought.models.gp.process import GP
     from forethought.runs.driver import train
-    from forethought.runs.world import open_world
+    from forethought.runs.environment import open_world
 
     algorithm, start = PILCO(GP(**experiment.model), **experiment.settings), time.perf_counter()
     world, trials = open_world(experiment.env, observation_noise=experiment.noise)[0], []

@@ -18,7 +18,7 @@ from common import RESULTS, ROOT, hardware
 
 sys.path.insert(0, str(ROOT))
 
-from forethought.cli.settings import read_settings  # noqa: E402
+from forethought.cli.settings_reader import read_settings  # noqa: E402
 from forethought.registry import PLANNERS  # noqa: E402
 
 ENV = "forethought/CartPoleSwingUp-v0"
@@ -52,8 +52,8 @@ def main() -> None:
 
 def episode(name: str, seed: int) -> dict:
     """One episode, and what is drawn of it."""
-    from forethought.envs.known import known_system
-    from forethought.runs.planning import plan_on
+    from forethought.envs.mujoco.known_model import known_system
+    from forethought.runs.plan_episode import plan_on
 
     env, problem = known_system(ENV)
     planner = read_settings(PLANNERS[name]).construct(SETTINGS.get(name, {}))

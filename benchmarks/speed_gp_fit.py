@@ -3,7 +3,7 @@
     python benchmarks/peers/setup_gp.py     # once
     python benchmarks/speed_gp_fit.py
 
-6 inputs, 4 outputs, data drawn from Gaussian processes, standardised; for each output one search by L-BFGS-B from the
+6 inputs, 4 outputs, data drawn from Gaussian processes, standardized; for each output one search by L-BFGS-B from the
 same start, in float64.  Seconds are those of the first fit in a process, compilation included, as a run meets it: data
 grow from fit to fit.  The log evidences reached say whether all sides did the same work.
 """
@@ -71,7 +71,7 @@ def compare(rows: int, repeats: int, threads: int, python: Path) -> dict:
 
 
 def data(rows: int) -> dict[str, np.ndarray]:
-    """Drawn from Gaussian processes, standardised."""
+    """Drawn from Gaussian processes, standardized."""
     random = np.random.default_rng(rows)
     z = random.uniform(-2, 2, (rows, INPUTS))
     columns = []
@@ -88,8 +88,8 @@ def measure(path: Path) -> dict:
     import jax.numpy as jnp
     import jax.random as jr
 
-    from forethought.models.gp import GP
-    from forethought.models.gp_evidence import log_evidence
+    from forethought.models.gp.evidence import log_evidence
+    from forethought.models.gp.process import GP
 
     given = np.load(path)
     z, y = (jnp.asarray(given[name]) for name in "zy")

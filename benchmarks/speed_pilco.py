@@ -131,12 +131,12 @@ def data(rows: int) -> dict[str, np.ndarray]:
         inverse.append(np.linalg.inv(signal[a] ** 2 * np.exp(-0.5 * squares) + noise[a] ** 2 * np.eye(rows)))
         beta.append(inverse[-1] @ (y[:, a] - offset[a]))
     scale = features.std(0)
-    centres = features[random.integers(rows, size=UNITS)] / scale + 0.1 * random.normal(size=(UNITS, 5))
+    centers = features[random.integers(rows, size=UNITS)] / scale + 0.1 * random.normal(size=(UNITS, 5))
     return {
         **{"x": noisy, "u": u, "y": y, "z": z, "beta": np.stack(beta), "inverse": np.stack(inverse)},
         **{"lengthscale": lengthscale, "signal": signal, "noise": noise, "offset": offset, "scale": scale},
         **{"start_mean": np.zeros(4), "start_cov": 0.01 * np.eye(4)},
-        **{"centres": centres, "targets": 0.25 * random.normal(size=(UNITS, 1)), "log_lengthscale": np.zeros((1, 5))},
+        **{"centers": centers, "targets": 0.25 * random.normal(size=(UNITS, 1)), "log_lengthscale": np.zeros((1, 5))},
     }
 
 
@@ -177,16 +177,16 @@ def measure(path: Path) -> dict:
     from forethought.core import Gaussian
     from forethought.dynamics.learned import LearnedDynamics
     from forethought.dynamics.space import StateSpace
-    from forethought.models.gp_condition import condition
-    from forethought.policies.imagine import imagine
+    from forethought.models.gp.conditioning import condition
+    from forethought.policies.prediction import imagine
     from forethought.policies.squashed import RBF, SquashedPolicy
-    from forethought.tasks.cartpole import CartPoleSwingUp
+    from forethought.tasks.cartpole_swing_up import CartPoleSwingUp
 
     with jax.enable_x64(True):
         given = {name: jnp.asarray(array) for name, array in np.load(path).items()}
         hypers = {name: given[name] for name in ("lengthscale", "signal", "noise", "offset")}
         model = condition(given["z"], given["y"], **hypers)
-        function = RBF(given["centres"], given["targets"], given["log_lengthscale"])
+        function = RBF(given["centers"], given["targets"], given["log_lengthscale"])
         dynamics, task = LearnedDynamics(model, StateSpace(4, (2,))), CartPoleSwingUp()
         limit = jnp.array([task.force_limit])
         policy = SquashedPolicy(function, -limit, limit, given["scale"], dynamics.space)

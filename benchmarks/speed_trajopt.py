@@ -204,7 +204,8 @@ def measure_arm(repeats: int) -> dict:
     import jax.numpy as jnp
 
     from forethought.core import Problem
-    from forethought.dynamics.mujoco import MujocoDynamics, Simulator, load_model
+    from forethought.dynamics.mujoco.mujoco_dynamics import MujocoDynamics
+    from forethought.dynamics.mujoco.simulator import Simulator, load_model
     from forethought.dynamics.rigid_body import RigidBody
     from forethought.planning.rollout import follow, stage_costs
 

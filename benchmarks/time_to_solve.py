@@ -49,7 +49,7 @@ def compare(flags, *, keep: bool) -> None:
             fate = "solved" if result["solved"] else "not solved"
             cost = f"{result['env_steps']} steps, {result['process_s']:.1f} s"
             print(f"{side}, seed {seed}: {fate} after {cost}", flush=True)
-        report["sides"] = {side: summarise([run for run in report["runs"] if run["side"] == side]) for side in runs}
+        report["sides"] = {side: summarize([run for run in report["runs"] if run["side"] == side]) for side in runs}
         report["ratios"] = ratios(report["sides"])
         if keep:
             path = save("time_to_solve", report)
@@ -58,7 +58,7 @@ def compare(flags, *, keep: bool) -> None:
         print(f"saved: {path}")
 
 
-def summarise(runs: list[dict]) -> dict:
+def summarize(runs: list[dict]) -> dict:
     """Of one side; a run that did not solve it counts with what it spent until it gave up."""
     return {
         "runs": len(runs),

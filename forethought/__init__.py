@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from forethought.algorithms.pets import PETS
     from forethought.core.errors import ForethoughtError, UsageError
     from forethought.core.protocols import Problem
-    from forethought.envs.known import known_model
+    from forethought.envs.mujoco.known_model import known_model
     from forethought.envs.open import open_env
     from forethought.models.ensemble import Ensemble
-    from forethought.models.gp import GP
+    from forethought.models.gp.process import GP
     from forethought.planning.batch import solve_batch
     from forethought.planning.cem import CEM
     from forethought.planning.gradient_shooting import GradientShooting

@@ -18,12 +18,12 @@ PLANNERS = {
 
 MODELS = {
     "ensemble": "forethought.models.ensemble:Ensemble",
-    "gp": "forethought.models.gp:GP",
+    "gp": "forethought.models.gp.process:GP",
 }
 
 SEARCHES = {
-    "gumbel": "forethought.planning.tree_search:GumbelSearch",
-    "puct": "forethought.planning.tree_search:PUCTSearch",
+    "gumbel": "forethought.games.tree_search:GumbelSearch",
+    "puct": "forethought.games.tree_search:PUCTSearch",
 }
 
 # An algorithm's field of this name may be given another class of settings: `--planner icem`.

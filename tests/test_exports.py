@@ -25,7 +25,7 @@ def test_an_unknown_name_is_an_attribute_error(package):
         package.nothing_of_the_kind  # noqa: B018
 
 
-def test_a_misspelt_name_is_told_the_nearest():
+def test_a_misspelled_name_is_told_the_nearest():
     with pytest.raises(AttributeError, match="did you mean 'PETS'"):
         forethought.PETSS  # noqa: B018
 

@@ -49,7 +49,7 @@ def imports(source):
         yield from (name for name in names if name.split(".")[0] == "forethought")
 
 
-def offences(room, source):
+def offenses(room, source):
     """Imports that go sideways or up."""
     others = {room_of(name) for name in imports(source)} - {room}
     return sorted(other for other in others if LEVEL.get(other, len(STOREYS)) >= LEVEL[room])
@@ -60,14 +60,14 @@ def test_imports_go_downwards(file):
     parts = file.relative_to(PACKAGE).with_suffix("").parts
     room = "" if parts == ("__init__",) else parts[0]
     assert room in LEVEL, f"give {room} a storey"
-    assert offences(room, file.read_text()) == []
+    assert offenses(room, file.read_text()) == []
 
 
 def test_the_rule_sees_every_form_of_import():
-    assert offences("core", "import forethought.cli.main") == ["cli"]
-    assert offences("models", "def f():\n    from forethought.tasks.costs import x") == ["tasks"]
-    assert offences("core", "from forethought import planning") == ["planning"]
-    assert offences("envs", "from forethought.core.data import Buffer\nimport jax") == []
+    assert offenses("core", "import forethought.cli.main") == ["cli"]
+    assert offenses("models", "def f():\n    from forethought.tasks.costs import x") == ["tasks"]
+    assert offenses("core", "from forethought import planning") == ["planning"]
+    assert offenses("envs", "from forethought.core.data import Buffer\nimport jax") == []
 
 
 def python(code):

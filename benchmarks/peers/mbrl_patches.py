@@ -6,8 +6,8 @@ Nothing here changes what it computes.
 1. Gymnasium's wrappers call `reset(seed=..., options=...)`; `CartPoleEnv.reset` has no `options`: TypeError.
 2. hydra-core 1.0 instantiated only the outermost settings; since 1.1 nested ones are instantiated first.  `GaussianMLP`
    expects the settings of its activation (it makes one for each layer) and gets a module: ValidationError.
-3. The same for the optimiser inside the agent's settings, whose bounds `TrajectoryOptimizer` fills in just before it
-   instantiates them itself: MissingMandatoryValue.  `_recursive_=False`, the old behaviour, cures 2 and 3.
+3. The same for the optimizer inside the agent's settings, whose bounds `TrajectoryOptimizer` fills in just before it
+   instantiates them itself: MissingMandatoryValue.  `_recursive_=False`, the old behavior, cures 2 and 3.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""mbrl's own example settings, read from the installed package, with the optimiser files that its wheel leaves out."""
+"""mbrl's own example settings, read from the installed package, with the optimizer files that its wheel leaves out."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ CEM = {
     "return_mean_elites": True,
     "device": "${device}",
 }
-OPTIMISERS = {
+OPTIMizERS = {
     "pets_cartpole": CEM | {"clipped_normal": "${overrides.cem_clipped_normal}"},
     "pets_icem_cartpole": CEM
     | {
@@ -42,7 +42,7 @@ def settings(override: str, *, seed: int = 0) -> DictConfig:
             "algorithm": OmegaConf.load(EXAMPLES / "algorithm" / "pets.yaml"),
             "dynamics_model": OmegaConf.load(EXAMPLES / "dynamics_model" / "gaussian_mlp_ensemble.yaml"),
             "overrides": OmegaConf.load(EXAMPLES / "overrides" / f"{override}.yaml"),
-            "action_optimizer": OPTIMISERS[override],
+            "action_optimizer": OPTIMizERS[override],
         }
     )
 

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from mbrl.env import reward_fns, termination_fns
 from mbrl.env.cartpole_continuous import CartPoleEnv
-from mbrl_settings import OPTIMISERS, settings
+from mbrl_settings import OPTIMizERS, settings
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--setting", choices=sorted(OPTIMISERS), default="pets_icem_cartpole")
+    parser.add_argument("--setting", choices=sorted(OPTIMizERS), default="pets_icem_cartpole")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--max-steps", type=int, default=None, help="real steps before giving up; else the example's")

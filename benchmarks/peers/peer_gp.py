@@ -21,7 +21,7 @@ from scipy.optimize import minimize
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--which", choices=["tinygp", "gpjax"])
-    parser.add_argument("--data", help="an .npz with z [N, d] and y [N, e], standardised")
+    parser.add_argument("--data", help="an .npz with z [N, d] and y [N, e], standardized")
     parser.add_argument("--evaluations", type=int)
     arguments = parser.parse_args()
     jax.config.update("jax_enable_x64", True)

@@ -27,7 +27,7 @@ def main() -> None:
     arguments = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     data = {name: jnp.asarray(array) for name, array in np.load(arguments.data).items()}
-    names = ("centres", "targets", "log_lengthscale")
+    names = ("centers", "targets", "log_lengthscale")
     parameters = {name: data[name] for name in names}
     model = {name: array for name, array in data.items() if name not in names}
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -58,8 +58,8 @@ def main() -> None:
 
 def expected_cost(parameters, data):
     """Sum over the states 0 to HORIZON."""
-    centres, lengthscale = parameters["centres"], jnp.exp(parameters["log_lengthscale"][0])
-    scaled = centres / lengthscale
+    centers, lengthscale = parameters["centers"], jnp.exp(parameters["log_lengthscale"][0])
+    scaled = centers / lengthscale
     K = jnp.exp(-0.5 * jnp.sum((scaled[:, None] - scaled[None]) ** 2, -1))
     weights = jnp.linalg.solve(K + 0.01**2 * jnp.eye(len(K)), parameters["targets"][:, 0])
 
@@ -70,7 +70,7 @@ def expected_cost(parameters, data):
         u_mean, u_var, F = act(
             seen_mean[FEATURES] / data["scale"],
             seen_cov[FEATURES][:, FEATURES] / jnp.outer(data["scale"], data["scale"]),
-            centres,
+            centers,
             lengthscale,
             weights,
         )
@@ -99,10 +99,10 @@ def with_sine_and_cosine(m, S):
     return jnp.append(m, jnp.stack([sine, cosine])), jnp.block([[S, cross], [cross.T, lower]])
 
 
-def act(m, S, centres, lengthscale, weights):
+def act(m, S, centers, lengthscale, weights):
     """Mean and variance of the squashed RBF policy, and `cov(s)^-1 cov(s, u)`."""
-    v_mean, slope = kernel_mean(m, S, centres, lengthscale, 1.0, weights)
-    L, det = kernel_pairs(m, S, centres, lengthscale, lengthscale, 1.0, 1.0)
+    v_mean, slope = kernel_mean(m, S, centers, lengthscale, 1.0, weights)
+    L, det = kernel_pairs(m, S, centers, lengthscale, lengthscale, 1.0, 1.0)
     v_var = weights @ L @ weights * det - v_mean**2
 
     def wave(k):  # E cos(k v), E sin(k v)

@@ -90,8 +90,8 @@ def world_model(data: dict[str, torch.Tensor]) -> GPWorldModel:
 
 
 def controller(data: dict[str, torch.Tensor]) -> RBFController:
-    """Centres at states that were seen."""
-    units = len(data["centres"])
+    """Centers at states that were seen."""
+    units = len(data["centers"])
     policy = RBFController(4, 1, FORCE, n_basis=units)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

@@ -24,7 +24,7 @@ from forethought.planning.cem import CEM
 from forethought.planning.mpc import MPC
 from forethought.planning.particles import Propagation, expected_cost
 from forethought.policies.uniform import Uniform
-from forethought.tasks.learned import FromObservation, LearnedTask
+from forethought.tasks.learned_task import FromObservation, LearnedTask
 
 TRIED = 8  # sequences of actions by which a new model is tried
 LOOK_AHEAD = 20  # steps, where the planner has no horizon

@@ -18,11 +18,11 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from forethought.algorithms.pilco_comfort import outside_comfort
+from forethought.algorithms.pilco_checks import outside_comfort
 from forethought.algorithms.pilco_search import (
     expected_cost,
     imagine_compiled,
-    recentred,
+    recentered,
     start_distribution,
     units,
 )
@@ -30,9 +30,9 @@ from forethought.algorithms.protocol import Info
 from forethought.core import Buffer, Controller, Gaussian, Problem, Result, Trajectory, Transition, UsageError
 from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error, regression_data
 from forethought.envs.env import Env, collect, learned_space
-from forethought.models.gp import GP
-from forethought.policies.imagine import Imagined
-from forethought.policies.search import Found, Objective, search
+from forethought.models.gp.process import GP
+from forethought.policies.multistart import Found, Objective, search
+from forethought.policies.prediction import Imagined
 from forethought.policies.squashed import RBF, Affine, SquashedPolicy, random_affine, random_rbf
 from forethought.policies.uniform import Uniform
 
@@ -61,7 +61,7 @@ class PILCO:
     random_hold: int = 1  # steps that each of these actions is kept
     trial_steps: int | None = None  # steps in an episode of experience, at most; none takes the task's horizon
     newcomers: int = 3  # new policies that compete with the last one, until a trial is solved
-    recentred: int = 0  # copies of the last policy that compete too, their basis moved to where the model sees it go
+    recentered: int = 0  # copies of the last policy that compete too, their basis moved to where the model sees it go
     scouting: int = 80  # evaluations of the expected cost for every competitor, where there are several
     survivors: int = 2  # competitors that are followed further
     evaluations: int = 200  # of the expected cost, for each of those
@@ -82,7 +82,7 @@ class PILCO:
         """Refuse settings that cannot work."""
         steps = ("trial_steps", "look_ahead", "stretch")
         counts = ("basis", "random_episodes", "random_hold", "scouting", "survivors", "evaluations", "starts", *steps)
-        for least, names in ((1, counts), (0, ("newcomers", "recentred", "growing", "blur", "saving", "settling"))):
+        for least, names in ((1, counts), (0, ("newcomers", "recentered", "growing", "blur", "saving", "settling"))):
             for name in names:
                 value = getattr(self, name)
                 if value is not None and not value >= least:
@@ -183,19 +183,19 @@ class PILCO:
         Raises: NumericalFailure where no competitor has a finite cost.
         """
         start_key, *newcomer_keys = jr.split(key, 1 + newcomers)
-        moved_keys = [jr.fold_in(start_key, i) for i in range(self.recentred)]
+        moved_keys = [jr.fold_in(start_key, i) for i in range(self.recentered)]
         features = np.asarray(jax.vmap(env.space.features)(buffer.rows().x), np.float64)
         first = int(round_) < self.random_episodes
         if first:  # nothing learned to be kept: units of what was seen
             last = eqx.tree_at(lambda p: p.scale, last, jnp.asarray(units(features, env.space)))
         m, scaled = env.task.u_min.shape[0], features / np.asarray(last.scale)
-        fresh = [self._newcomer(self._centres(scaled, k), m, key=k) for k in newcomer_keys]
+        fresh = [self._newcomer(self._centers(scaled, k), m, key=k) for k in newcomer_keys]
         starts = start_distribution(env.task, buffer, self.starts, width=self.start_width, key=start_key)
         old = [] if first and fresh else [last.function]
         if self.policy == "rbf" and not first:
             way = {"dynamics": dynamics, "task": env.task, "start": jax.tree.map(lambda a: a[0], starts)}
             way |= {"steps": counted.stop, "sensor_noise": self.sensor_noise}
-            old += [recentred(last, key=k, **way) for k in moved_keys]
+            old += [recentered(last, key=k, **way) for k in moved_keys]
         competitors = old + fresh
         ahead = jnp.asarray(self._ahead(int(round_), counted.stop))
 
@@ -254,12 +254,12 @@ class PILCO:
             ahead=None if early else self.imagined(after, env, key=key),
         )
 
-    def _newcomer(self, centres: Float[Any, "K f"], m: int, *, key: PRNGKeyArray) -> Affine | RBF:
+    def _newcomer(self, centers: Float[Any, "K f"], m: int, *, key: PRNGKeyArray) -> Affine | RBF:
         if self.policy == "linear":
-            return random_affine(centres.shape[1], m, key=key)
-        return random_rbf(jnp.asarray(centres), m, key=key)
+            return random_affine(centers.shape[1], m, key=key)
+        return random_rbf(jnp.asarray(centers), m, key=key)
 
-    def _centres(self, features: Float[np.ndarray, "N f"], key: PRNGKeyArray) -> Float[np.ndarray, "K f"]:
+    def _centers(self, features: Float[np.ndarray, "N f"], key: PRNGKeyArray) -> Float[np.ndarray, "K f"]:
         """Places where the system has been."""
         rows = jr.choice(jr.fold_in(key, 1), features.shape[0], (self.basis,), replace=features.shape[0] < self.basis)
         return features[np.asarray(rows)]

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from forethought.core import Buffer, Gaussian, Task, UsageError
 from forethought.dynamics.learned import LearnedDynamics
 from forethought.dynamics.space import StateSpace
-from forethought.policies.imagine import imagine
+from forethought.policies.prediction import imagine
 from forethought.policies.squashed import RBF, Affine, SquashedPolicy
 
 START_DRAWS = 1000  # initial states that the start's Gaussian is matched to
@@ -82,7 +82,7 @@ def units(features: Float[np.ndarray, "N f"], space: StateSpace) -> Float[np.nda
     return np.where(waves, np.sqrt(0.5), np.std(features, axis=0) + 1e-6)
 
 
-def recentred(
+def recentered(
     policy: SquashedPolicy,
     dynamics: LearnedDynamics,
     task: Task,
@@ -92,15 +92,15 @@ def recentred(
     sensor_noise: bool,
     key: PRNGKeyArray,
 ) -> RBF:
-    """The RBF policy's values at other centres: states drawn from where it is expected to go in the first `steps`.
+    """The RBF policy's values at other centers: states drawn from where it is expected to go in the first `steps`.
 
-    A search moves centres slowly, and those of a first policy are where a first trial happened to be.
+    A search moves centers slowly, and those of a first policy are where a first trial happened to be.
     """
     seen = imagine_compiled(dynamics, policy, task, start, steps=task.horizon, sensor_noise=sensor_noise).states
     function = cast(RBF, policy.function)
-    count, network = function.centres.shape[0], function.prepared()
+    count, network = function.centers.shape[0], function.prepared()
     step_key, state_key = jr.split(key)
     places = jr.randint(step_key, (count,), 0, steps)
     drawn = jax.vmap(lambda t, k: Gaussian(seen.mean[t], seen.cov[t]).sample(key=k))
-    centres = jax.vmap(policy.space.features)(drawn(places, jr.split(state_key, count))) / policy.scale[None]
-    return RBF(centres, jax.vmap(lambda s: network(s).mean)(centres), function.log_lengthscale)
+    centers = jax.vmap(policy.space.features)(drawn(places, jr.split(state_key, count))) / policy.scale[None]
+    return RBF(centers, jax.vmap(lambda s: network(s).mean)(centers), function.log_lengthscale)

@@ -8,7 +8,7 @@ from forethought.cli.flags import Parser
 from forethought.cli.train import add_environment
 
 if TYPE_CHECKING:
-    from forethought.envs.findings import CheckReport
+    from forethought.envs.checks.findings import CheckReport
 
 ABOUT = "tell what is wrong with an environment, a cost or a termination function"
 
@@ -21,7 +21,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
 
 def run(values: argparse.Namespace) -> int:
     """Try the environment out and print the findings; 1 where there is an error among them."""
-    from forethought.envs.check import check_env
+    from forethought.envs.checks.environment import check_env
 
     angles = tuple(values.angles) if values.angles else None
     report = check_env(values.env, cost=values.cost, termination=values.termination, angles=angles)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
-from forethought.cli.settings import Field, Settings, read_settings
+from forethought.cli.settings_reader import Field, Settings, read_settings
 from forethought.core.errors import UsageError, nearest
 from forethought.registry import AREAS
 

@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Mapping, Sequence
 
 from forethought.cli.flags import Parser
-from forethought.cli.settings import read_settings
+from forethought.cli.settings_reader import read_settings
 from forethought.core.errors import UsageError, nearest
-from forethought.dynamics.games import GAMES
+from forethought.games.catalog import GAMES
 from forethought.registry import ALGORITHMS, MODELS, PLANNERS
 
 ABOUT = "algorithms, environments, models, planners and games by name"

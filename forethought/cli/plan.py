@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from forethought.cli.flags import Parser, add_settings, given_settings
-from forethought.cli.settings import read_settings
+from forethought.cli.settings_reader import read_settings
 from forethought.core.errors import UsageError, nearest
 from forethought.registry import PLANNERS
 
@@ -56,9 +56,9 @@ def run(values: argparse.Namespace) -> int:
 
 
 def _plan(planners: dict, values: argparse.Namespace) -> int:
-    from forethought.envs.known import known_system
-    from forethought.report.planned import table, write_plans
-    from forethought.runs.planning import plan_on
+    from forethought.envs.mujoco.known_model import known_system
+    from forethought.report.plan_page import table, write_plans
+    from forethought.runs.plan_episode import plan_on
 
     env, problem = known_system(values.env, cost=values.cost, termination=values.termination)
     done = []

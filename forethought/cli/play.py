@@ -7,13 +7,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from forethought.cli.flags import Parser, add_settings, given_settings
-from forethought.cli.settings import Settings, read_settings
+from forethought.cli.settings_reader import Settings, read_settings
 from forethought.core.errors import UsageError, nearest
-from forethought.dynamics.games import GAMES, Game, game
+from forethought.games.catalog import GAMES, Game, game
 from forethought.registry import SEARCHES
 
 if TYPE_CHECKING:
-    from forethought.dynamics.rules import Position, Rules
+    from forethought.games.rules import Position, Rules
 
 ABOUT = "play a board game against tree search, in the terminal"
 LEAVE = ("quit", "exit", "q")
@@ -54,8 +54,8 @@ def _play(name: str, made: list[Any], *, you: int, seed: int) -> str | None:
     """A whole game; how it ended, None where the person left."""
     import jax.random as jr
 
-    from forethought.dynamics.rules import load_rules
     from forethought.games.players import SearchPlayer
+    from forethought.games.rules import load_rules
 
     search, playouts = made
     rules = load_rules(name)

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from forethought.cli.flags import Parser, add_settings, choose_areas, given_settings
-from forethought.cli.settings import Settings, read_settings
+from forethought.cli.settings_reader import Settings, read_settings
 from forethought.core.errors import UsageError, nearest
 from forethought.registry import ALGORITHMS
 

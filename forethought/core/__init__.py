@@ -6,6 +6,7 @@ from forethought.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from forethought.core.data import Buffer, Trajectory, Transition
+    from forethought.core.draws import HasDrawMany, draw_many
     from forethought.core.errors import (
         CheckpointError,
         EnvironmentFailure,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
         kl,
         push_forward,
     )
-    from forethought.core.posterior import HasDrawMany, draw_many
     from forethought.core.protocols import (
         Conditional,
         Controller,

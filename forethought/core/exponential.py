@@ -1,4 +1,4 @@
-"""The exponential in float64, written so that XLA vectorises all of it on a CPU: about half again as fast as its own.
+"""The exponential in float64, written so that XLA vectorizes all of it on a CPU: about half again as fast as its own.
 
 Symbols: x = k ln 2 + r, |r| <= ln 2 / 2, so exp x = 2^k exp r; 2^k is made of its bits, exp r is a Taylor polynomial.
 Source: reduction by two parts of ln 2 as in fdlibm (Sun Microsystems, 1993), `e_exp.c`.

@@ -16,7 +16,7 @@ import jax.random as jr
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from forethought.core.linalg import cholesky, psd_sqrt, solve_psd, symmetrise
+from forethought.core.linalg import cholesky, psd_sqrt, solve_psd, symmetrize
 
 LOG_2PI = 1.8378770664093453
 
@@ -121,7 +121,7 @@ class LinearGaussian(eqx.Module):
         return LinearGaussian(
             after.F @ self.F,
             after.F @ self.f + after.f,
-            symmetrise(after.F @ self.cov @ after.F.T + after.cov),
+            symmetrize(after.F @ self.cov @ after.F.T + after.cov),
         )
 
 
@@ -144,7 +144,7 @@ class Quadratic(eqx.Module):
 def push_forward(p: Gaussian, conditional: LinearGaussian) -> Gaussian:
     """The marginal of `y` when `z ~ p`.  Source: Bishop (2006), equation 2.115."""
     F = conditional.F
-    return Gaussian(F @ p.mean + conditional.f, symmetrise(F @ p.cov @ F.T + conditional.cov))
+    return Gaussian(F @ p.mean + conditional.f, symmetrize(F @ p.cov @ F.T + conditional.cov))
 
 
 def join(p: Gaussian, conditional: LinearGaussian) -> Gaussian:
@@ -166,7 +166,7 @@ def condition(joint: Gaussian, d: int, *, jitter: float = 0.0) -> LinearGaussian
     """
     cov_z, cross, cov_y = joint.cov[:d, :d], joint.cov[:d, d:], joint.cov[d:, d:]
     F = solve_psd(cov_z, cross, jitter=jitter).T
-    return LinearGaussian(F, joint.mean[d:] - F @ joint.mean[:d], symmetrise(cov_y - F @ cross))
+    return LinearGaussian(F, joint.mean[d:] - F @ joint.mean[:d], symmetrize(cov_y - F @ cross))
 
 
 def kl(p: Gaussian, q: Gaussian) -> Float[Array, ""]:

@@ -1,6 +1,6 @@
 """Dense linear algebra for covariance matrices.
 
-Covariances may be singular (a point has covariance zero), so every factorisation takes a jitter that is relative to
+Covariances may be singular (a point has covariance zero), so every factorization takes a jitter that is relative to
 the matrix's own scale.  An explicit
 inverse is formed only where all of it is wanted.
 """
@@ -11,7 +11,7 @@ import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float
 
 
-def symmetrise(a: Float[Array, "n n"]) -> Float[Array, "n n"]:
+def symmetrize(a: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """The symmetric part of `a`."""
     return 0.5 * (a + a.T)
 
@@ -19,7 +19,7 @@ def symmetrise(a: Float[Array, "n n"]) -> Float[Array, "n n"]:
 def cholesky(a: Float[Array, "n n"], *, jitter: float = 0.0) -> Float[Array, "n n"]:
     """Lower Cholesky factor of `a + jitter * mean(diag a) * I`; NaN where that is not positive definite."""
     scale = jitter * jnp.trace(a) / a.shape[0]
-    return jnp.linalg.cholesky(symmetrise(a) + scale * jnp.eye(a.shape[0], dtype=a.dtype))
+    return jnp.linalg.cholesky(symmetrize(a) + scale * jnp.eye(a.shape[0], dtype=a.dtype))
 
 
 def solve_psd(a: Float[Array, "n n"], b: Float[Array, "n *k"], *, jitter: float = 0.0) -> Float[Array, "n *k"]:
@@ -31,11 +31,11 @@ def solve_psd(a: Float[Array, "n n"], b: Float[Array, "n *k"], *, jitter: float 
 def inverse_and_log_det(a: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, ""]]:
     """Inverse and log-determinant of a symmetric positive definite matrix, for where all of the inverse is wanted.
 
-    Its derivative is two products, where that of a factorisation is a dozen operations to compile and run.
+    Its derivative is two products, where that of a factorization is a dozen operations to compile and run.
     """
     factor = cholesky(a)
     inverse = jsl.cho_solve((factor, True), jnp.eye(a.shape[0], dtype=a.dtype))
-    return symmetrise(inverse), 2 * jnp.sum(jnp.log(jnp.diagonal(factor)))
+    return symmetrize(inverse), 2 * jnp.sum(jnp.log(jnp.diagonal(factor)))
 
 
 @inverse_and_log_det.defjvp
@@ -50,5 +50,5 @@ def psd_sqrt(a: Float[Array, "n n"]) -> Float[Array, "n n"]:
 
     Negative eigenvalues of rounding size count as zero.
     """
-    values, vectors = jnp.linalg.eigh(symmetrise(a))
+    values, vectors = jnp.linalg.eigh(symmetrize(a))
     return vectors * jnp.sqrt(jnp.maximum(values, 0))[None, :]

@@ -15,14 +15,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from forethought.core.gaussian import Gaussian, LinearGaussian
-from forethought.core.linalg import cholesky, inverse_and_log_det, symmetrise
+from forethought.core.linalg import cholesky, inverse_and_log_det, symmetrize
 
 Function = Callable[[Float[Array, "d"]], Float[Array, "e"]]
 
 
 def matched(p: Gaussian, mean: Float[Array, "e"], cov: Float[Array, "e e"], F: Float[Array, "e d"]) -> LinearGaussian:
     """The conditional of y that has the moments given: `mean` and `cov` of y, and `F = E[dy/dz]`."""
-    return LinearGaussian(F, mean - F @ p.mean, symmetrise(cov - F @ p.cov @ F.T))
+    return LinearGaussian(F, mean - F @ p.mean, symmetrize(cov - F @ p.cov @ F.T))
 
 
 def cosines(p: Gaussian, waves: Float[np.ndarray, "e d"], phase: float | Float[np.ndarray, "e"]) -> LinearGaussian:
@@ -99,7 +99,7 @@ def squash(z: Float[Array, "d"], limit: Float[Array, "d"]) -> Float[Array, "d"]:
 
 def affine(p: Gaussian, A: Float[Array, "e d"], b: Float[Array, "e"] | float = 0.0) -> Gaussian:
     """The distribution of `A z + b`."""
-    return Gaussian(A @ p.mean + b, symmetrise(A @ p.cov @ A.T))
+    return Gaussian(A @ p.mean + b, symmetrize(A @ p.cov @ A.T))
 
 
 def marginal(p: Gaussian, places: Sequence[int]) -> Gaussian:
@@ -146,21 +146,21 @@ def unscented(function: Function, p: Gaussian, *, spread: float = 3.0) -> Linear
         function: y [e] of z [d].
         p: distribution of z; `cov` may be singular (a floor of `eps^(2/3)` is added: F is then a finite difference).
         spread: squared distance of the points from the mean, in standard deviations: `d + kappa` of the source; 3 also
-            matches a Gaussian's fourth moment along each axis.  The centre's weight is `1 - d / spread`.
+            matches a Gaussian's fourth moment along each axis.  The center's weight is `1 - d / spread`.
     Source: Julier & Uhlmann (2004), equation 12.
-    Differs: the covariance of y leaves the centre out where its weight would be negative, to stay semi-definite.
+    Differs: the covariance of y leaves the center out where its weight would be negative, to stay semi-definite.
     """
     d, dtype = p.mean.shape[0], p.mean.dtype
     floor = jnp.finfo(dtype).eps ** (2 / 3)
     root = cholesky(p.cov + floor * jnp.eye(d, dtype=dtype))
     reach = jnp.sqrt(jnp.asarray(spread, dtype))
-    centre = function(p.mean)
+    center = function(p.mean)
     above, below = jax.vmap(function)(p.mean[None] + reach * root.T), jax.vmap(function)(p.mean[None] - reach * root.T)
-    mean = centre + jnp.sum(above + below - 2 * centre[None], 0) / (2 * spread)
+    mean = center + jnp.sum(above + below - 2 * center[None], 0) / (2 * spread)
     slopes = (above - below) / (2 * reach)  # dy along each column of the root
     bend = (above + below) / 2 - mean[None]
     share = max(1 - d / spread, 0.0)
-    cov = slopes.T @ slopes + bend.T @ bend / spread + share * jnp.outer(centre - mean, centre - mean)
+    cov = slopes.T @ slopes + bend.T @ bend / spread + share * jnp.outer(center - mean, center - mean)
     F = jsl.solve_triangular(root, slopes, lower=True, trans=1).T
     return matched(p, mean, cov, F)
 

@@ -1,7 +1,7 @@
 """The protocols that authors of models, tasks, planners and controllers meet, and the values they exchange.
 
 Symbols: state `x` [n], action `u` [m] in task units, step index `t`, planning horizon `T`, cost `c(x, u, t)`
-(minimised; reward is its negative, only at the edge to an RL environment).
+(minimized; reward is its negative, only at the edge to an RL environment).
 
 Signatures are unbatched: batch with `jax.vmap` where you call.  Epistemic uncertainty is `draw(key)`: one function
 out of a model's posterior.  Aleatoric uncertainty is `.sample(key)` of the distribution that the function returns.

@@ -28,5 +28,5 @@ _MESSAGES = {
     Result.converged: "converged",
     Result.budget_exhausted: "stopped at its iteration budget; the best answer so far was returned",
     Result.not_finite: "produced numbers that are not finite; look for a diverging model or an unbounded cost",
-    Result.not_positive_definite: "a matrix lost positive definiteness; raise the regularisation",
+    Result.not_positive_definite: "a matrix lost positive definiteness; raise the regularization",
 }

@@ -4,7 +4,7 @@ Symbols
     x = [p, pdot, theta, thetadot]   cart position (m), its speed (m/s), pole angle (rad), angular speed (rad/s)
     u = [force]                      on the cart, along p (N)
     theta = 0 hangs straight down, theta = pi stands upright; the tip of the pole is at
-    (p + length sin theta, -length cos theta), its centre of mass half-way (a uniform rod).
+    (p + length sin theta, -length cos theta), its center of mass half-way (a uniform rod).
 """
 
 import equinox as eqx

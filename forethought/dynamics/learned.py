@@ -23,8 +23,8 @@ from forethought.core import (
     LinearGaussian,
     Transition,
 )
+from forethought.core.draws import draw_many
 from forethought.core.moments import choice, marginal, sines, unscented, with_sines
-from forethought.core.posterior import draw_many
 from forethought.dynamics.space import StateSpace
 
 

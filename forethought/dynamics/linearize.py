@@ -29,7 +29,7 @@ def linearize(dynamics: Dynamics, x: Float[Array, "n"], u: Float[Array, "m"], t:
 
 
 class FiniteDifferences(eqx.Module):
-    """Dynamics that are linearised by central differences: for simulators, which autodiff cannot look into.
+    """Dynamics that are linearized by central differences: for simulators, which autodiff cannot look into.
 
     The 2 (n + m) evaluations are one `vmap`; give a host callback `vmap_method="expand_dims"` and they are one call.
     The step of each coordinate is `step * max(1, |z|)`; the error falls with its square until rounding takes over.
@@ -43,7 +43,7 @@ class FiniteDifferences(eqx.Module):
         return self.dynamics(x, u, t)
 
     def draw(self, *, key: PRNGKeyArray) -> "FiniteDifferences":
-        """One function from the posterior, linearised in the same way."""
+        """One function from the posterior, linearized in the same way."""
         return FiniteDifferences(self.dynamics.draw(key=key), self.step)
 
     def linearize(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> LinearGaussian:

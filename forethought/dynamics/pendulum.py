@@ -4,7 +4,7 @@ Symbols
     x = [theta, thetadot]   angle (rad) and angular speed (rad/s)
     u = [torque]            at the hinge, in the direction of theta (N m)
     theta = 0 hangs straight down, theta = pi stands upright; the tip is at (length sin theta, -length cos theta), its
-    centre of mass half-way (a uniform rod).
+    center of mass half-way (a uniform rod).
 """
 
 import equinox as eqx

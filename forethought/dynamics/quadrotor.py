@@ -17,8 +17,8 @@ class PlanarQuadrotor(eqx.Module):
     """A rigid body under gravity and two thrusts; more thrust on the right rolls it counter-clockwise."""
 
     mass: float = 1.0  # kg
-    inertia: float = 0.05  # kg m^2, about the centre of mass
-    arm: float = 0.25  # m, from the centre of mass to each propeller
+    inertia: float = 0.05  # kg m^2, about the center of mass
+    arm: float = 0.25  # m, from the center of mass to each propeller
     gravity: float = 9.81  # m/s^2
     dt: float = 0.05  # s
     substeps: int = 1  # Runge-Kutta steps within dt

@@ -28,7 +28,13 @@ from forethought.core import Delta
 from forethought.core.linalg import solve_psd
 from forethought.core.small_matrices import eliminate, matmul, matvec
 from forethought.dynamics.integrate import rk4
-from forethought.dynamics.mujoco_tree import link_inertias, link_parents, motor_gears, require_tree, switched_off
+from forethought.dynamics.mujoco.kinematic_tree import (
+    link_inertias,
+    link_parents,
+    motor_gears,
+    require_tree,
+    switched_off,
+)
 from forethought.dynamics.spatial import (
     coriolis_times,
     cross,
@@ -54,7 +60,7 @@ class RigidBody(eqx.Module):
     offset: Float[Array, "L 3"]  # of each joint from its parent's, m
     inertia: Float[Array, "L 4 4"]  # pseudo-inertia of each link at the reference, about its joint; kg m^2, kg m, kg
     reference: Float[Array, "L"]  # joint positions at which frames are parallel to the world's
-    gear: Float[Array, "L m"]  # generalised force for each unit of control
+    gear: Float[Array, "L m"]  # generalized force for each unit of control
     armature: Float[Array, "L"]  # inertia of the rotors, kg m^2 or kg
     damping: Float[Array, "L"]  # N m s/rad or N s/m
     stiffness: Float[Array, "L"]  # of springs, N m/rad or N/m
@@ -70,7 +76,7 @@ class RigidBody(eqx.Module):
         """The same system as MuJoCo's, with the same integrator; controls are not clipped to their range.
 
         Args:
-            model: compiled; see `forethought.dynamics.mujoco.load_model`.
+            model: compiled; see `forethought.dynamics.mujoco.simulator.load_model`.
             frame_skip: steps of the simulator per action.
         Raises: UsageError naming what is more than hinges, slides and motors (contacts, free joints, tendons ...).
         """
@@ -137,7 +143,7 @@ class RigidBody(eqx.Module):
         return _mass_and_bias(_of(self, q.dtype), q, jnp.zeros_like(q))[0]
 
     def inverse_dynamics(self, q: Float[Array, "L"], v: Float[Array, "L"], a: Float[Array, "L"]) -> Float[Array, "L"]:
-        """ID(q, v, a): the generalised forces, damping and springs not counted, that lead to accelerations `a`."""
+        """ID(q, v, a): the generalized forces, damping and springs not counted, that lead to accelerations `a`."""
         return _inverse_dynamics(_of(self, q.dtype), q, v, a)
 
     def energy(self, x: Float[Array, "n"]) -> Float[Array, ""]:

@@ -4,7 +4,7 @@ Symbols
     m = [alpha; mu]          a motion: rotation, and what it does to the point at the world's origin [6]
     f = [moment; force]      a force, the moment about the world's origin [6]
     P = sum over the body's points of mass * [r; 1][r; 1]'     pseudo-inertia [4, 4], symmetric:
-        [Sigma, h; h', mass]   second moment, first moment (mass * centre), mass
+        [Sigma, h; h', mass]   second moment, first moment (mass * center), mass
     W = sum of mass * rdot [r; 1]' = twist(v) P                its rate while the body moves with v, upper rows [3, 4]
 In world coordinates inertias and forces of bodies that move as one are simply added.
 Source: Featherstone, Rigid Body Dynamics Algorithms (2008), chapter 2; pseudo-inertias: Legnani et al. (1996), "A

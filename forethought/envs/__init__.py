@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from forethought.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from forethought.envs.check import check_env
+    from forethought.envs.checks.environment import check_env
+    from forethought.envs.checks.findings import CheckReport, Finding
     from forethought.envs.env import Env, collect
-    from forethought.envs.findings import CheckReport, Finding
     from forethought.envs.gym_env import GymEnv
-    from forethought.envs.known import known_model, known_system
+    from forethought.envs.mujoco.known_model import known_model, known_system
     from forethought.envs.open import open_env
     from forethought.envs.vector import collect_vector
 

@@ -15,8 +15,8 @@ from jaxtyping import PRNGKeyArray
 from forethought.core import Controller, EnvironmentFailure, Transition, UsageError
 from forethought.dynamics.space import StateSpace
 from forethought.envs.acting import Actor
+from forethought.envs.codecs import ActionCodec, ObservationCodec
 from forethought.envs.episode import EpisodeLog, at, at_most, call_env, seed_of
-from forethought.envs.spaces import ActionCodec, ObservationCodec
 from forethought.tasks.function_task import (
     CostFunction,
     FunctionTask,

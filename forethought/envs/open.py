@@ -141,7 +141,7 @@ def _import(module: str, wanted_by: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is not None and (module == error.name or module.startswith(error.name + ".")):
-            remedy = "is it misspelt, or is the working directory another one?"
+            remedy = "is it misspelled, or is the working directory another one?"
             raise UsageError(f"No module named '{error.name}' for {wanted_by}; {remedy}") from error
         remedy = f"module '{module}' needs it: install it"
         raise UsageError(f"No module named '{error.name}' for {wanted_by}; {remedy}.") from error

@@ -22,7 +22,7 @@ def register_envs() -> None:
 
     for name, parts in SHIPPED.items():
         if NAMESPACE + name not in registry:
-            entry_point = "forethought.envs.gymnasium_env:GymnasiumSystem"
+            entry_point = "forethought.envs.exported:GymnasiumSystem"
             register(NAMESPACE + name, entry_point, max_episode_steps=parts.horizon, kwargs={"name": name})
 
 

@@ -23,7 +23,7 @@ class Shipped:
     description: str  # one line
     dynamics: str  # in forethought.dynamics
     task: str  # in forethought.tasks
-    picture: str  # in forethought.envs.pictures
+    picture: str  # in forethought.envs.drawing.pictures
     horizon: int  # steps in an episode; the task's own, here so that Gymnasium can be told without loading it
     size: int  # coordinates of the state
     angles: tuple[int, ...] = ()  # those of them that are angles
@@ -118,7 +118,7 @@ def shipped(name: str) -> SystemEnv:
         raise UsageError(f"No shipped environment is called '{name}'; {nearest(short, SHIPPED)}")
     parts = SHIPPED[short]
     dynamics, task = _load(f"forethought.dynamics.{parts.dynamics}"), _load(f"forethought.tasks.{parts.task}")
-    picture = _load(f"forethought.envs.pictures:{parts.picture}")
+    picture = _load(f"forethought.envs.drawing.pictures:{parts.picture}")
     problem = Problem(dynamics(), task())
     space = StateSpace(parts.size, parts.angles, parts.speeds, problem.task.dt if parts.speeds else 0.0)
     return SystemEnv(NAMESPACE + short, problem, space, picture)

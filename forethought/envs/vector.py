@@ -21,8 +21,8 @@ from jaxtyping import PRNGKeyArray
 
 from forethought.core import Controller, EnvironmentFailure, Transition, UsageError
 from forethought.envs.acting import runs_on_host
+from forethought.envs.codecs import ActionCodec, ObservationCodec
 from forethought.envs.episode import EpisodeLog, call_env, seed_of
-from forethought.envs.spaces import ActionCodec, ObservationCodec
 
 
 def collect_vector(

@@ -13,8 +13,8 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from forethought.dynamics.rules import Position, Rules
 from forethought.games.match import Hand
+from forethought.games.rules import Position, Rules
 
 
 @dataclass(frozen=True)

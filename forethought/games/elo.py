@@ -3,7 +3,7 @@
 Notation
     R_i      rating of player i, in Elo;  P(i beats j) = 1 / (1 + 10^(-(R_i - R_j) / 400))  (Bradley & Terry, 1952)
     n_ij     games between i and j;  s_ij points of i in them (a draw counts a half), s_ij + s_ji = n_ij
-Ratings maximise the likelihood  sum_ij s_ij log P(i beats j);  their covariance is the inverse of its curvature (the
+Ratings maximize the likelihood  sum_ij s_ij log P(i beats j);  their covariance is the inverse of its curvature (the
 Fisher information).  Only differences matter: one player's rating is fixed at 0.  A draw counted as half a win and half
 a loss has less variance than the model says, so where draws are frequent the error bars are too wide, never too narrow.
 """

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Array, Key, PRNGKeyArray
 
 from forethought.core import UsageError
-from forethought.dynamics.rules import Position, Rules
 from forethought.games.players import Player
+from forethought.games.rules import Position, Rules
 
 
 @dataclass(frozen=True)

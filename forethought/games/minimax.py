@@ -1,7 +1,7 @@
 """Tic-tac-toe, searched to the end: the value of every position, and the moves that keep it.
 
 Notation: a board is a tuple of 9 cells, 0 empty, 1 and 2 the players' stones, 1 moves first; values are 1, 0 or -1 for
-the player to move.  This file knows the rules by itself, so it is a reference for `forethought.dynamics.rules` too.
+the player to move.  This file knows the rules by itself, so it is a reference for `forethought.games.rules` too.
 """
 
 from functools import cache

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from forethought.dynamics.rules import Position, Rules
+from forethought.games.evaluation import Evaluator
 from forethought.games.playouts import Playouts, pick, playout
-from forethought.planning.evaluation import Evaluator
-from forethought.planning.tree_search import GumbelSearch, Search
+from forethought.games.rules import Position, Rules
+from forethought.games.tree_search import GumbelSearch, Search
 
 
 @runtime_checkable

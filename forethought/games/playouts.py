@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.dynamics.rules import Position, Rules
-from forethought.planning.evaluation import NEVER, Evaluation
+from forethought.games.evaluation import NEVER, Evaluation
+from forethought.games.rules import Position, Rules
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import DiagonalGaussian
-from forethought.models.network import Normaliser
+from forethought.models.network import Normalizer
 
 
 class Limits(eqx.Module):
@@ -41,12 +41,12 @@ class FittedClassifier(eqx.Module):
     """Log-odds of class 1 as a conditional distribution of one certain number."""
 
     network: eqx.nn.MLP
-    inputs: Normaliser
-    limits: Limits  # of the normalised inputs
+    inputs: Normalizer
+    limits: Limits  # of the normalized inputs
     limited: Bool[Array, ""]  # whether the limits explain everything, so that the network is not asked
 
     def __call__(self, z: Float[Array, "d"]) -> DiagonalGaussian:
-        """The log-odds [1]; above 0 class 1 is the more likely.  Of limits it is the distance, in normalised units."""
+        """The log-odds [1]; above 0 class 1 is the more likely.  Of limits it is the distance, in normalized units."""
         z = self.inputs(z)
         log_odds = jnp.where(self.limited, self.limits(z)[None], self.network(z))
         return DiagonalGaussian(log_odds, jnp.zeros(1, z.dtype))
@@ -70,7 +70,7 @@ class Classifier:
     def init(self, d: int, *, key: PRNGKeyArray) -> FittedClassifier:
         """Before any data."""
         network = eqx.nn.MLP(d, 1, self.hidden, self.depth, activation=jax.nn.silu, key=key)
-        return FittedClassifier(network, Normaliser.identity(d), Limits.none(d), jnp.zeros((), bool))
+        return FittedClassifier(network, Normalizer.identity(d), Limits.none(d), jnp.zeros((), bool))
 
     def fit(
         self,
@@ -113,7 +113,7 @@ def explain(z: Float[Array, "N d"], ends: Bool[Array, "N"], alive: Bool[Array, "
 @eqx.filter_jit
 def _fit(settings: Classifier, previous: FittedClassifier, z, label, size, key):
     valid = jnp.arange(z.shape[0]) < size
-    inputs = Normaliser.of(z, valid.astype(z.dtype))
+    inputs = Normalizer.of(z, valid.astype(z.dtype))
     z = jax.vmap(inputs)(z)
     classes = (valid & label, valid & ~label)
     limits, limited = explain(z, *classes)
@@ -131,7 +131,7 @@ def _fit(settings: Classifier, previous: FittedClassifier, z, label, size, key):
 
 def _descend(settings: Classifier, network: eqx.nn.MLP, z, classes, key) -> eqx.nn.MLP:
     """Adam on the logistic loss of balanced minibatches."""
-    optimiser = optax.adam(settings.learning_rate)
+    optimizer = optax.adam(settings.learning_rate)
     arrays, static = eqx.partition(network, eqx.is_array)
 
     def loss(arrays, key):
@@ -145,8 +145,8 @@ def _descend(settings: Classifier, network: eqx.nn.MLP, z, classes, key) -> eqx.
 
     def update(i, carry):
         arrays, state = carry
-        change, state = optimiser.update(jax.grad(loss)(arrays, jr.fold_in(key, i)), state)
+        change, state = optimizer.update(jax.grad(loss)(arrays, jr.fold_in(key, i)), state)
         return optax.apply_updates(arrays, change), state
 
-    arrays, _ = jax.lax.fori_loop(0, settings.updates, update, (arrays, optimiser.init(arrays)))
+    arrays, _ = jax.lax.fori_loop(0, settings.updates, update, (arrays, optimizer.init(arrays)))
     return eqx.combine(arrays, static)

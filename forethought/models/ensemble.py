@@ -20,7 +20,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import DiagonalGaussian, Result
-from forethought.models.network import Layers, Network, Normaliser, negative_log_likelihood
+from forethought.models.network import Layers, Network, Normalizer, negative_log_likelihood
 
 STILL = 1e-6  # the scale of outputs that never varied: predicted as they were, with no noise to speak of
 
@@ -39,7 +39,7 @@ class FittedEnsemble(eqx.Module):
     def __call__(self, z: Float[Array, "d"]) -> DiagonalGaussian:
         """Mean and variance of the mixture of all members: disagreement counts as variance.
 
-        Differs: the mixture is summarised by its first two moments.
+        Differs: the mixture is summarized by its first two moments.
         """
         each = eqx.filter_vmap(lambda network: network(z))(self.networks)
         return DiagonalGaussian(jnp.mean(each.mean, 0), jnp.sqrt(jnp.mean(each.std**2, 0) + jnp.var(each.mean, 0)))
@@ -69,7 +69,7 @@ class FitReport(eqx.Module):
 
     epochs: Int[Array, "E"]
     train_loss: Float[Array, "E max_epochs"]  # nats per output
-    holdout_loss: Float[Array, "E max_epochs"]  # mean squared error of the standardised outputs; else the training loss
+    holdout_loss: Float[Array, "E max_epochs"]  # mean squared error of the standardized outputs; else the training loss
     holdout_error: Float[Array, "E e"]  # root mean squared error of the chosen weights, in units of y
     result: Int[Array, ""]
 
@@ -153,7 +153,7 @@ class Ensemble:
 @eqx.filter_jit  # one compilation in place of many small ones
 def _init(settings: Ensemble, d: int, e: int, key: PRNGKeyArray) -> FittedEnsemble:
     def network(k: PRNGKeyArray) -> Network:
-        return Network(Layers.init(d, e, hidden=settings.hidden, key=k), Normaliser.identity(d), Normaliser.identity(e))
+        return Network(Layers.init(d, e, hidden=settings.hidden, key=k), Normalizer.identity(d), Normalizer.identity(e))
 
     return FittedEnsemble(eqx.filter_vmap(network)(jr.split(key, settings.members)), jnp.zeros((), jnp.int32))
 
@@ -203,7 +203,7 @@ class _Progress(NamedTuple):
     """The state of a fit between two epochs."""
 
     layers: Layers
-    optimiser: optax.OptState
+    optimizer: optax.OptState
     best_layers: Layers
     best_loss: Float[Array, "E"]
     stale: Int[Array, "E"]
@@ -220,15 +220,15 @@ def _fit(settings: Ensemble, before: Layers, before_rows, fresh: Layers, z, y, s
     valid = jnp.arange(z.shape[0]) < size
     held = valid & held_out(z.shape[0], settings.holdout)
     kept = (valid & ~held).astype(z.dtype)
-    inputs, outputs = Normaliser.of(z, kept), Normaliser.of(y, kept, still=STILL)
+    inputs, outputs = Normalizer.of(z, kept), Normalizer.of(y, kept, still=STILL)
     z, y = jax.vmap(inputs)(z), jax.vmap(outputs)(y)
     rows, count = _bootstrap(settings, members, valid & ~held, boot_key)
     judges = _judges(settings, held, valid)
-    optimiser = optax.adam(settings.learning_rate)
+    optimizer = optax.adam(settings.learning_rate)
 
     def epoch(p: _Progress) -> _Progress:
         layers, state, train_loss = _epoch(
-            settings, optimiser, p.layers, p.optimiser, z, y, rows, count, jr.fold_in(epoch_key, p.epoch)
+            settings, optimizer, p.layers, p.optimizer, z, y, rows, count, jr.fold_in(epoch_key, p.epoch)
         )
         loss = _squared_error(layers, z, y, *judges).mean(-1) if settings.holdout > 0 else train_loss
         active = p.stale < settings.patience
@@ -254,7 +254,7 @@ def _fit(settings: Ensemble, before: Layers, before_rows, fresh: Layers, z, y, s
     none = jnp.zeros(members, jnp.int32)
     blank = jnp.full((members, settings.max_epochs), jnp.nan, z.dtype)  # weak dtypes would have the loop traced twice
     worst = jnp.full(members, jnp.inf, z.dtype)
-    start = _Progress(layers, optimiser.init(layers), layers, worst, none, none, jnp.int32(0), blank, blank)
+    start = _Progress(layers, optimizer.init(layers), layers, worst, none, none, jnp.int32(0), blank, blank)
     end = jax.lax.while_loop(lambda p: (p.epoch < most) & jnp.any(p.stale < settings.patience), epoch, start)
     error = jnp.sqrt(_squared_error(end.best_layers, z, y, *judges)) * outputs.std[None]
     result = jnp.where(jnp.all(jnp.isfinite(end.best_loss)), Result.converged, Result.not_finite)
@@ -292,7 +292,7 @@ def _bootstrap(settings: Ensemble, members: int, usable, key) -> tuple[Int[Array
     return compact[picks], count
 
 
-def _epoch(settings: Ensemble, optimiser, layers, state, z, y, rows, count, key):
+def _epoch(settings: Ensemble, optimizer, layers, state, z, y, rows, count, key):
     """One pass through the rows in minibatches, a new order for each member; the last batch wraps around."""
     capacity = rows.shape[1]
     ranks = jnp.where(jnp.arange(capacity)[None] < count, jr.uniform(key, rows.shape), 2.0)
@@ -311,7 +311,7 @@ def _epoch(settings: Ensemble, optimiser, layers, state, z, y, rows, count, key)
         position = (i * settings.batch + jnp.arange(settings.batch)) % count
         picked = shuffled[:, position]
         gradient, fit = jax.grad(loss, has_aux=True)(layers, z[picked], y[picked])
-        change, state = optimiser.update(gradient, state, layers)
+        change, state = optimizer.update(gradient, state, layers)
         return optax.apply_updates(layers, change), state, total + fit
 
     layers, state, total = jax.lax.fori_loop(0, batches, update, (layers, state, jnp.zeros(rows.shape[0], z.dtype)))
@@ -324,7 +324,7 @@ def _squared_error(layers: Layers, z, y, rows, weight) -> Float[Array, "E e"]:
     return jnp.einsum("n,pne->pe", weight, (mean - y[rows][None]) ** 2)
 
 
-def _stack(layers: Layers, inputs: Normaliser, outputs: Normaliser, members: int) -> Network:
+def _stack(layers: Layers, inputs: Normalizer, outputs: Normalizer, members: int) -> Network:
     repeat = jax.tree.map(lambda a: jnp.broadcast_to(a, (members, *a.shape)), (inputs, outputs))
     return Network(layers, *repeat)
 

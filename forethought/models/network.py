@@ -1,7 +1,7 @@
 """The probabilistic network: `p(y | z) = N(mean(z), diag std(z)^2)`, and its loss.
 
 Symbols: z [d] inputs, y [e] outputs; W_l [in, out] and b_l [out] the layers; the last layer has 2 e outputs, the mean
-and the log-variance of the standardised y.  Log-variances are softly bounded by learned limits, so that they stay
+and the log-variance of the standardized y.  Log-variances are softly bounded by learned limits, so that they stay
 sane where there is no data.
 Source: Chua et al. (2018), "Deep reinforcement learning in a handful of trials", section 4 and appendix A.1.
 """
@@ -18,20 +18,20 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from forethought.core import DiagonalGaussian
 
 
-class Normaliser(eqx.Module):
+class Normalizer(eqx.Module):
     """Shift and scale of each coordinate."""
 
     mean: Float[Array, "d"]
     std: Float[Array, "d"]
 
     @staticmethod
-    def identity(d: int) -> "Normaliser":
+    def identity(d: int) -> "Normalizer":
         """No change."""
-        return Normaliser(jnp.zeros(d), jnp.ones(d))
+        return Normalizer(jnp.zeros(d), jnp.ones(d))
 
     @staticmethod
-    def of(data: Float[Array, "N d"], weight: Float[Array, "N"], *, still: float = 1.0) -> "Normaliser":
-        """Standardises the rows with weight 1; coordinates that do not vary get the scale `still`.
+    def of(data: Float[Array, "N d"], weight: Float[Array, "N"], *, still: float = 1.0) -> "Normalizer":
+        """Standardizes the rows with weight 1; coordinates that do not vary get the scale `still`.
 
         Sums run over differences from one of the rows: in float32 the mean of equal numbers is not that number, and
         what is left would pass for a spread.
@@ -42,10 +42,10 @@ class Normaliser(eqx.Module):
         offset = jnp.einsum("n,nd->d", weight, shifted) / count
         var = jnp.einsum("n,nd->d", weight, (shifted - offset[None]) ** 2) / count
         varies = jnp.sqrt(var) > 1e-6 * (1 + jnp.abs(origin + offset))
-        return Normaliser(origin + offset, jnp.where(varies, jnp.sqrt(jnp.where(varies, var, 1.0)), still))
+        return Normalizer(origin + offset, jnp.where(varies, jnp.sqrt(jnp.where(varies, var, 1.0)), still))
 
     def __call__(self, z: Float[Array, "d"]) -> Float[Array, "d"]:
-        """Standardised coordinates."""
+        """Standardized coordinates."""
         return (z - self.mean) / self.std
 
 
@@ -72,7 +72,7 @@ class Layers(eqx.Module):
         return Layers(weights, biases, low, high)
 
     def __call__(self, z: Float[Array, "d"]) -> tuple[Float[Array, "e"], Float[Array, "e"]]:
-        """Mean and log-variance of the standardised output, from the standardised input."""
+        """Mean and log-variance of the standardized output, from the standardized input."""
         h = z
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             h = silu(h @ weight + bias)
@@ -90,8 +90,8 @@ class Network(eqx.Module):
     """A fitted network, in the units of the data."""
 
     layers: Layers
-    inputs: Normaliser
-    outputs: Normaliser
+    inputs: Normalizer
+    outputs: Normalizer
 
     def __call__(self, z: Float[Array, "d"]) -> DiagonalGaussian:
         """The predictive distribution of `y` [e]."""
@@ -111,6 +111,6 @@ def silu(x: Float[Array, "h"]) -> Float[Array, "h"]:
 
 
 def negative_log_likelihood(layers: Layers, z: Float[Array, "d"], y: Float[Array, "e"]) -> Float[Array, ""]:
-    """Of one standardised pair, in nats, without the constant; averaged over the e outputs."""
+    """Of one standardized pair, in nats, without the constant; averaged over the e outputs."""
     mean, log_var = layers(z)
     return 0.5 * jnp.mean((mean - y) ** 2 * jnp.exp(-log_var) + log_var)

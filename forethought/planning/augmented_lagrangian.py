@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import Problem, Task, Trajectory
-from forethought.tasks.wrapped import WrappedTask
+from forethought.tasks.wrapped_task import WrappedTask
 
 IMPROVED = 0.25  # share of the last residual below which the penalty is left as it is
 MOST_PENALTY = 1e8  # times the first; beyond it the problem is too stiff to be solved
@@ -100,7 +100,7 @@ def first_multipliers(
     return Multipliers(jnp.zeros_like(values.stage), jnp.zeros_like(values.final), penalty_, infinite)
 
 
-def penalised(problem: Problem, multipliers: Multipliers | None) -> Problem:
+def penalized(problem: Problem, multipliers: Multipliers | None) -> Problem:
     """The problem without constraints that a planner solves next."""
     return problem if multipliers is None else Problem(problem.dynamics, PenalisedTask(problem.task, multipliers))
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from forethought.core.linalg import symmetrise
+from forethought.core.linalg import symmetrize
 from forethought.core.small_matrices import eliminate, matmul, pivot_on
 from forethought.planning.box_qp import BoxQPSolution, solve_box_qp
 from forethought.planning.expansion import Expansion
@@ -59,7 +59,7 @@ def backward(
             best = solve_box_qp(Q[n:, n:-1], q, *bounds)
             rows, positive = _put_in_place(Q, n, best)
             k, gradient = best.v, _projected(q, *bounds)
-        V = jnp.concatenate([symmetrise(rows[:n, :n]), rows[:n, -1:]], axis=1)
+        V = jnp.concatenate([symmetrize(rows[:n, :n]), rows[:n, -1:]], axis=1)
         slope = jnp.sum(k * q)
         return V, (-rows[n:, :n], k, slope, gradient, positive & (slope <= 0))
 

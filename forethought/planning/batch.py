@@ -1,4 +1,4 @@
-"""Many trajectory optimisations of one problem, from different initial states, side by side.
+"""Many trajectory optimizations of one problem, from different initial states, side by side.
 
 Lanes of a fixed number advance together for a few iterations; then, on the host, lanes whose problem is solved take the
 next unsolved one.  So a straggler holds no one back.  When fewer problems than lanes are left, the lanes are halved
@@ -30,7 +30,7 @@ def solve_batch(
     """A plan for each initial state, stacked [B], and its number of iterations [B]; to be called outside `jit`.
 
     Args:
-        settings: of each optimisation; it begins at `us` alone, there are no random starts.
+        settings: of each optimization; it begins at `us` alone, there are no random starts.
         problem: what all have in common.
         x0s: initial states.
         us: initial actions; None for the middle of their range.

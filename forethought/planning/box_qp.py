@@ -1,7 +1,7 @@
-"""A small quadratic programme with bounds, by projected Newton steps.
+"""A small quadratic program with bounds, by projected Newton steps.
 
 Problem
-    minimise  0.5 v'H v + q'v   subject to   low <= v <= high        v, q, low, high [m]; H [m, m] positive definite
+    minimize  0.5 v'H v + q'v   subject to   low <= v <= high        v, q, low, high [m]; H [m, m] positive definite
 A coordinate is clamped where it sits on a bound and the gradient pushes it outwards; each iteration takes a Newton
 step in the others, along the projection of the search ray onto the box.
 Source: Tassa, Mansard & Todorov (2014), "Control-limited differential dynamic programming", section III.A and
@@ -21,7 +21,7 @@ SUFFICIENT = 0.1  # share of the linear decrease that a step must achieve
 
 
 class BoxQPSolution(eqx.Module):
-    """The minimiser and which of its coordinates are clamped."""
+    """The minimizer and which of its coordinates are clamped."""
 
     v: Float[Array, "m"]
     clamped: Bool[Array, "m"]
@@ -37,7 +37,7 @@ class _Search(eqx.Module):
 def solve_box_qp(
     H: Float[Array, "m m"], q: Float[Array, "m"], low: Float[Array, "m"], high: Float[Array, "m"]
 ) -> BoxQPSolution:
-    """The minimiser within the bounds, `low <= high`; infinite bounds are allowed.
+    """The minimizer within the bounds, `low <= high`; infinite bounds are allowed.
 
     Where H is not positive definite the answer is some point within the bounds: ask the pivots of `eliminate`.
     """

@@ -15,9 +15,9 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import Plan, Problem
+from forethought.planning.anytime import run_search
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
-from forethought.planning.search import run_search
-from forethought.planning.settings import check_elites, check_sampling
+from forethought.planning.validation import check_elites, check_sampling
 
 
 class CEMState(eqx.Module):

@@ -12,25 +12,25 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from forethought.core import LinearGaussian, Quadratic, Result
-from forethought.core.linalg import cholesky, solve_psd, symmetrise
+from forethought.core.linalg import cholesky, solve_psd, symmetrize
 from forethought.planning.lqr import LQRSolution
 
 STEPS = 60  # horizons up to 2^60
 
 
 def solve_infinite_lqr(dynamics: LinearGaussian, cost: Quadratic, *, max_entropy: bool = False) -> LQRSolution:
-    """The stationary controller of `x' = F z + f + noise` with stage cost `q(z)`, minimising the average cost.
+    """The stationary controller of `x' = F z + f + noise` with stage cost `q(z)`, minimizing the average cost.
 
     Args:
-        dynamics: over `[x; u]`; (A, B) stabilisable.
+        dynamics: over `[x; u]`; (A, B) stabilizable.
         cost: over `[x; u]`; `C_uu` positive definite.
         max_entropy: return `cov = inv(Q_uu)`; otherwise the policy is certain.
     Returns:
         policy, unstacked; values, the relative cost to go, whose `const` is the average cost of a step (without the
-        entropy); a result: `not_positive_definite` for a wrong cost, `not_finite` where nothing stabilises.
+        entropy); a result: `not_positive_definite` for a wrong cost, `not_finite` where nothing stabilizes.
     """
     n = dynamics.F.shape[0]
-    F, C = dynamics.F, symmetrise(cost.C)
+    F, C = dynamics.F, symmetrize(cost.C)
     V, converged = solve_dare(F[:, :n], F[:, n:], C)
     Q = C + F.T @ V @ F
     K = -solve_psd(Q[n:, n:], Q[n:, :n])
@@ -43,7 +43,7 @@ def solve_infinite_lqr(dynamics: LinearGaussian, cost: Quadratic, *, max_entropy
     drift = 0.5 * dynamics.f @ V @ dynamics.f + v @ dynamics.f + 0.5 * jnp.sum(V * dynamics.cov)
     average = cost.const + drift + 0.5 * q[n:] @ k
     eye = jnp.eye(k.shape[0], dtype=V.dtype)
-    cov = symmetrise(solve_psd(Q[n:, n:], eye)) if max_entropy else 0 * eye
+    cov = symmetrize(solve_psd(Q[n:, n:], eye)) if max_entropy else 0 * eye
     positive = jnp.all(jnp.isfinite(cholesky(C[n:, n:])))
     fine = converged & jnp.all(jnp.isfinite(k)) & jnp.all(jnp.isfinite(K))
     failure = jnp.where(positive, Result.not_finite, Result.not_positive_definite)
@@ -54,7 +54,7 @@ def solve_infinite_lqr(dynamics: LinearGaussian, cost: Quadratic, *, max_entropy
 def solve_dare(
     A: Float[Array, "n n"], B: Float[Array, "n m"], C: Float[Array, "d d"]
 ) -> tuple[Float[Array, "n n"], Bool[Array, ""]]:
-    """The stabilising solution V of the Riccati equation with weights C over `[x; u]`, and whether it was found."""
+    """The stabilizing solution V of the Riccati equation with weights C over `[x; u]`, and whether it was found."""
     n = A.shape[0]
     R, S = C[n:, n:], C[:n, n:]
     gains = solve_psd(R, jnp.concatenate([S.T, B.T], axis=1))  # inv(R) [S', B']
@@ -69,9 +69,9 @@ def solve_dare(
         A, G, H, _, step = carry
         W = jnp.eye(n, dtype=A.dtype) + G @ H
         WA, WG = jnp.split(jnp.linalg.solve(W, jnp.concatenate([A, G], axis=1)), [n], axis=1)
-        grown = symmetrise(H + A.T @ H @ WA)
-        return A @ WA, symmetrise(G + A @ WG @ A.T), grown, jnp.max(jnp.abs(grown - H)), step + 1
+        grown = symmetrize(H + A.T @ H @ WA)
+        return A @ WA, symmetrize(G + A @ WG @ A.T), grown, jnp.max(jnp.abs(grown - H)), step + 1
 
-    start = (A, G, symmetrise(H), jnp.array(jnp.inf, A.dtype), jnp.array(0))
+    start = (A, G, symmetrize(H), jnp.array(jnp.inf, A.dtype), jnp.array(0))
     _, _, V, _, step = jax.lax.while_loop(unfinished, double, start)
     return V, (step < STEPS) & jnp.all(jnp.isfinite(V))

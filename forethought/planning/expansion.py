@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from forethought.core import Problem, Quadratic
-from forethought.core.linalg import symmetrise
+from forethought.core.linalg import symmetrize
 from forethought.dynamics.linearize import linearize
 
 
@@ -51,8 +51,8 @@ def expand(problem: Problem, xs: Float[Array, "S n"], us: Float[Array, "T m"], *
     zero = jnp.zeros((), xs.dtype)
     return Expansion(
         F,
-        Quadratic(jax.vmap(symmetrise)(hessians), gradients, jnp.zeros_like(zs[:, 0])),
-        Quadratic(symmetrise(last_hessian), last_gradient, zero),
+        Quadratic(jax.vmap(symmetrize)(hessians), gradients, jnp.zeros_like(zs[:, 0])),
+        Quadratic(symmetrize(last_hessian), last_gradient, zero),
     )
 
 

@@ -17,9 +17,9 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import LinearGaussian, Plan, Problem, Result
+from forethought.planning.anytime import one_step_later, run_search
 from forethought.planning.initial_guesses import action_scale, limits
 from forethought.planning.rollout import follow, stage_costs
-from forethought.planning.search import one_step_later, run_search
 
 Method = Literal["adam", "l-bfgs"]
 
@@ -34,7 +34,7 @@ class GradientShootingSearch(eqx.Module):
     """Where the descent is, and the best it has seen."""
 
     v: Float[Array, "T m"]  # actions as shares of their scale
-    memory: Any  # the optimiser's
+    memory: Any  # the optimizer's
     best: Float[Array, "T m"]  # actions
     cost: Float[Array, ""]  # of the best
 
@@ -75,7 +75,7 @@ class GradientShooting:
         us = jnp.clip(state.us.astype(x0.dtype), *limits(problem.task, x0.dtype))
         middle, scale = _frame(problem, x0.dtype)
         v = (us - middle) / scale
-        return GradientShootingSearch(v, self._optimiser.init(v), us, _cost(problem, x0, us))
+        return GradientShootingSearch(v, self._optimizer.init(v), us, _cost(problem, x0, us))
 
     def improve(
         self, problem: Problem, x0: Float[Array, "n"], search: GradientShootingSearch, i: int, *, key: PRNGKeyArray
@@ -92,7 +92,7 @@ class GradientShooting:
         held = ((search.v <= low) & (gradient > 0)) | ((search.v >= high) & (gradient < 0))
         gradient = jnp.where(held | ~jnp.all(jnp.isfinite(gradient)), 0, gradient)
         more = {"value": value, "grad": gradient, "value_fn": cost} if self.method == "l-bfgs" else {}
-        change, memory = self._optimiser.update(gradient, search.memory, search.v, **more)
+        change, memory = self._optimizer.update(gradient, search.memory, search.v, **more)
         v = jnp.clip(search.v + change, low, high)
         us = jnp.clip(middle + scale * v, *limits(problem.task, x0.dtype))
         here = _cost(problem, x0, us)
@@ -112,7 +112,7 @@ class GradientShooting:
         return Plan(policy, xs, search.cost, result), GradientShootingState(one_step_later(us))
 
     @property
-    def _optimiser(self) -> optax.GradientTransformationExtraArgs:
+    def _optimizer(self) -> optax.GradientTransformationExtraArgs:
         return optax.lbfgs() if self.method == "l-bfgs" else optax.with_extra_args_support(optax.adam(self.step))
 
 

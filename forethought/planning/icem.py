@@ -1,10 +1,10 @@
 """iCEM: the cross-entropy method made sample-efficient for control.
 
-Beside CEM: coloured noise (power spectral density 1 / f^beta), so that samples explore at the system's pace; a
+Beside CEM: colored noise (power spectral density 1 / f^beta), so that samples explore at the system's pace; a
 population that decays from iteration to iteration; elites kept within a plan and shifted to the next step; the mean
 tried as a candidate in the last iteration; the best sequence ever seen is executed, not the mean.
 Source: Pinneri et al. (2020), "Sample-efficient cross-entropy method for real-time planning", algorithm 1.
-Differs: noise is clipped to the action range, as theirs; it is coloured by a circulant filter of white noise, which
+Differs: noise is clipped to the action range, as theirs; it is colored by a circulant filter of white noise, which
 has the same spectrum and is one small matrix product.
 """
 
@@ -17,10 +17,10 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import Plan, Problem
-from forethought.planning.noise import colour_filter
+from forethought.planning.anytime import one_step_later, run_search
+from forethought.planning.noise import color_filter
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
-from forethought.planning.search import one_step_later, run_search
-from forethought.planning.settings import check_elites, check_sampling
+from forethought.planning.validation import check_elites, check_sampling
 
 
 class ICEMState(eqx.Module):
@@ -52,7 +52,7 @@ class ICEM:
     kept: float = 0.3  # share of the elites that is kept for the next iteration and the next step
     momentum: float = 0.1  # share of the old mean and std that is kept, in [0, 1)
     noise: float = 0.5  # initial std, as a share of half the action range
-    beta: float = 2.0  # colour of the noise: 0 white, 1 pink, 2 red, higher is smoother
+    beta: float = 2.0  # color of the noise: 0 white, 1 pink, 2 red, higher is smoother
     particles: int = 5  # for each sequence; a multiple of the ensemble's members
     propagation: Propagation = "ts-inf"  # how particles believe in the model: ts-inf, ts1 or mean
 
@@ -103,7 +103,7 @@ class ICEM:
         lower, upper = problem.task.u_min[None, None], problem.task.u_max[None, None]
         mean, std = search.mean, search.std
         sample_key, cost_key = jr.split(key)
-        noise = self._coloured((self._population(i), *mean.shape), mean.dtype, key=sample_key)
+        noise = self._colored((self._population(i), *mean.shape), mean.dtype, key=sample_key)
         fresh = jnp.clip(mean[None] + std[None] * noise, lower, upper)
         last = [mean[None]] if i == self.iterations - 1 else []
         us = jnp.concatenate([fresh, search.kept, *last])
@@ -127,7 +127,7 @@ class ICEM:
         """Source: algorithm 1, line 5."""
         return max(int(self.population * self.decay**-iteration), 2 * self.elites)
 
-    def _coloured(self, shape: tuple[int, ...], dtype, *, key: PRNGKeyArray) -> Float[Array, "S T m"]:
+    def _colored(self, shape: tuple[int, ...], dtype, *, key: PRNGKeyArray) -> Float[Array, "S T m"]:
         """Noise of unit variance, correlated in time."""
         white = jr.normal(key, shape, dtype)
-        return jnp.einsum("ts,bsm->btm", jnp.asarray(colour_filter(shape[1], self.beta), dtype), white)
+        return jnp.einsum("ts,bsm->btm", jnp.asarray(color_filter(shape[1], self.beta), dtype), white)

@@ -1,6 +1,6 @@
 """Iterative LQR: follow the trajectory, expand the problem around it, solve the expansion, correct the actions.
 
-Problem: minimise sum_t c(x_t, u_t, t) + c_T(x_T) over us [T, m] within the task's limits, x_{t+1} the mean of the
+Problem: minimize sum_t c(x_t, u_t, t) + c_T(x_T) over us [T, m] within the task's limits, x_{t+1} the mean of the
 dynamics; with a task that has constraints (`forethought.planning.augmented_lagrangian`), subject to those.
 One iteration:
     1. derivatives along the trajectory (`expansion.py`); with `second_order` also the dynamics' curvature
@@ -25,12 +25,13 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import LinearGaussian, Plan, Problem, Result
 from forethought.core.small_matrices import lazily, matvec
+from forethought.planning.anytime import one_step_later
 from forethought.planning.augmented_lagrangian import (
     MOST_PENALTY,
     Multipliers,
     constraint_values,
     first_multipliers,
-    penalised,
+    penalized,
     updated,
 )
 from forethought.planning.backward import Correction, backward
@@ -45,7 +46,6 @@ from forethought.planning.initial_guesses import (
     smooth_actions,
 )
 from forethought.planning.rollout import follow, stage_costs
-from forethought.planning.search import one_step_later
 
 ARMIJO = 1e-4  # share of the promised decrease that is enough; Nocedal & Wright (2006), section 3.1
 LEAST_DAMPING, MOST_DAMPING = 1e-9, 1e10  # the least keeps Q_uu positive where actions cost nothing
@@ -194,7 +194,7 @@ def start(settings: ILQR, problem: Problem, x0: Float[Array, "n"], us: Float[Arr
     us = jnp.clip(us, *limits(problem.task, x0.dtype))
     xs, us = follow(problem, x0, lambda _, t: us[t], us.shape[0])
     multipliers = first_multipliers(problem.task, xs, us, settings.penalty)
-    cost, total = _evaluate(penalised(problem, multipliers), xs, us)
+    cost, total = _evaluate(penalized(problem, multipliers), xs, us)
     result = jnp.where(jnp.isfinite(cost), Result.budget_exhausted, Result.not_finite).astype(int)
     K = jnp.zeros((*us.shape, x0.shape[0]), us.dtype)
     damping = jnp.array(settings.damping, us.dtype)
@@ -209,7 +209,7 @@ def solve(settings: ILQR, problem: Problem, search: ILQRSearch, iterations: int 
 
 def iterate(settings: ILQR, problem: Problem, search: ILQRSearch) -> ILQRSearch:
     """One iteration, as in the notation block."""
-    base, problem = problem, penalised(problem, search.multipliers)
+    base, problem = problem, penalized(problem, search.multipliers)
     expansion = expand(problem, search.xs, search.us, second_order=settings.second_order)  # 1
     correction = _correct(problem, expansion, search)  # 2
     promise = -0.5 * correction.slope
@@ -229,14 +229,14 @@ def iterate(settings: ILQR, problem: Problem, search: ILQRSearch) -> ILQRSearch:
 
 
 def _tighten(settings: ILQR, problem: Problem, search: ILQRSearch) -> ILQRSearch:
-    """Where the penalised problem is solved but the constraints are not met: new multipliers, and go on."""
+    """Where the penalized problem is solved but the constraints are not met: new multipliers, and go on."""
     values = constraint_values(problem.task, search.xs, search.us)
     before, most = search.multipliers, settings.penalty * MOST_PENALTY
     assert before is not None and values is not None
     multipliers = updated(before, values, settings.penalty_growth, most)
     met = multipliers.residual <= settings.violation
     again = search.done & ~met & (before.penalty < most)
-    cost, total = _evaluate(penalised(problem, multipliers), search.xs, search.us)
+    cost, total = _evaluate(penalized(problem, multipliers), search.xs, search.us)
     fresh = (multipliers, cost, total, jnp.full_like(cost, settings.damping))
     now = (before, search.cost, search.total, search.damping)
     multipliers, cost, total, damping = jax.tree.map(lambda a, b: jnp.where(again, a, b), fresh, now)

@@ -1,7 +1,7 @@
 """The linear-quadratic regulator: finite horizon, time-varying, affine, with cross terms.
 
 Problem, t = 0 .. T-1, z_t = [x_t; u_t] [d], d = n + m:
-    minimise    E [ sum_t q_t(z_t) + q_T(x_T) ]      q_t(z) = 0.5 z'C_t z + c_t'z + const_t
+    minimize    E [ sum_t q_t(z_t) + q_T(x_T) ]      q_t(z) = 0.5 z'C_t z + c_t'z + const_t
     subject to  x_{t+1} = F_t z_t + f_t + noise,     noise ~ N(0, cov_t)
 Answer:
     u_t = K_t x_t + k_t                              the policy: F = K [m, n], f = k [m]
@@ -9,7 +9,7 @@ Answer:
 Recursion in homogeneous coordinates [z; 1] (D = d + 1, N = n + 1), where an affine map and a quadratic are one matrix:
     Q_t = C_t + F_t' V_{t+1} F_t                     [D, D]
     V_t = Q_t with u eliminated (its Schur complement); the rows that elimination leaves for u are -[K, k]
-The maximum-entropy controller minimises E[cost] - H(policy): the same gains, cov_t = inv(Q_uu), and
+The maximum-entropy controller minimizes E[cost] - H(policy): the same gains, cov_t = inv(Q_uu), and
     log p(u | x) = V_t(x) - Q_t(x, u),    V_t(x) = -log of the integral of exp(-Q_t(x, u)) over u.
 Source: Anderson & Moore, Optimal Control: Linear Quadratic Methods (1990), section 2.3; Levine & Koltun (2013),
 "Guided policy search", section 4 (maximum entropy).
@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int
 
 from forethought.core import LinearGaussian, Quadratic, Result
 from forethought.core.gaussian import LOG_2PI
-from forethought.core.linalg import symmetrise
+from forethought.core.linalg import symmetrize
 from forethought.core.small_matrices import eliminate, matmul
 
 
@@ -54,10 +54,10 @@ def solve_lqr(dynamics: LinearGaussian, cost: Quadratic, final: Quadratic, *, ma
         Q = C + matmul(F.T, matmul(V, F))
         Q = Q.at[-1, -1].add(jnp.sum(V[:-1, :-1] * model.cov))  # E of the noise; the corner holds twice the constant
         rows, pivots = eliminate(Q, range(n, n + m))
-        V = symmetrise(_without(rows, n, m))
+        V = symmetrize(_without(rows, n, m))
         cov = jnp.zeros((m, m), Q.dtype)
         if max_entropy:
-            cov = symmetrise(
+            cov = symmetrize(
                 eliminate(jnp.concatenate([Q[n:-1, n:-1], jnp.eye(m, dtype=Q.dtype)], 1), range(m))[0][:, m:]
             )
             V = V.at[-1, -1].add(jnp.sum(jnp.log(pivots)) - m * LOG_2PI)
@@ -80,7 +80,7 @@ def homogeneous_map(model: LinearGaussian) -> Float[Array, "N D"]:
 def homogeneous_quadratic(q: Quadratic) -> Float[Array, "D D"]:
     """`[C c; c' 2 const]`: half its quadratic form at [z; 1] is `q(z)`."""
     bottom = jnp.concatenate([q.c, 2 * q.const[None]])
-    return jnp.concatenate([jnp.concatenate([symmetrise(q.C), q.c[:, None]], 1), bottom[None]])
+    return jnp.concatenate([jnp.concatenate([symmetrize(q.C), q.c[:, None]], 1), bottom[None]])
 
 
 def _quadratic(M: Float[Array, "N N"]) -> Quadratic:

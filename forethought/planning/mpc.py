@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from forethought.core import Plan, Planner, Problem
-from forethought.planning.search import AnytimePlanner, stage
+from forethought.planning.anytime import AnytimePlanner, stage
 
 
 class MPC(eqx.Module):

@@ -3,12 +3,12 @@
 Symbols: base distribution p of action sequences, N(middle, Sigma); sampling distribution q, N(mean, Sigma), with
 Sigma = C C' (in time) times diag std^2 (over actions), so that a sample is mean + std C w with white w [T, m];
 S(us) what a sequence costs; temperature lambda, in units of cost.
-The density that minimises  E S + lambda KL(. || p)  is proportional to exp(-S / lambda) p; its mean is estimated by
+The density that minimizes  E S + lambda KL(. || p)  is proportional to exp(-S / lambda) p; its mean is estimated by
     weight ~ exp(-(S(us) + control_cost lambda sum_t v_t' w_t) / lambda),     v = C^-1 (mean - middle) / std,
 where the second term is -lambda log p/q up to a constant: the likelihood ratio, often written lambda mean' Sigma^-1 e.
 Source: Williams et al. (2017), "Information theoretic MPC for model-based reinforcement learning", algorithm 2.
 Differs: the weighted mean is of the sequences clipped to the action limits, hence within them too; noise may be
-coloured; `control_cost` 0 drops the likelihood ratio (alpha = 1 in Williams et al., 2018).
+colored; `control_cost` 0 drops the likelihood ratio (alpha = 1 in Williams et al., 2018).
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import Plan, Problem
-from forethought.planning.noise import colour_filter, quick_normal
+from forethought.planning.anytime import one_step_later, run_search
+from forethought.planning.noise import color_filter, quick_normal
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
-from forethought.planning.search import one_step_later, run_search
-from forethought.planning.settings import check_sampling
+from forethought.planning.validation import check_sampling
 
 
 class MPPIState(eqx.Module):
@@ -42,8 +42,8 @@ class MPPI:
     iterations: int = 1  # rounds of refinement
     temperature: float = 1.0  # in units of cost: a sequence that costs this much more weighs 1/e
     noise: float = 0.5  # std of the samples, as a share of half the action range
-    beta: float = 0.0  # colour of the noise: 0 white, 1 pink, 2 red, higher is smoother
-    control_cost: float = 1.0  # share of the pull towards the middle of the action range, in [0, 1]
+    beta: float = 0.0  # color of the noise: 0 white, 1 pink, 2 red, higher is smoother
+    control_cost: float = 1.0  # share of the pull toward the middle of the action range, in [0, 1]
     particles: int = 5  # for each sequence; a multiple of the ensemble's members
     propagation: Propagation = "ts-inf"  # how particles believe in the model: ts-inf, ts1 or mean
 
@@ -81,7 +81,7 @@ class MPPI:
         lower, upper = problem.task.u_min[None, None], problem.task.u_max[None, None]
         std = self.noise * (upper - lower) / 2
         white = self._white(search.mean, key=sample_key)
-        us = jnp.clip(search.mean[:, None] + std * self._coloured(white), lower, upper)
+        us = jnp.clip(search.mean[:, None] + std * self._colored(white), lower, upper)
         costs = expected_cost(
             problem, x0, jnp.moveaxis(us, 1, 0), particles=self.particles, propagation=self.propagation, key=cost_key
         )
@@ -103,18 +103,18 @@ class MPPI:
         T, m = mean.shape
         return quick_normal((T, self.population, m), mean.dtype, key=key)
 
-    def _coloured(self, white: Float[Array, "T S m"]) -> Float[Array, "T S m"]:
+    def _colored(self, white: Float[Array, "T S m"]) -> Float[Array, "T S m"]:
         if self.beta == 0:
             return white
-        return jnp.einsum("ts,sbm->tbm", jnp.asarray(colour_filter(self.horizon, self.beta), white.dtype), white)
+        return jnp.einsum("ts,sbm->tbm", jnp.asarray(color_filter(self.horizon, self.beta), white.dtype), white)
 
     def _whitened(self, noise: Float[Array, "T m"]) -> Float[Array, "T m"]:
-        """The white noise that is coloured to `noise`."""
+        """The white noise that is colored to `noise`."""
         if self.beta == 0:
             return noise
-        return jnp.asarray(np.linalg.inv(colour_filter(self.horizon, self.beta)), noise.dtype) @ noise
+        return jnp.asarray(np.linalg.inv(color_filter(self.horizon, self.beta)), noise.dtype) @ noise
 
 
 def weights(costs: Float[Array, "S"]) -> Float[Array, "S"]:
-    """The normalised importance weights of costs in units of the temperature; zero where infinite."""
+    """The normalized importance weights of costs in units of the temperature; zero where infinite."""
     return jax.nn.softmax(-costs)

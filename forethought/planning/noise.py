@@ -1,6 +1,6 @@
-"""Noise for sampling planners: its colour in time, and normal numbers that cost less than the rollouts they feed.
+"""Noise for sampling planners: its color in time, and normal numbers that cost less than the rollouts they feed.
 
-Symbols: white w [T] ~ N(0, I); coloured e = C w with a circulant C [T, T], so that Cov e = C C' has a unit diagonal and
+Symbols: white w [T] ~ N(0, I); colored e = C w with a circulant C [T, T], so that Cov e = C C' has a unit diagonal and
 the power spectrum 1 / f^beta.
 """
 
@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 LONG_ROW = 512  # numbers, from which on a loop over rows costs less than it saves
 
 
-def colour_filter(steps: int, beta: float) -> Float[np.ndarray, "T T"]:
+def color_filter(steps: int, beta: float) -> Float[np.ndarray, "T T"]:
     """The circulant matrix that turns white noise [T] into noise of unit variance with spectrum 1 / f^beta."""
     frequency = np.fft.rfftfreq(steps)
     frequency[0] = frequency[1] if steps > 1 else 1.0

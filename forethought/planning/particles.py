@@ -58,7 +58,7 @@ def expected_cost(
 class _Cloud(eqx.Module):
     """Particles on their way, one row each.
 
-    Few coordinates are an array each: joined, they would be a loop that XLA does not vectorise on a CPU and that
+    Few coordinates are an array each: joined, they would be a loop that XLA does not vectorize on a CPU and that
     computes what coordinates have in common once for each.  Many would take long to compile.
     """
 

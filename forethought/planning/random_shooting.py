@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import Plan, Problem
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
-from forethought.planning.settings import check_sampling
+from forethought.planning.validation import check_sampling
 
 
 class BestSequence(eqx.Module):

@@ -4,7 +4,7 @@ Symbols: s [f] features of a state (sines and cosines of its angles), each in un
 v = g(s) [m] before, u [m] after squashing:
     u = middle + half (9 sin v + sin 3v) / 8,      middle, half of the action limits
     affine: v = A s + b        RBF: v_a = sum_i beta_ai exp(-0.5 |(s - c_i) / l_a|^2),  beta = (K + 0.01^2 I)^-1 targets
-The RBF network is the mean of a Gaussian process that saw K `targets` at K `centres`: its parameters are the values
+The RBF network is the mean of a Gaussian process that saw K `targets` at K `centers`: its parameters are the values
 that the function takes, which a gradient search moves more easily than weights.
 Source: Deisenroth & Rasmussen (2011), section 2.2; `congp`, `conlin` and `gSat` of the released code.
 """
@@ -21,9 +21,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from forethought.core import Gaussian, HasMoments, LinearGaussian, push_forward
 from forethought.core.moments import squash, squashed
 from forethought.dynamics.space import StateSpace
-from forethought.models.moments import network_moments
+from forethought.models.kernel_moments import network_moments
 
-TARGET_NOISE = 0.01  # of the targets, relative to a kernel of height 1; keeps close centres from fighting
+TARGET_NOISE = 0.01  # of the targets, relative to a kernel of height 1; keeps close centers from fighting
 
 
 class Affine(eqx.Module):
@@ -44,38 +44,38 @@ class Affine(eqx.Module):
 class RBF(eqx.Module):
     """K radial basis functions."""
 
-    centres: Float[Array, "K f"]
+    centers: Float[Array, "K f"]
     targets: Float[Array, "K m"]
     log_lengthscale: Float[Array, "m f"]  # of the features, in their units
 
     def limits(self) -> tuple["RBF", "RBF"]:
         """Where a search from here may go: beyond, functions are flat or mere needles."""
         m, scale = jnp.ones_like(self.targets), jnp.ones_like(self.log_lengthscale)
-        return RBF(self.centres - 10, -10 * m, -3 * scale), RBF(self.centres + 10, 10 * m, 3 * scale)
+        return RBF(self.centers - 10, -10 * m, -3 * scale), RBF(self.centers + 10, 10 * m, 3 * scale)
 
     def prepared(self) -> "Network":
         """Weights in place of targets."""
         lengthscale = jnp.exp(self.log_lengthscale)
 
         def weights(scale: Float[Array, "f"], targets: Float[Array, "K"]) -> Float[Array, "K"]:
-            apart = (self.centres[:, None] - self.centres[None]) / scale[None, None]
+            apart = (self.centers[:, None] - self.centers[None]) / scale[None, None]
             K = jnp.exp(-0.5 * jnp.sum(apart**2, -1))
             factor = jnp.linalg.cholesky(K + TARGET_NOISE**2 * jnp.eye(K.shape[0], dtype=K.dtype))
             return jsl.cho_solve((factor, True), targets)
 
-        return Network(self.centres, lengthscale, jax.vmap(weights)(lengthscale, self.targets.T))
+        return Network(self.centers, lengthscale, jax.vmap(weights)(lengthscale, self.targets.T))
 
 
 class Network(eqx.Module):
     """An RBF network with its weights."""
 
-    centres: Float[Array, "K f"]
+    centers: Float[Array, "K f"]
     lengthscale: Float[Array, "m f"]
     beta: Float[Array, "m K"]
 
     def __call__(self, s: Float[Array, "f"]) -> Gaussian:
         """The value, certain."""
-        apart = (s[None] - self.centres)[None] / self.lengthscale[:, None]
+        apart = (s[None] - self.centers)[None] / self.lengthscale[:, None]
         return Gaussian.point(jnp.sum(self.beta * jnp.exp(-0.5 * jnp.sum(apart**2, -1)), -1))
 
     def draw(self, *, key: PRNGKeyArray) -> "Network":
@@ -85,7 +85,7 @@ class Network(eqx.Module):
 
     def moments(self, p: Gaussian) -> LinearGaussian:
         """Exact."""
-        return network_moments(p, self.centres, self.lengthscale, self.beta)
+        return network_moments(p, self.centers, self.lengthscale, self.beta)
 
 
 class SquashedPolicy(eqx.Module):
@@ -124,8 +124,8 @@ def random_affine(f: int, m: int, *, key: PRNGKeyArray) -> Affine:
 
 
 def random_rbf(seen: Float[Array, "K f"], m: int, *, key: PRNGKeyArray) -> RBF:
-    """Centres near features that were seen, small targets, lengthscales of one scale."""
-    centre_key, target_key = jr.split(key)
-    centres = seen + 0.1 * jr.normal(centre_key, seen.shape, seen.dtype)
+    """Centers near features that were seen, small targets, lengthscales of one scale."""
+    center_key, target_key = jr.split(key)
+    centers = seen + 0.1 * jr.normal(center_key, seen.shape, seen.dtype)
     targets = 0.25 * jr.normal(target_key, (seen.shape[0], m), seen.dtype)
-    return RBF(centres, targets, jnp.zeros((m, seen.shape[1]), seen.dtype))
+    return RBF(centers, targets, jnp.zeros((m, seen.shape[1]), seen.dtype))

@@ -7,8 +7,8 @@ from forethought.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from forethought.report.gp_picture import plot_gp
     from forethought.report.html import write_report
-    from forethought.report.imagined_picture import plot_imagined
-    from forethought.report.video import film
+    from forethought.report.predicted_trajectory import plot_imagined
+    from forethought.report.recording import film
 
 __all__ = ["film", "plot_gp", "plot_imagined", "write_report"]
 

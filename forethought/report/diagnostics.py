@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import Dynamics, Problem, Transition, UsageError
 from forethought.core.data import AnyArray
-from forethought.core.posterior import draw_many
+from forethought.core.draws import draw_many
 from forethought.dynamics.space import StateSpace
 
 LEVELS = np.linspace(0.05, 0.95, 19)  # of central predictive intervals

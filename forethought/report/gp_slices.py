@@ -19,7 +19,7 @@ from jaxtyping import Float
 from forethought.core import Problem, Transition
 from forethought.dynamics.learned import LearnedDynamics, regression_data
 from forethought.dynamics.space import StateSpace
-from forethought.models.gp import FittedGP, condition
+from forethought.models.gp.process import FittedGP, condition
 
 POINTS = 121  # along a slice
 SAMPLES = 3  # functions drawn

@@ -6,7 +6,7 @@ import numpy as np
 
 from forethought.report.curves import Baseline, Curve
 from forethought.report.diagnostics import LEVELS, Calibration, ModelError
-from forethought.report.foresight import Foresight
+from forethought.report.plan_prediction import Foresight
 
 
 @dataclass(frozen=True)

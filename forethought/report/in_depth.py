@@ -12,11 +12,11 @@ from forethought.policies.uniform import Uniform
 from forethought.report import plots
 from forethought.report.curves import Baseline, Curve, Group
 from forethought.report.diagnostics import LEVELS, Calibration, ModelError, examine, reward_is_learned
-from forethought.report.foresight import Foresight, foresee, real_reward, share_at_limits, unwrapped
 from forethought.report.gp_picture import gp_sections
 from forethought.report.hints import Evidence, hints
-from forethought.report.imagined_picture import imagined_sections
 from forethought.report.page import Page, Picture, Section, Table
+from forethought.report.plan_prediction import Foresight, foresee, real_reward, share_at_limits, unwrapped
+from forethought.report.predicted_trajectory import imagined_sections
 from forethought.report.record import algorithm_name, curve_of, duration, flat, flat_settings, number
 
 REPORT = 0xFFFFFFFB  # folded into the seed; rounds count up from 0, so that the report's keys are none of theirs
@@ -242,7 +242,7 @@ def _plan_sections(findings: Findings) -> list[Section]:
 
 def _video_section(run: Any, findings: Findings, seed: int) -> Section:
     """The film, or why there is none."""
-    from forethought.report.video import film_to_bytes
+    from forethought.report.recording import film_to_bytes
 
     try:
         content = film_to_bytes(findings.env, findings.controller, findings.episode, seed=seed)

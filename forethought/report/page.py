@@ -35,7 +35,7 @@ class Section:
     text: Sequence[str] = ()  # paragraphs
     points: Sequence[str] = ()  # a list
     pictures: Sequence[Picture] = ()
-    legend: Sequence[tuple[str, str]] = ()  # (CSS colour, meaning), above the pictures
+    legend: Sequence[tuple[str, str]] = ()  # (CSS color, meaning), above the pictures
     table: Table | None = None
     video: bytes | None = None  # MP4
     folded: bool = False  # shown when it is opened
@@ -73,7 +73,7 @@ def render(page: Page) -> str:
 
 
 def inline_svg(svg: bytes, *, prefix: str) -> str:
-    """An SVG file as an element of a page: identifiers made unique, colours taken from the page, no declarations."""
+    """An SVG file as an element of a page: identifiers made unique, colors taken from the page, no declarations."""
     text = svg.decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

@@ -1,6 +1,6 @@
 """The report's pictures, each as the bytes of an SVG (or PNG) file; matplotlib without pyplot.
 
-Colours: Okabe & Ito's palette, told apart by the colour-blind.  Ink, grid and paper are plain colours here; a page
+Colors: Okabe & Ito's palette, told apart by the color-blind.  Ink, grid and paper are plain colors here; a page
 may swap them for its own (see `THEMED`).
 """
 
@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from forethought.report.curves import Baseline, Group
 from forethought.report.diagnostics import LEVELS, Calibration, ModelError
-from forethought.report.foresight import Foresight
+from forethought.report.plan_prediction import Foresight
 
 INK, MUTED, GRID, PAPER = "#1b1f27", "#667085", "#e4e7ec", "#fefefe"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

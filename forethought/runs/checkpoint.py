@@ -21,7 +21,7 @@ import safetensors.numpy
 
 from forethought.core.errors import CheckpointError
 from forethought.runs.files import sync_directory, write_json, write_whole
-from forethought.runs.settings import fingerprint
+from forethought.runs.serialization import fingerprint
 
 FORMAT = 1
 KEPT = 3

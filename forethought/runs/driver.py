@@ -21,13 +21,13 @@ from forethought.runs import checkpoint, metrics, transitions
 from forethought.runs.budget import Budget
 from forethought.runs.checkpoint import Standing
 from forethought.runs.directory import FORMAT, RunDirectory, now
+from forethought.runs.environment import Watched, has_test, open_world
 from forethought.runs.files import StorageError
 from forethought.runs.progress import Reporter, reporter_for
 from forethought.runs.provenance import git_commit, hardware, versions
 from forethought.runs.run import INIT, Run, check_seed
-from forethought.runs.settings import fingerprint, first_difference, to_plain
+from forethought.runs.serialization import fingerprint, first_difference, to_plain
 from forethought.runs.signals import Interrupted, interruptible
-from forethought.runs.world import Watched, has_test, open_world
 
 RESUME = "Continue it with the same command and --resume (in Python: resume=True)"
 

@@ -94,7 +94,7 @@ def is_solved(env: Env, episode: Transition) -> bool | None:
 
 
 def _check(line: dict[str, Any]) -> None:
-    """Raise for a round whose return or model judgement is not finite."""
+    """Raise for a round whose return or model judgment is not finite."""
     if line["return"] is not None and not math.isfinite(line["return"]):
         raise NumericalFailure(f"the return of round {line['iteration']} is not finite ({line['return']}).")
     for name, value in line.items():

@@ -18,9 +18,9 @@ from forethought.envs.env import Env
 from forethought.runs import checkpoint, metrics
 from forethought.runs.checkpoint import Standing
 from forethought.runs.directory import RunDirectory
+from forethought.runs.environment import open_world, recorded_noise, reopen
 from forethought.runs.files import finite
-from forethought.runs.settings import from_plain
-from forethought.runs.world import open_world, recorded_noise, reopen
+from forethought.runs.serialization import from_plain
 
 # Rounds fold their number, from 0 up, into the seed's key; these are out of their reach.
 INIT, EVALUATE, ACT = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import Task, Trajectory
-from forethought.tasks.wrapped import WrappedTask
+from forethought.tasks.wrapped_task import WrappedTask
 
 
 class Constrained(WrappedTask):

@@ -13,7 +13,7 @@ from forethought.dynamics.space import StateSpace
 from forethought.envs.system_env import SystemEnv
 from forethought.models.classifier import Classifier
 from forethought.models.ensemble import Ensemble
-from forethought.models.gp import GP
+from forethought.models.gp.process import GP
 from forethought.planning.icem import ICEM
 from tests.linear import QuadraticTask, double_integrator
 from tests.planning.test_planners import X0, optimum

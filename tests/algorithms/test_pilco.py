@@ -12,14 +12,14 @@ import pytest
 
 from forethought.algorithms import pilco
 from forethought.algorithms.pilco import PILCO, _doubled
-from forethought.algorithms.pilco_search import recentred, start_distribution, units
+from forethought.algorithms.pilco_search import recentered, start_distribution, units
 from forethought.core import Buffer, NumericalFailure, Problem, Result, Trajectory, UsageError
 from forethought.dynamics.space import StateSpace
 from forethought.envs.env import collect
 from forethought.envs.open import open_env
 from forethought.envs.system_env import SystemEnv
-from forethought.models.gp import GP
-from forethought.policies.search import Found
+from forethought.models.gp.process import GP
+from forethought.policies.multistart import Found
 from forethought.policies.uniform import Uniform
 
 SMALL = PILCO(GP(restarts=1, evaluations=30), basis=5, newcomers=1, scouting=3, survivors=1, evaluations=4)
@@ -58,20 +58,20 @@ def test_the_cart_pole_is_solved_within_seventeen_seconds():
     assert sum(bool(env.task.solved(Trajectory.of_episode(episode))) for episode in done) >= 18  # rare starts may fail
 
 
-def assert_recentred(settings, state, env):
-    """The same policy, by other centres: they lie on the way that is expected of it, and its values there are kept."""
+def assert_recentered(settings, state, env):
+    """The same policy, by other centers: they lie on the way that is expected of it, and its values there are kept."""
     with jax.enable_x64(True):
         last, dynamics = _doubled(state.policy), _doubled(state.dynamics)
         starts = start_distribution(env.task, state.buffer, 1, key=jr.key(0))
         start = jax.tree.map(lambda a: a[0], starts)
-        moved = recentred(last, dynamics, env.task, start, steps=12, sensor_noise=True, key=jr.key(1))
-        assert moved.centres.shape == last.function.centres.shape
+        moved = recentered(last, dynamics, env.task, start, steps=12, sensor_noise=True, key=jr.key(1))
+        assert moved.centers.shape == last.function.centers.shape
         np.testing.assert_array_equal(moved.log_lengthscale, last.function.log_lengthscale)
-        for centre, value in zip(moved.centres, moved.targets, strict=True):
-            np.testing.assert_allclose(last.function.prepared()(centre).mean, value, atol=1e-9)
-            np.testing.assert_allclose(moved.prepared()(centre).mean, value, atol=0.02)
+        for center, value in zip(moved.centers, moved.targets, strict=True):
+            np.testing.assert_allclose(last.function.prepared()(center).mean, value, atol=1e-9)
+            np.testing.assert_allclose(moved.prepared()(center).mean, value, atol=0.02)
         expected = settings.imagined(state, env, key=jr.key(0)).states.mean[:12, 1] / last.scale[0]
-        assert np.min(np.abs(np.asarray(moved.centres)[:, :1] - expected[None]), 1).max() < 0.5
+        assert np.min(np.abs(np.asarray(moved.centers)[:, :1] - expected[None]), 1).max() < 0.5
 
 
 def test_speeds_that_are_integrated_leave_fewer_outputs_to_learn():
@@ -82,7 +82,7 @@ def test_speeds_that_are_integrated_leave_fewer_outputs_to_learn():
     assert 0 < state.dynamics.drift < 0.01  # without sensor noise: what the trapezoidal rule misses
     ahead = settings.imagined(state, env, key=jr.key(0)).cost[3 : round(0.6 * 12) + 1]
     assert infos[0].metrics["predicted_cost"] == pytest.approx(ahead.sum(), rel=0.1)  # of a wider start
-    assert_recentred(settings, state, env)
+    assert_recentered(settings, state, env)
     untold = SystemEnv("untold", Problem(env.problem.dynamics, env.task), StateSpace(2, angles=(0,)))
     with pytest.raises(UsageError, match="untold does not say .*--speeds"):
         settings.init(untold, key=jr.key(0))
@@ -114,7 +114,7 @@ def test_a_reward_that_must_be_learned_is_refused():
         ({"saving": -0.1}, "saving"),
         ({"settling": -1}, "settling"),
         ({"newcomers": -1}, "newcomers"),
-        ({"recentred": -1}, "recentred"),
+        ({"recentered": -1}, "recentered"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, complaint):
@@ -171,7 +171,7 @@ def test_what_is_mastered_is_looked_beyond(monkeypatch):
 
 
 def test_what_costs_little_beside_the_rest_only_is_not_mastered(monkeypatch):
-    """Far from its goal a saturating cost is flat, and falls a little towards the end."""
+    """Far from its goal a saturating cost is flat, and falls a little toward the end."""
     env = open_env("forethought/PendulumSwingUp-v0")
     settings = dataclasses.replace(SMALL, look_ahead=40)
     state = settings.init(env, key=jr.key(0))
@@ -222,7 +222,7 @@ def test_a_policy_that_solved_its_trial_stays_until_another_is_expected_to_save_
 
 
 def test_units_of_a_circle_do_not_depend_on_how_little_of_it_was_seen():
-    """A pole that hardly swung: its cosine is -1, spread 1e-3, and a centre there would be at -1,000 of its units."""
+    """A pole that hardly swung: its cosine is -1, spread 1e-3, and a center there would be at -1,000 of its units."""
     angle = jnp.linspace(-0.05, 0.05, 50)
     features = np.asarray(jax.vmap(StateSpace(2, angles=(1,)).features)(jnp.stack([40 * angle, jnp.pi + angle], 1)))
     np.testing.assert_allclose(units(features, StateSpace(2, angles=(1,))), [np.std(40 * angle), *[0.5**0.5] * 2], 1e-4)

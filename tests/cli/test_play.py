@@ -8,7 +8,7 @@ import pytest
 from forethought.cli.main import main
 from forethought.games import players
 from forethought.games.playouts import Playouts
-from forethought.planning.tree_search import Choice, GumbelSearch, PUCTSearch
+from forethought.games.tree_search import Choice, GumbelSearch, PUCTSearch
 
 pytest.importorskip("pgx")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -22,7 +22,7 @@ from forethought.core import (
     kl,
     push_forward,
 )
-from forethought.core.linalg import cholesky, psd_sqrt, solve_psd, symmetrise
+from forethought.core.linalg import cholesky, psd_sqrt, solve_psd, symmetrize
 
 D, E = 3, 2
 
@@ -202,7 +202,7 @@ def test_a_point_pushes_forward_to_the_noise_and_has_no_density():
 def test_quadratic_expectation_matches_monte_carlo_and_a_linear_one_is_exact(dtype):
     m, S, *_ = problem(0)
     rng = np.random.default_rng(5)
-    C, c = symmetrise(jnp.asarray(rng.normal(size=(D, D)), dtype)), rng.normal(size=D)
+    C, c = symmetrize(jnp.asarray(rng.normal(size=(D, D)), dtype)), rng.normal(size=D)
     q, p = Quadratic(C, jnp.asarray(c, dtype), jnp.asarray(0.7, dtype)), of(Gaussian, m, S, dtype=dtype)
     samples = rng.multivariate_normal(m, S, 100_000)
     values = 0.5 * np.einsum("si,ij,sj->s", samples, C, samples) + samples @ c + 0.7
@@ -261,7 +261,7 @@ def test_linear_algebra_against_dense_references(dtype):
     close(psd_sqrt(ours) @ psd_sqrt(ours).T, a, dtype)
     close(cholesky(ours, jitter=0.1), np.linalg.cholesky(a + 0.1 * np.trace(a) / 4 * np.eye(4)), dtype)
     skew = jnp.asarray(rng.normal(size=(4, 4)), dtype)
-    np.testing.assert_array_equal(symmetrise(skew), symmetrise(skew).T)
+    np.testing.assert_array_equal(symmetrize(skew), symmetrize(skew).T)
 
 
 def test_limits_of_linear_algebra(dtype):

@@ -35,13 +35,13 @@ CONSERVATIVE = {name: s for name, s in SYSTEMS.items() if name != "car"}
 
 
 def on_the_second_rod(s):
-    def centre(q):
+    def center(q):
         a, b = q[0], q[0] + q[1]
         return jnp.stack(
             [s.length1 * jnp.sin(a) + s.length2 / 2 * jnp.sin(b), -s.length1 * jnp.cos(a) - s.length2 / 2 * jnp.cos(b)]
         )
 
-    return centre
+    return center
 
 
 def on_the_first_rod(length):
@@ -49,10 +49,10 @@ def on_the_first_rod(length):
 
 
 def cartpole_reference(s, q, qd, u):
-    def centre(q):
+    def center(q):
         return jnp.stack([q[0] + s.pole_length / 2 * jnp.sin(q[1]), -s.pole_length / 2 * jnp.cos(q[1])])
 
-    pole, moment = rod(s.pole_mass, s.pole_length, centre, lambda q: q[1])
+    pole, moment = rod(s.pole_mass, s.pole_length, center, lambda q: q[1])
     force = jnp.stack([u[0] - s.friction * qd[0], jnp.zeros_like(u[0])])
     kinetic = lambda q, qd: 0.5 * s.cart_mass * qd[0] ** 2 + pole(q, qd)  # noqa: E731
     return accelerations(kinetic, lambda q: s.gravity * moment(q), q, qd, force)
@@ -62,14 +62,14 @@ def cart_double_reference(s, q, qd, u):
     def elbow(q, share=1.0):
         return jnp.stack([q[0], jnp.zeros_like(q[0])]) + 2 * share * on_the_first_rod(s.length1)(q[1:])
 
-    def first_centre(q):
+    def first_center(q):
         return elbow(q, 0.5)
 
-    def second_centre(q):
+    def second_center(q):
         return elbow(q) + on_the_first_rod(s.length2)(q[2:])
 
-    first, moment1 = rod(s.mass1, s.length1, first_centre, lambda q: q[1])
-    second, moment2 = rod(s.mass2, s.length2, second_centre, lambda q: q[2])
+    first, moment1 = rod(s.mass1, s.length1, first_center, lambda q: q[1])
+    second, moment2 = rod(s.mass2, s.length2, second_center, lambda q: q[2])
     force = jnp.stack([u[0] - s.friction * qd[0], jnp.zeros_like(u[0]), jnp.zeros_like(u[0])])
     kinetic = lambda q, qd: 0.5 * s.cart_mass * qd[0] ** 2 + first(q, qd) + second(q, qd)  # noqa: E731
     return accelerations(kinetic, lambda q: s.gravity * (moment1(q) + moment2(q)), q, qd, force)
@@ -96,11 +96,11 @@ def arm_reference(s, q, qd, u):
 
 
 def quadrotor_reference(s, q, qd, u):
-    """Each thrust is a force at its propeller: generalised forces by virtual work."""
+    """Each thrust is a force at its propeller: generalized forces by virtual work."""
 
     def propellers(q):
-        along, centre = s.arm * jnp.stack([jnp.cos(q[2]), jnp.sin(q[2])]), q[:2]
-        return jnp.stack([centre - along, centre + along])
+        along, center = s.arm * jnp.stack([jnp.cos(q[2]), jnp.sin(q[2])]), q[:2]
+        return jnp.stack([center - along, center + along])
 
     up = jnp.stack([-jnp.sin(q[2]), jnp.cos(q[2])])
     work = jnp.einsum("p,k,pkq->q", u, up, jax.jacobian(propellers)(q))

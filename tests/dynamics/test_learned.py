@@ -15,10 +15,10 @@ from forethought.dynamics.learned import (
 from forethought.dynamics.linearize import linearize
 from forethought.dynamics.space import StateSpace
 from forethought.models.ensemble import Ensemble
-from forethought.models.gp import condition
+from forethought.models.gp.process import condition
 from forethought.planning.mpc import MPC
 from forethought.planning.random_shooting import RandomShooting
-from forethought.tasks.learned import FromObservation, LearnedTask
+from forethought.tasks.learned_task import FromObservation, LearnedTask
 from tests.linear import QuadraticTask, double_integrator
 
 

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from forethought.core import HasSimulate, UsageError
-from forethought.dynamics.mujoco import MujocoDynamics, Simulator, load_model
+from forethought.dynamics.mujoco import mujoco_dynamics
+from forethought.dynamics.mujoco.derivatives import step_derivatives
+from forethought.dynamics.mujoco.mujoco_dynamics import MujocoDynamics
+from forethought.dynamics.mujoco.simulator import Simulator, load_model
 
 CART = """
 <mujoco>
@@ -95,12 +98,12 @@ def test_derivative_of_a_pushed_mass_is_exact(dtype):
 
 
 @pytest.mark.parametrize("integrator", ["Euler", "RK4"])
-def test_derivatives_of_a_trajectory_are_one_call_and_those_of_its_steps(integrator):
+def test_derivatives_of_a_trajectory_are_one_call_and_those_of_its_steps(integrator, monkeypatch):
     dynamics = MujocoDynamics(simulator(TUMBLER.format(integrator=integrator), frame_skip=2))
     xs = jnp.asarray(np.stack([tumbling()] * 3)).at[:, -2].add(jnp.arange(3.0))
     us, calls = jr.uniform(jr.key(0), (3, 2)), []
-    work = dynamics.simulator.linearise
-    dynamics.simulator.linearise = lambda s, u: calls.append(s.shape) or work(s, u)
+    work = mujoco_dynamics.step_derivatives
+    monkeypatch.setattr(mujoco_dynamics, "step_derivatives", lambda sim, s, u: calls.append(s.shape) or work(sim, s, u))
     together = jax.vmap(dynamics.linearize, (0, 0, None))(xs, us, NOW)
     assert calls == [(3, 23)]
     for x, u, F, f in zip(xs, us, together.F, together.f, strict=True):
@@ -110,7 +113,7 @@ def test_derivatives_of_a_trajectory_are_one_call_and_those_of_its_steps(integra
     assert jnp.abs(together.F[0] - together.F[2]).max() > 1e-3
     threads = Simulator(dynamics.simulator.model, threads=2, frame_skip=2)
     np.testing.assert_array_equal(
-        work(np.asarray(xs), np.asarray(us)), threads.linearise(np.asarray(xs), np.asarray(us))
+        work(dynamics.simulator, np.asarray(xs), np.asarray(us)), work(threads, np.asarray(xs), np.asarray(us))
     )
 
 
@@ -119,7 +122,7 @@ def test_derivative_predicts_what_small_changes_on_the_manifold_do(integrator):
     """Every kind of joint and an actuator with a state; the changed states are turned by MuJoCo itself."""
     sim = simulator(TUMBLER.format(integrator=integrator), frame_skip=3)
     s, u = tumbling(), np.array([0.2, -0.5])
-    F = sim.linearise(s[None], u[None])[0]
+    F = step_derivatives(sim, s[None], u[None])[0]
     step, nq = 1e-5, sim.model.nq
     for i in range(sim.model.nv):
         ends = []

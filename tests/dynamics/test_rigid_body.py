@@ -13,12 +13,13 @@ import pytest
 
 from forethought.core import Problem, Result, UsageError
 from forethought.dynamics.linearize import FiniteDifferences, linearize
-from forethought.dynamics.mujoco import MujocoDynamics, Simulator, load_model
+from forethought.dynamics.mujoco.mujoco_dynamics import MujocoDynamics
+from forethought.dynamics.mujoco.simulator import Simulator, load_model
 from forethought.dynamics.rigid_body import RigidBody, acceleration
 from forethought.planning.ilqr import ILQR
 from forethought.tasks.function_task import FunctionTask
 
-# A cart that also turns (two joints on one body) and carries two arms; oblique axes, off-centre masses, a welded load.
+# A cart that also turns (two joints on one body) and carries two arms; oblique axes, off-center masses, a welded load.
 TREE = """
 <mujoco>
   <compiler angle="radian"/>

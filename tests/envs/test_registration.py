@@ -13,7 +13,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from forethought.core import UsageError
-from forethought.envs.rendering import HEIGHT, WIDTH, Window
+from forethought.envs.drawing.renderers import HEIGHT, WIDTH, Window
 from forethought.envs.shipped import NAMESPACE, SHIPPED, shipped
 
 every_system = pytest.mark.parametrize("name", SHIPPED)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from forethought.core import UsageError
-from forethought.dynamics.rules import load_rules
 from forethought.games import minimax
 from forethought.games.all_replies import against_all_replies
 from forethought.games.match import Hand, play_match
 from forethought.games.players import OnePlyPlayer, RandomPlayer, TablePlayer
+from forethought.games.rules import load_rules
 
 pytest.importorskip("pgx")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

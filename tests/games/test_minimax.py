@@ -6,10 +6,10 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from forethought.dynamics.rules import load_rules
 from forethought.games import minimax
 from forethought.games.players import MonteCarloPlayer, OnePlyPlayer, RandomPlayer
 from forethought.games.playouts import pick
+from forethought.games.rules import load_rules
 
 pytest.importorskip("pgx")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -8,10 +8,10 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from forethought.dynamics.rules import load_rules
 from forethought.games import minimax
+from forethought.games.evaluation import NEVER, ValueFunction
 from forethought.games.playouts import Playouts, playout
-from forethought.planning.evaluation import NEVER, ValueFunction
+from forethought.games.rules import load_rules
 
 pytest.importorskip("pgx")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

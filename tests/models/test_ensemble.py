@@ -9,7 +9,7 @@ import scipy.stats
 from forethought.core import Result, draw_many
 from forethought.models import ensemble as ensemble_module
 from forethought.models.ensemble import Ensemble, FittedEnsemble, held_out
-from forethought.models.network import Layers, Normaliser, negative_log_likelihood
+from forethought.models.network import Layers, Normalizer, negative_log_likelihood
 
 SMALL = Ensemble(members=3, hidden=(32, 32), max_epochs=60, patience=20, batch=16)
 
@@ -40,21 +40,21 @@ def test_log_variance_stays_within_its_bounds():
         assert jnp.all(log_var <= layers.max_log_var + 1e-4) and jnp.all(log_var >= layers.min_log_var - 1e-4)
 
 
-def test_normaliser_ignores_padding_and_keeps_constants():
+def test_normalizer_ignores_padding_and_keeps_constants():
     data = jnp.array([[1.0, 5.0], [3.0, 5.0], [999.0, -999.0]])
-    normaliser = Normaliser.of(data, jnp.array([1.0, 1.0, 0.0]))
-    np.testing.assert_allclose(normaliser.mean, [2.0, 5.0])
-    np.testing.assert_allclose(normaliser.std, [1.0, 1.0])  # the second does not vary: its scale is kept
-    np.testing.assert_allclose(normaliser(data[1]), [1.0, 0.0])
+    normalizer = Normalizer.of(data, jnp.array([1.0, 1.0, 0.0]))
+    np.testing.assert_allclose(normalizer.mean, [2.0, 5.0])
+    np.testing.assert_allclose(normalizer.std, [1.0, 1.0])  # the second does not vary: its scale is kept
+    np.testing.assert_allclose(normalizer(data[1]), [1.0, 0.0])
 
 
-def test_normaliser_is_not_fooled_by_the_rounding_of_a_mean():
+def test_normalizer_is_not_fooled_by_the_rounding_of_a_mean():
     """In float32 the sum of 15,000 times -0.275 is wrong in the fifth place, which is no spread."""
     data = jnp.stack([jnp.full(15000, -0.275), jnp.full(15000, 1234.5678), jnp.arange(15000.0)], axis=1)
-    normaliser = Normaliser.of(data, jnp.ones(15000), still=1e-6)
-    np.testing.assert_array_equal(normaliser.std[:2], np.float32(1e-6))
-    np.testing.assert_array_equal(normaliser.mean[:2], data[0, :2])
-    np.testing.assert_allclose(normaliser.std[2], np.arange(15000).std(), rtol=1e-5)
+    normalizer = Normalizer.of(data, jnp.ones(15000), still=1e-6)
+    np.testing.assert_array_equal(normalizer.std[:2], np.float32(1e-6))
+    np.testing.assert_array_equal(normalizer.mean[:2], data[0, :2])
+    np.testing.assert_allclose(normalizer.std[2], np.arange(15000).std(), rtol=1e-5)
 
 
 def test_what_never_moved_is_predicted_to_stay():

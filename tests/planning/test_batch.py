@@ -11,7 +11,7 @@ from forethought.dynamics.pendulum import Pendulum
 from forethought.planning import batch
 from forethought.planning.batch import solve_batch
 from forethought.planning.ilqr import ILQR, solve, start
-from forethought.tasks.pendulum import PendulumSwingUp
+from forethought.tasks.pendulum_swing_up import PendulumSwingUp
 
 
 def test_a_batch_is_its_problems_one_by_one(monkeypatch):

@@ -1,4 +1,4 @@
-"""The bounded quadratic programme against the enumeration of all active sets."""
+"""The bounded quadratic program against the enumeration of all active sets."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""iLQR against LQR, dense Newton steps, finite differences and a general optimiser; limits, constraints, batches."""
+"""iLQR against LQR, dense Newton steps, finite differences and a general optimizer; limits, constraints, batches."""
 
 import equinox as eqx
 import jax
@@ -13,15 +13,15 @@ from forethought.dynamics.learned import LearnedDynamics
 from forethought.dynamics.pendulum import Pendulum
 from forethought.dynamics.space import StateSpace
 from forethought.envs.shipped import SHIPPED, shipped
-from forethought.models.gp import GP
+from forethought.models.gp.process import GP
 from forethought.planning.backward import backward
 from forethought.planning.expansion import convexified, expand
 from forethought.planning.ilqr import ILQR, start
 from forethought.planning.lqr import solve_lqr
 from forethought.planning.rollout import follow, stage_costs
-from forethought.tasks.car import CarParking
+from forethought.tasks.car_parking import CarParking
 from forethought.tasks.constrained import Constrained
-from forethought.tasks.pendulum import PendulumSwingUp
+from forethought.tasks.pendulum_swing_up import PendulumSwingUp
 from tests.linear import QuadraticTask, double_integrator
 from tests.planning.test_planners import optimum
 
@@ -100,7 +100,7 @@ def test_limits_are_exact_and_the_optimum_is_the_dense_one():
 
 @pytest.mark.parametrize(("second_order", "bounded"), [(True, False), (False, True)])
 def test_the_backward_pass_is_the_newton_step_of_the_whole_sequence(second_order, bounded):
-    """Against the dense Hessian of the cost by all actions; without curvature, that of the linearised rollout."""
+    """Against the dense Hessian of the cost by all actions; without curvature, that of the linearized rollout."""
     with jax.enable_x64(True):
         problem, T = Problem(Pendulum(), PendulumSwingUp(torque_limit=INFINITE)), 6
         x0, us = jnp.array([3.0, 0.4]), 0.3 * jr.normal(jr.key(0), (6, 1))
@@ -220,7 +220,7 @@ def test_an_obstacle_is_avoided(dtype):
 
 
 def test_a_constraint_of_a_quadratic_problem_against_its_known_optimum():
-    """Velocity at most 0.2: the constraint holds with equality, and the multiplier is that of the dense programme."""
+    """Velocity at most 0.2: the constraint holds with equality, and the multiplier is that of the dense program."""
     import scipy.optimize
 
     with jax.enable_x64(True):

@@ -113,7 +113,7 @@ def test_zero_dynamics_leave_one_step_problems():
             np.testing.assert_allclose(policy.f[t], -np.linalg.solve(Cuu, cost.c[t, 2:]), rtol=1e-10)
 
 
-def test_max_entropy_policy_is_the_normalised_exponential_of_q():
+def test_max_entropy_policy_is_the_normalized_exponential_of_q():
     """log p(u|x) = V(x) - Q(x, u), with V by quadrature of exp(-Q) at the last step and Q from V before."""
     with jax.enable_x64(True):
         dynamics, cost, final = random_problem(np.random.default_rng(2), 3, 2, 1, jnp.float64, noise=0.1)
@@ -141,7 +141,7 @@ def test_an_indefinite_problem_is_reported_and_raised_on_demand(dtype):
     bad = Quadratic(cost.C.at[1, 2, 2].set(-1e3), cost.c, cost.const)
     result = Result(int(lqr(dynamics, bad, final).result))
     assert result == Result.not_positive_definite
-    with pytest.raises(NumericalFailure, match="regularisation"):
+    with pytest.raises(NumericalFailure, match="regularization"):
         result.throw()
 
 
@@ -186,7 +186,7 @@ def test_infinite_horizon_is_the_limit_of_long_ones():
         np.testing.assert_allclose(solution.values.const, hard.values.const[0] - hard.values.const[1], rtol=1e-8)
 
 
-def test_what_nothing_can_stabilise_is_reported():
+def test_what_nothing_can_stabilize_is_reported():
     """A growing mode that the action does not reach."""
     F = jnp.array([[1.2, 0.0, 0.0], [0.0, 0.5, 1.0]])
     dynamics = LinearGaussian(F, jnp.zeros(2), jnp.zeros((2, 2)))

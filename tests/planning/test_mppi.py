@@ -6,7 +6,7 @@ import pytest
 
 from forethought.core import Problem
 from forethought.planning.mppi import MPPI, MPPIState, weights
-from forethought.planning.noise import colour_filter
+from forethought.planning.noise import color_filter
 from forethought.planning.particles import expected_cost
 from tests.linear import QuadraticTask, double_integrator
 
@@ -42,7 +42,7 @@ def test_mean_is_that_of_the_optimal_density(beta, temperature, dtype):
     planner = MPPI(T, 20_000, 12, temperature, noise=0.025, beta=beta, particles=1)
     plan, _ = make_plan(planner, problem, x0, planner.init(problem), jr.key(0))
     H, g = quadratic_of(problem, x0)
-    C = colour_filter(T, beta)
+    C = color_filter(T, beta)
     expected = np.linalg.solve(np.linalg.inv(C @ C.T) + H / temperature, -g / temperature)
     np.testing.assert_allclose(plan.us[:, 0], expected, atol=0.04)
     assert np.abs(expected).max() > 0.15
@@ -74,7 +74,7 @@ def one_iteration(temperature, noise=0.5, **settings):
     start = MPPIState(jnp.full((T, 1), 0.1))
     after = eqx.filter_jit(planner.improve)(PROBLEM, X0, start, 0, key=jr.key(3))
     white = planner._white(start.mean, key=jr.split(jr.key(3))[0])
-    us = jnp.clip(start.mean[:, None] + noise * planner._coloured(white), -1, 1)
+    us = jnp.clip(start.mean[:, None] + noise * planner._colored(white), -1, 1)
     return after.mean, jnp.moveaxis(us, 1, 0)
 
 

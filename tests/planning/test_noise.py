@@ -6,12 +6,12 @@ import scipy.special
 import scipy.stats
 
 from forethought.planning import noise
-from forethought.planning.noise import _normal_quantile, colour_filter, quick_normal
+from forethought.planning.noise import _normal_quantile, color_filter, quick_normal
 
 
 @pytest.mark.parametrize("beta", [0.0, 1.0, 3.0])
-def test_coloured_noise(beta):
-    matrix = colour_filter(64, beta)
+def test_colored_noise(beta):
+    matrix = color_filter(64, beta)
     covariance = matrix @ matrix.T
     np.testing.assert_allclose(np.diag(covariance), 1.0, rtol=1e-10)
     spectrum = np.abs(np.fft.fft(matrix[:, 0])) ** 2

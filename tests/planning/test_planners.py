@@ -13,7 +13,7 @@ from forethought.planning.icem import ICEM
 from forethought.planning.mpc import MPC
 from forethought.planning.mppi import MPPI
 from forethought.planning.random_shooting import RandomShooting
-from forethought.planning.settings import check_sampling
+from forethought.planning.validation import check_sampling
 from tests.linear import Linear, QuadraticTask, double_integrator
 
 T = 12

@@ -64,12 +64,12 @@ def test_a_certain_state_gives_the_action_that_is_taken(kind):
 
 def test_an_rbf_policy_passes_through_its_targets():
     with jax.enable_x64(True):
-        centres = 2.0 * jnp.eye(4)
-        function = RBF(centres, jnp.array([[0.3], [-0.2], [0.5], [0.1]]), jnp.zeros((1, 4)))
+        centers = 2.0 * jnp.eye(4)
+        function = RBF(centers, jnp.array([[0.3], [-0.2], [0.5], [0.1]]), jnp.zeros((1, 4)))
         network = function.prepared()
-        values = jnp.stack([network(c).mean for c in centres])
+        values = jnp.stack([network(c).mean for c in centers])
         np.testing.assert_allclose(values, function.targets, atol=1e-3)
-        far = RBF(centres - 23, function.targets, function.log_lengthscale)  # a feature far from zero in its units
+        far = RBF(centers - 23, function.targets, function.log_lengthscale)  # a feature far from zero in its units
         for start in (function, far):
             low, high = start.limits()
             for a, b, c in zip(*map(jax.tree.leaves, (low, start, high)), strict=True):

@@ -13,7 +13,7 @@ from forethought.cli.main import main
 from forethought.core import UsageError
 from forethought.dynamics.learned import LearnedDynamics, regression_data
 from forethought.dynamics.space import StateSpace
-from forethought.models.gp import GP
+from forethought.models.gp.process import GP
 from forethought.report import plot_gp
 from forethought.report.gp_picture import gp_sections
 from forethought.report.gp_plots import hidden, slices_picture

@@ -7,8 +7,8 @@ import pytest
 
 from forethought.report.curves import Baseline, Curve
 from forethought.report.diagnostics import Calibration, ModelError
-from forethought.report.foresight import Foresight
 from forethought.report.hints import Evidence, hints
+from forethought.report.plan_prediction import Foresight
 
 
 def curve(returns, errors=None, solved=False):

@@ -130,7 +130,7 @@ def test_text_is_escaped():
         assert word not in text
 
 
-def test_inline_svg_drops_declarations_and_takes_the_pages_colours():
+def test_inline_svg_drops_declarations_and_takes_the_pages_colors():
     svg = b'<?xml version="1.0"?><!DOCTYPE svg><svg width="4pt" height="3pt" viewBox="0 0 4 3"><metadata>\nx</metadata>'
     svg += b'<path id="a" style="fill: #1b1f27"/><use href="#a" clip-path="url(#a)"/></svg>'
     assert inline_svg(svg, prefix="p-") == (

@@ -9,8 +9,8 @@ from toy import Feedback, LeastSquares, ToyEnv
 import forethought as ft
 from forethought.core import CheckpointError, UsageError
 from forethought.runs import metrics, transitions
+from forethought.runs.environment import Watched
 from forethought.runs.run import Evaluation, load
-from forethought.runs.world import Watched
 
 
 @pytest.fixture(scope="module")

@@ -130,7 +130,7 @@ class Noise:
 class LeastSquares:
     """Random exploration, then a linear model by least squares."""
 
-    ridge: float = 1e-3  # regularisation
+    ridge: float = 1e-3  # regularization
     noise: Noise = Noise()
     episodes: int = 1  # per round
     loss: float = 0.5  # reported as the model's loss

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from forethought.core import Gaussian, Task, Trajectory
-from forethought.tasks.acrobot import AcrobotSwingUp
-from forethought.tasks.car import CarParking
-from forethought.tasks.cart_double_pendulum import CartDoublePendulumSwingUp
-from forethought.tasks.cartpole import CartPoleSwingUp
+from forethought.tasks.acrobot_swing_up import AcrobotSwingUp
+from forethought.tasks.car_parking import CarParking
+from forethought.tasks.cart_double_pendulum_swing_up import CartDoublePendulumSwingUp
+from forethought.tasks.cartpole_swing_up import CartPoleSwingUp
 from forethought.tasks.costs import holds_at_end, saturating
-from forethought.tasks.pendulum import PendulumSwingUp
-from forethought.tasks.quadrotor import QuadrotorHover
-from forethought.tasks.reacher import ReacherTwoLink
+from forethought.tasks.pendulum_swing_up import PendulumSwingUp
+from forethought.tasks.quadrotor_hover import QuadrotorHover
+from forethought.tasks.two_link_reaching import ReacherTwoLink
 
 PI = np.pi
 # task, its goal state, an action that holds it there, the index of a coordinate that must be small for it to count

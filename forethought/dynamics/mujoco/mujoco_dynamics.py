@@ -1,0 +1,150 @@
+"""Any MuJoCo model as dynamics, simulated by MuJoCo itself.
+
+Symbols
+    s = [qpos; qvel; act]   physics state [k], k = nq + nv + na
+    x = s, or x = [s; r; done] where a judge pays: r is the reward of the step that led to s, done is 0 while the
+        episode lasts, 1 in the state that ended it and 2 from then on, where nothing moves and nothing is paid
+    u = ctrl [nu], held for `frame_skip` steps of the simulator
+    dv [2 nv + na]          a small change of s in the tangent space, where a quaternion has three coordinates:
+                            ds = G(s) dv, dv = G(s)^+ ds   (see `forethought.dynamics.mujoco.derivatives`)
+MuJoCo computes in float64 on the host, whatever the dtype of the states, which follows x.
+Source: MuJoCo documentation, "Simulation: the state" and "mjd_transitionFD"; Todorov, Erez & Tassa (2012).
+"""
+
+from typing import Any, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from forethought.core import Delta, LinearGaussian
+from forethought.dynamics.mujoco.derivatives import central_differences, step_derivatives
+from forethought.dynamics.mujoco.simulator import Simulator
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Pays for simulated steps, on the host."""
+
+    def __call__(
+        self, start: np.ndarray, nearly: np.ndarray, after: np.ndarray, us: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rewards [B, T] and whether the episode ended [B, T], of B rollouts.
+
+        Args:
+            start: where each began, s [B, k].
+            nearly: one simulator step before the end of every step, s [B, T, k].
+            after: at the end of every step, s [B, T, k].
+            us: actions [B, T, m].
+        """
+        ...
+
+
+class MujocoDynamics(eqx.Module):
+    """`x' = f(x, u)` by MuJoCo; see the symbols above.  Under `vmap`, calls go to the simulator's threads together."""
+
+    simulator: Simulator = eqx.field(static=True)
+    judge: Judge | None = eqx.field(static=True, default=None)
+
+    @property
+    def dt(self) -> float:
+        """Seconds per action."""
+        return self.simulator.dt
+
+    @property
+    def size(self) -> int:
+        """Coordinates of x."""
+        return self.simulator.size + (0 if self.judge is None else 2)
+
+    def __call__(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Delta:
+        """The state after one action."""
+        del t
+        return Delta(self._path(x, u[None])[0])
+
+    def draw(self, *, key: PRNGKeyArray) -> "MujocoDynamics":
+        """Itself: the system is known."""
+        del key
+        return self
+
+    def simulate(self, x0: Float[Array, "n"], us: Float[Array, "S T m"]) -> Float[Array, "S T1 n"]:
+        """All candidates in one call of the simulator; see `HasSimulate`."""
+        xs = jax.vmap(self._path, (None, 0))(x0, us)
+        return jnp.concatenate([jnp.broadcast_to(x0, (us.shape[0], 1, x0.shape[0])), xs], axis=1)
+
+    def linearize(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> LinearGaussian:
+        """`x' = F [x; u] + f` around (x, u), by finite differences; see `HasLinearize`.
+
+        Under `vmap`, one call and all threads serve the whole batch: a trajectory's derivatives cost one call.
+        Quaternions are differentiated along the unit sphere, and the reward of a judge by central differences.
+        """
+        del t
+        n, m = x.shape[0], u.shape[0]
+        shapes = jax.ShapeDtypeStruct((n,), x.dtype), jax.ShapeDtypeStruct((n, n + m), x.dtype)
+        after, F = jax.pure_callback(self._derivative, shapes, x, u, vmap_method="broadcast_all")
+        return LinearGaussian(F, after - F @ jnp.concatenate([x, u]), jnp.zeros((n, n), x.dtype))
+
+    def _path(self, x0: Float[Array, "n"], us: Float[Array, "T m"]) -> Float[Array, "T n"]:
+        shape = jax.ShapeDtypeStruct((us.shape[0], x0.shape[0]), x0.dtype)
+        return jax.pure_callback(self._roll, shape, x0, us, vmap_method="broadcast_all")
+
+    def _roll(self, x0: Any, us: Any) -> np.ndarray:
+        """On the host, with any leading axes: x0 [..., n], us [..., T, m]."""
+        x0, us = np.asarray(x0), np.asarray(us)
+        *batch, T, m = us.shape
+        xs = self.roll(x0.reshape(-1, x0.shape[-1]).astype(float), us.reshape(-1, T, m).astype(float))
+        with np.errstate(over="ignore"):
+            return xs.astype(x0.dtype).reshape(*batch, T, x0.shape[-1])
+
+    def roll(self, x0: np.ndarray, us: np.ndarray) -> np.ndarray:
+        """The states x [B, T, n] after each action, on the host and in float64."""
+        k = self.simulator.size
+        s = x0[:, :k]
+        fine = self.simulator.roll(s, us)
+        after = fine[:, :, -1]
+        if self.judge is None:
+            return after
+        nearly = fine[:, :, -2] if fine.shape[2] > 1 else np.concatenate([s[:, None], after[:, :-1]], axis=1)
+        rewards, ended = self.judge(s, nearly, after, us)
+        return _stopped(x0, after, rewards, ended)
+
+    def _derivative(self, x: Any, u: Any) -> tuple[np.ndarray, np.ndarray]:
+        """On the host, with any leading axes: x' [..., n] and its derivatives [..., n, n + m] by [x; u]."""
+        x, u = np.asarray(x), np.asarray(u)
+        (*batch, n), m, dtype = x.shape, u.shape[-1], x.dtype
+        x, u = x.reshape(-1, n).astype(float), u.reshape(-1, m).astype(float)
+        k = self.simulator.size
+        physics = np.r_[0:k, n : n + m]  # neither r nor done moves anything
+        F = np.zeros((x.shape[0], n, n + m))
+        after = self.roll(x, u[:, None])[:, 0]
+        if self.judge is None:
+            F[:, :k, physics] = step_derivatives(self.simulator, x, u)
+        else:
+            on = np.flatnonzero(after[:, -1] < 2)
+            F[:, np.arange(k), np.arange(k)] = 1.0  # where the episode is over
+            if on.size:
+                F[np.ix_(on, np.arange(k), physics)] = step_derivatives(self.simulator, x[on, :k], u[on])
+                F[np.ix_(on, [k], physics)] = self._pay_by(x[on], u[on], np.eye(n + m)[physics])
+        with np.errstate(over="ignore"):
+            return after.astype(dtype).reshape(*batch, n), F.astype(dtype).reshape(*batch, n, n + m)
+
+    def _pay_by(self, x: np.ndarray, u: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """The derivative of r by moves of [x; u] along directions [D, n + m], [B, 1, D]."""
+        n = x.shape[1]
+        moves = np.broadcast_to(directions, (x.shape[0], *directions.shape))
+        return central_differences(lambda z: self.roll(z[:, :n], z[:, None, n:])[:, 0, -2:-1], x, u, moves)
+
+
+def _stopped(x0: np.ndarray, after: np.ndarray, rewards: np.ndarray, ended: np.ndarray) -> np.ndarray:
+    """The states x [B, T, n] where rollouts stand still after the step that ended their episode."""
+    was_over = x0[:, -1:] >= 1
+    over = np.concatenate([was_over, was_over | np.logical_or.accumulate(ended, axis=1)], axis=1)  # [B, T + 1]
+    states = np.concatenate([x0[:, None, :-2], after], axis=1)
+    # Where an episode is over already, the last state in which it was not: the latest t whose predecessor went on.
+    moved = np.concatenate([np.ones_like(was_over), ~over[:, :-1]], axis=1)
+    last = np.maximum.accumulate(np.where(moved, np.arange(moved.shape[1]), 0), axis=1)
+    states = np.take_along_axis(states, last[..., None], axis=1)[:, 1:]
+    r = np.where(over[:, :-1], 0.0, rewards)
+    done = over[:, 1:].astype(float) + over[:, :-1]
+    return np.concatenate([states, r[..., None], done[..., None]], axis=-1)

@@ -1,0 +1,225 @@
+"""`check_env`: what is wrong with an environment, a cost or a termination function, tried on real transitions."""
+
+import re
+import warnings
+from collections.abc import Iterator
+
+import equinox as eqx
+import gymnasium as gym
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from gymnasium.utils.env_checker import check_env as gymnasium_check
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from forethought.core import EnvironmentFailure, Transition, UsageError
+from forethought.envs.checks.findings import CheckReport, Finding
+from forethought.envs.checks.functions import check_cost, check_termination
+from forethought.envs.checks.recorded_data import check_data
+from forethought.envs.codecs import ActionCodec, ObservationCodec
+from forethought.envs.env import Env
+from forethought.envs.gym_env import GymEnv, time_limit, time_step
+from forethought.envs.open import load_function, make_gym, open_env
+from forethought.envs.shipped import NAMESPACE
+from forethought.tasks.function_task import CostFunction, TerminationFunction, first_line
+
+LEAST_STEPS = 200  # further episodes are begun until there are so many
+MOST_STEPS = 3000  # no further episode is begun after so many
+UNLIMITED_HORIZON = 500  # steps of the trial episodes where the environment has no time limit
+LARGE_STATE = 500  # numbers in an observation beyond which it is a picture rather than a state
+
+# Gymnasium's own checker warns of these; they do no harm here.
+HARMLESS = ("minimum value is -infinity", "maximum value is infinity", "symmetric and normalized", "render mode")
+
+
+def check_env(
+    spec: str | gym.Env | Env,
+    *,
+    cost: str | CostFunction | None = None,
+    termination: str | TerminationFunction | None = None,
+    angles: tuple[int, ...] | None = None,
+    horizon: int | None = None,
+    episodes: int = 5,
+    seed: int = 0,
+) -> CheckReport:
+    """Try an environment out with random actions, and tell everything that would hurt learning to control it.
+
+    Args:
+        spec: as in `open_env`.
+        cost: `cost(x, u)` or "module:function", compared with the rewards.
+        termination: `termination(x)` or "module:function", compared with where episodes terminated.
+        angles: coordinates known to be angles.
+        horizon: steps in an episode, where not the environment's time limit.
+        episodes: of random actions; more where they are short, fewer where they are long.
+        seed: seeds the trial.
+
+    Raises:
+        UsageError: there is no such environment, module or function: nothing to check.
+    """
+    cost, termination = load_function(cost, "cost"), load_function(termination, "termination")
+    if isinstance(spec, gym.Env) or (isinstance(spec, str) and not spec.startswith(NAMESPACE)):
+        raw = make_gym(spec) if isinstance(spec, str) else spec
+        name = spec if isinstance(spec, str) else (raw.spec.id if raw.spec else type(raw.unwrapped).__name__)
+        return _check_gym(raw, name, cost, termination, angles or (), horizon, episodes, seed)
+    env = open_env(spec)
+    cost = cost or (lambda x, u: env.task.cost(x, u, jnp.zeros((), jnp.int32)))
+    return _report(env, [], cost, termination or env.task.terminal, angles or env.space.angles, episodes, seed)
+
+
+def _check_gym(
+    raw: gym.Env,
+    name: str,
+    cost: CostFunction | None,
+    termination: TerminationFunction | None,
+    angles: tuple[int, ...],
+    horizon: int | None,
+    episodes: int,
+    seed: int,
+) -> CheckReport:
+    """Spaces, clock and wrappers first; episodes only where the spaces allow them."""
+    findings = [*_spaces(raw, name), *_clock(raw, horizon), *_wrappers(raw)]
+    if any(finding.name.endswith("space") and finding.level == "fail" for finding in findings):
+        return CheckReport(name, (*findings, *_gymnasium(raw)), 0, 0)
+    steps = horizon if horizon is not None or time_limit(raw) is not None else UNLIMITED_HORIZON
+    env = GymEnv(raw, name=name, angles=angles, horizon=steps)
+    report = _report(env, findings, cost, termination, angles, episodes, seed)
+    return CheckReport(name, (*report.findings, *_gymnasium(raw)), report.episodes, report.steps)
+
+
+def _report(
+    env: Env,
+    findings: list[Finding],
+    cost: CostFunction | None,
+    termination: TerminationFunction | None,
+    angles: tuple[int, ...],
+    episodes: int,
+    seed: int,
+) -> CheckReport:
+    """The findings so far, and those from episodes of random actions."""
+    trial, failures = _try_out(env, episodes, jr.key(seed))
+    findings = [*findings, *failures]
+    if trial:
+        n, m = trial[0].x.shape[1], trial[0].u.shape[1]
+        findings += check_data(trial, angles, env.task.dt)
+        findings += check_cost(cost, trial, n, m) if cost is not None else []
+        findings += check_termination(termination, trial, n)
+    return CheckReport(env.name, tuple(findings), len(trial), sum(map(len, trial)))
+
+
+class _Uniform(eqx.Module):
+    """Random actions, uniform within the limits."""
+
+    u_min: Float[Array, "m"]
+    u_max: Float[Array, "m"]
+
+    def init(self, x0: Array, *, key: PRNGKeyArray) -> tuple:
+        """No memory."""
+        del x0, key
+        return ()
+
+    def act(self, x: Array, t: Array, carry: tuple, *, key: PRNGKeyArray) -> tuple[Array, tuple]:
+        """One action."""
+        del x, t
+        return jr.uniform(key, self.u_min.shape, self.u_min.dtype, self.u_min, self.u_max), carry
+
+
+def _try_out(env: Env, episodes: int, key: PRNGKeyArray) -> tuple[list[Transition], list[Finding]]:
+    """Episodes of random actions, the first of them twice, and what went wrong in them."""
+    controller = _Uniform(env.task.u_min, env.task.u_max)
+    trial: list[Transition] = []
+    steps = 0
+    try:
+        while steps < MOST_STEPS and len(trial) < 10 * episodes and (len(trial) < episodes or steps < LEAST_STEPS):
+            trial.append(env.run(controller, key=jr.fold_in(key, len(trial))))
+            steps += len(trial[-1])
+        again = env.run(controller, key=jr.fold_in(key, 0))
+    except EnvironmentFailure as error:
+        if isinstance(error.episode, Transition):
+            trial.append(error.episode)
+        remedy = "guard the arithmetic of the environment, or end the episode before it gets there"
+        return trial, [Finding("episodes", "fail", str(error), remedy)]
+    detail = f"{len(trial)} of random actions, {steps} steps, all numbers finite and of one shape"
+    return trial, [Finding("episodes", "ok", detail), _repeatability(env, trial[0], again)]
+
+
+def _repeatability(env: Env, first: Transition, again: Transition) -> Finding:
+    """Whether an episode is a function of seed and actions, also when others came in between."""
+    name = "repeatability"
+    steps = min(len(first), len(again))
+    same = [
+        all(np.array_equal(a[t], b[t]) for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True))
+        for t in range(steps)
+    ]
+    if all(same) and len(first) == len(again):
+        return Finding(name, "ok", "the same seed and actions give the same episode")
+    t = same.index(False) if not all(same) else steps
+    nondeterministic = isinstance(env, GymEnv) and env.nondeterministic
+    if not np.array_equal(first.x[0], again.x[0]):
+        detail = "the same seed gave another first state"
+        remedy = "call super().reset(seed=seed) in reset, and draw from self.np_random only"
+    else:
+        detail = f"the same seed and actions gave another step {t + 1}"
+        remedy = "draw from self.np_random only, and let nothing (a running normalization, say) survive a reset"
+    return Finding(name, "warn" if nondeterministic else "fail", detail, f"{remedy}; else runs do not resume exactly")
+
+
+def _spaces(env: gym.Env, name: str) -> Iterator[Finding]:
+    for kind, codec, space in (
+        ("action space", ActionCodec, env.action_space),
+        ("observation space", ObservationCodec, env.observation_space),
+    ):
+        try:
+            size = codec(space, name).size
+        except UsageError as error:
+            what, _, remedy = str(error).partition(": ")
+            yield Finding(kind, "fail", what, remedy)
+            continue
+        if size > LARGE_STATE:
+            detail, remedy = f"{size} numbers: more a picture than a state", "give the planner a state of few numbers"
+            yield Finding(kind, "warn", detail, remedy)
+        else:
+            shown = " ".join(str(space).split())
+            short = shown if len(shown) <= 60 else f"{shown[:57]}..."
+            yield Finding(kind, "ok", f"{size} number{'s' if size > 1 else ''}, {short}")
+
+
+def _clock(env: gym.Env, horizon: int | None) -> Iterator[Finding]:
+    limit = time_limit(env)
+    if limit is None and horizon is None:
+        remedy = "register it with max_episode_steps, or pass a horizon"
+        yield Finding("time limit", "fail", "none: an episode may never end", remedy)
+    else:
+        yield Finding("time limit", "ok", f"{horizon or limit} steps")
+    if time_step(env) is None:
+        remedy = "give the environment an attribute dt, in seconds"
+        yield Finding("time step", "warn", "unknown, taken as 1 s: times in reports will be steps", remedy)
+
+
+def _wrappers(env: gym.Env) -> Iterator[Finding]:
+    layer = env
+    while isinstance(layer, gym.Wrapper):
+        if isinstance(layer, gym.wrappers.Autoreset):
+            remedy = "leave it out: here each episode is reset from its own seed"
+            yield Finding("wrappers", "warn", "Autoreset starts a new episode by itself", remedy)
+        layer = layer.env
+
+
+def _gymnasium(env: gym.Env) -> Iterator[Finding]:
+    """What Gymnasium's own checker says, without what does no harm here."""
+    said: list[Finding] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            gymnasium_check(env.unwrapped, skip_render_check=True, skip_close_check=True)
+        except Exception as error:  # it raises AssertionError, or whatever the environment does
+            said.append(Finding("gymnasium", "fail", _plain(first_line(error)), "see Gymnasium's documentation of Env"))
+    messages = {_plain(str(warning.message)) for warning in caught}
+    serious = sorted(m for m in messages if not any(harmless in m for harmless in HARMLESS))
+    said += [Finding("gymnasium", "warn", message) for message in serious]
+    yield from said or [Finding("gymnasium", "ok", "its own checker finds nothing that matters here")]
+
+
+def _plain(message: str) -> str:
+    """Without terminal colors and level."""
+    return re.sub(r"\x1b\[\d+m", "", message).strip().removeprefix("WARN: ")

@@ -1,0 +1,159 @@
+"""MuJoCo environments and models as known problems: exact dynamics, and the environment's own reward and end."""
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeAlias
+
+import gymnasium as gym
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+
+from forethought.core import Problem, UsageError
+from forethought.dynamics.mujoco.mujoco_dynamics import Judge, MujocoDynamics
+from forethought.dynamics.mujoco.simulator import Simulator, load_model
+from forethought.envs.codecs import ActionCodec
+from forethought.envs.env import Env
+from forethought.envs.gym_env import GymEnv, time_limit
+from forethought.envs.mujoco.replay import Replay, StateObservation, require_mujoco
+from forethought.envs.open import load_function, make_gym
+from forethought.envs.shipped import NAMESPACE, shipped
+from forethought.envs.system_env import SystemEnv
+from forethought.tasks.function_task import (
+    CostFunction,
+    FunctionTask,
+    TerminationFunction,
+    require_cost,
+    require_termination,
+)
+from forethought.tasks.simulated_task import SimulatedTask
+
+Source: TypeAlias = str | os.PathLike | gym.Env | mujoco.MjModel | SystemEnv
+
+
+def known_model(
+    source: Source,
+    *,
+    cost: str | CostFunction | None = None,
+    termination: str | TerminationFunction | None = None,
+    horizon: int | None = None,
+    frame_skip: int | None = None,
+    threads: int | None = None,
+    make_kwargs: Mapping[str, Any] | None = None,
+) -> Problem:
+    """The exact model of a system whose equations or simulator are at hand, as a `Problem` for any planner.
+
+    States are [qpos; qvel; act] for MuJoCo, followed by [r; done] where the environment's own reward or end is used.
+
+    Args:
+        source: a Gymnasium MuJoCo environment (id or object), an MJCF file or string, an `mujoco.MjModel`, or one of
+            the shipped systems ("forethought/CartPoleSwingUp-v0", or a `SystemEnv`).
+        cost: `cost(x [k], u [m]) -> []` of [qpos; qvel; act], traceable by JAX, or "module:function"; faster than the
+            environment's own reward, which is used where None and is replayed in Python.
+        termination: `termination(x [k]) -> bool []` likewise; the environment's own where None (models have none).
+        horizon: steps in an episode; the environment's own where None, else 1000.
+        frame_skip: steps of the simulator per action, for a model; 1 where None.
+        threads: of the simulator; as many as cores may be used where None.
+        make_kwargs: passed on to the environment's constructor.
+
+    Raises:
+        UsageError: not such a source; no cost for a bare model; actuators without limits; or an environment that
+            does more between two actions than simulate.
+    """
+    if isinstance(source, SystemEnv) or (isinstance(source, str) and source.startswith(NAMESPACE)):
+        return (shipped(source) if isinstance(source, str) else source).problem
+    functions = load_function(cost, "cost"), load_function(termination, "termination")
+    if isinstance(source, mujoco.MjModel) or _is_mjcf(source):
+        model = source if isinstance(source, mujoco.MjModel) else load_model(str(source))
+        if functions[0] is None:
+            raise UsageError("A MuJoCo model has no reward of its own: pass cost=..., a function of x and u.")
+        low, high = _ctrl_limits(model)
+        simulator = Simulator(model, frame_skip=frame_skip or 1, threads=threads)
+        return _problem(simulator, None, functions, horizon or 1000, low, high, partial(_home, model))
+    env = source if isinstance(source, gym.Env) else make_gym(str(source), **dict(make_kwargs or {}))
+    inner, name = require_mujoco(env), env.spec.id if env.spec else type(env.unwrapped).__name__
+    action = ActionCodec(inner.action_space, name)
+    simulator = Simulator(inner.model, frame_skip=inner.frame_skip, threads=threads)
+    judge = None if None not in functions else Replay(_spare(env, name), simulator)
+    steps = horizon or time_limit(env) or 1000
+    reset = StateObservation(_spare(env, name), rewarded=judge is not None)
+    return _problem(simulator, judge, functions, steps, action.low, action.high, lambda seed: reset.reset(seed=seed)[0])
+
+
+def known_system(source: Source, **options: Any) -> tuple[Env, Problem]:
+    """The real environment, observed by its state, and the exact problem for it; `options` as in `known_model`.
+
+    A controller made of the problem, such as `MPC(planner, problem)`, acts in the environment as it is.  Returns are
+    the environment's own.
+
+    Raises:
+        UsageError: as `known_model`, or `source` is a bare model, in which there is nothing to act.
+    """
+    if isinstance(source, mujoco.MjModel) or _is_mjcf(source):
+        raise UsageError("A bare MuJoCo model is no environment: plan with known_model, or give a Gymnasium id.")
+    if isinstance(source, SystemEnv) or (isinstance(source, str) and source.startswith(NAMESPACE)):
+        system = shipped(source) if isinstance(source, str) else source
+        return system, system.problem
+    env = source if isinstance(source, gym.Env) else make_gym(str(source), **dict(options.get("make_kwargs") or {}))
+    if require_mujoco(env).action_space != env.action_space:
+        remedy = "give it without that wrapper"
+        raise UsageError(f"A wrapper changes the actions of {env}, which the model knows nothing of: {remedy}.")
+    problem = known_model(env, **{k: v for k, v in options.items() if k != "make_kwargs"})
+    rewarded = options.get("cost") is None or options.get("termination") is None
+    name = env.spec.id if env.spec else type(env.unwrapped).__name__
+    spec = env.spec
+    make = None if spec is None else lambda **kwargs: StateObservation(gym.make(spec, **kwargs), rewarded)
+    return GymEnv(StateObservation(env, rewarded), name=name, horizon=problem.task.horizon, make=make), problem
+
+
+def _problem(
+    simulator: Simulator,
+    judge: Judge | None,
+    functions: tuple[CostFunction | None, TerminationFunction | None],
+    horizon: int,
+    low: np.ndarray,
+    high: np.ndarray,
+    reset: Callable[[int], np.ndarray],
+) -> Problem:
+    cost, termination = functions
+    if cost is not None:
+        require_cost(cost, simulator.size, low.size)
+    if termination is not None:
+        require_termination(termination, simulator.size)
+    base = FunctionTask(horizon, simulator.dt, jnp.asarray(low), jnp.asarray(high), cost, termination)
+    dynamics = MujocoDynamics(simulator, judge)
+    return Problem(dynamics, SimulatedTask(base, simulator.size, judge is not None, reset))
+
+
+def _is_mjcf(source: Any) -> bool:
+    if isinstance(source, os.PathLike):
+        return True
+    return isinstance(source, str) and (source.lstrip().startswith("<") or source.endswith((".xml", ".mjb")))
+
+
+def _ctrl_limits(model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
+    free = [model.actuator(i).name or str(i) for i in range(model.nu) if not model.actuator_ctrllimited[i]]
+    if not model.nu or free:
+        what = f"actuators without limits ({', '.join(free)})" if free else "no actuators"
+        raise UsageError(f"The MuJoCo model has {what}: a planner needs actions with a ctrlrange.")
+    low, high = model.actuator_ctrlrange.T
+    dtype = jnp.result_type(float)
+    return low.astype(dtype), high.astype(dtype)
+
+
+def _home(model: mujoco.MjModel, seed: int) -> np.ndarray:
+    """The first keyframe of a model, else its default state."""
+    del seed
+    data = mujoco.MjData(model)
+    if model.nkey:
+        mujoco.mj_resetDataKeyframe(model, data, 0)
+    return np.concatenate([data.qpos, data.qvel, data.act])
+
+
+def _spare(env: gym.Env, name: str) -> gym.Env:
+    """Another instance, to be used up for replays."""
+    if env.spec is None:
+        remedy = "register it and give its id, or pass cost=... and termination=..."
+        raise UsageError(f"{name} was given as an object without a spec, so its reward cannot be replayed: {remedy}.")
+    return gym.make(env.spec, disable_env_checker=True, render_mode=None)

@@ -1,0 +1,159 @@
+"""The reward and the end that a Gymnasium MuJoCo environment itself gives to simulated steps."""
+
+from typing import Any
+
+import gymnasium as gym
+import mujoco
+import numpy as np
+
+from forethought.core import UsageError
+from forethought.dynamics.mujoco.simulator import Simulator
+from forethought.tasks.function_task import first_line
+
+
+class StateObservation(gym.Wrapper):
+    """The environment, observed by its physics state [qpos; qvel; act], with [r; done] = 0 behind it if `rewarded`."""
+
+    def __init__(self, env: gym.Env, rewarded: bool):
+        super().__init__(env)
+        self._data, self._extra = require_mujoco(env).data, np.zeros(2 if rewarded else 0)
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, self._state().shape, np.float64)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        """The first state."""
+        _, info = self.env.reset(seed=seed, options=options)
+        return self._state(), info
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        """The environment's own step; the reward in the state is sunk, hence zero."""
+        _, reward, terminated, truncated, info = self.env.step(action)
+        return self._state(), float(reward), terminated, truncated, info
+
+    def _state(self) -> np.ndarray:
+        data = self._data
+        return np.concatenate([data.qpos, data.qvel, data.act, self._extra])
+
+
+class Replay:
+    """A judge that has a spare copy of the environment go through the simulated states and asks what it pays.
+
+    Its `step` runs as it is, but where it would simulate, the state that the rollout came to is put in place: all but
+    the last simulator step are skipped, and the last one computes what the environment may read beside the state
+    (positions of bodies, contact forces).  That one is skipped too for an environment that, tried with NaN in all
+    derived quantities, pays the same (`plain`).  Only what is derived from the very first state may differ from a real
+    episode: there it is as after a reset, where MuJoCo has it lag behind by one simulator step.
+    """
+
+    def __init__(self, env: gym.Env, simulator: Simulator):
+        """Takes `env` over.  Raises `UsageError` where its steps do more than hold the action and simulate."""
+        self._env, self._simulator = require_mujoco(env), simulator
+        self._nearly = self._after = np.zeros(simulator.size)
+        self._dtype = self._env.action_space.dtype
+        self._require_held(env)
+        self._env.do_simulation = self._land
+        self.plain = False
+        self.plain = all(self._ignores_derived(seed) for seed in range(8))
+
+    def __call__(
+        self, start: np.ndarray, nearly: np.ndarray, after: np.ndarray, us: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rewards and ends [B, T]; see `Judge`.  Nothing is asked after an end; what diverged is paid NaN."""
+        with self._simulator.lock:
+            return self._replay(start, nearly, after, us)
+
+    def _replay(
+        self, start: np.ndarray, nearly: np.ndarray, after: np.ndarray, us: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        rewards, ended = np.zeros(us.shape[:2]), np.zeros(us.shape[:2], bool)
+        actions = us.astype(self._dtype)
+        possible = np.isfinite(after).all(axis=-1)
+        for b in range(us.shape[0]):
+            self._begin(start[b])
+            for t in range(us.shape[1]):
+                if not possible[b, t]:
+                    rewards[b, t:] = np.nan
+                    break
+                self._nearly, self._after = nearly[b, t], after[b, t]
+                _, rewards[b, t], ended[b, t], _, _ = self._env.step(actions[b, t])
+                if ended[b, t]:
+                    break
+        return rewards, ended
+
+    def _land(self, ctrl: np.ndarray, n_frames: int) -> None:
+        """Stands in for `do_simulation`: the last simulator step, with the end that the rollout gave it."""
+        del n_frames
+        model, data = self._env.model, self._env.data
+        if not self.plain:
+            self._place(self._nearly)
+        data.ctrl[:] = ctrl
+        if not self.plain:
+            mujoco.mj_step(model, data)
+            mujoco.mj_rnePostConstraint(model, data)
+        self._place(self._after)
+
+    def _begin(self, s: np.ndarray) -> None:
+        self._place(s)
+        if not self.plain:
+            mujoco.mj_forward(self._env.model, self._env.data)
+
+    def _place(self, s: np.ndarray) -> None:
+        data, (nq, nv, na) = self._env.data, self._simulator.sizes
+        data.qpos[:], data.qvel[:] = s[:nq], s[nq : nq + nv]
+        if na:
+            data.act[:] = s[nq + nv :]
+
+    def _ignores_derived(self, seed: int) -> bool:
+        """Whether a random step is paid the same without anything but the state."""
+        rng, size = np.random.default_rng(seed), self._simulator.size
+        self._env.reset(seed=seed)
+        start = self._simulator.get(self._env.data)[None] + 0.1 * rng.standard_normal((1, size))
+        u = rng.uniform(self._env.action_space.low, self._env.action_space.high)[None, None]
+        fine = self._simulator.roll(start, u)
+        if fine.shape[2] < 2 or not np.isfinite(fine).all():
+            return False
+        steps = start, fine[:, :, -2], fine[:, :, -1], u
+        expected = self(*steps)
+        self.plain = True
+        _spoil(self._env.data)
+        try:
+            paid = self(*steps)
+        except Exception:  # foreign code may not bear NaN
+            return False
+        finally:
+            self.plain = False
+            mujoco.mj_resetData(self._env.model, self._env.data)
+        return all(np.array_equal(a, b) for a, b in zip(paid, expected, strict=True))
+
+    def _require_held(self, env: gym.Env) -> None:
+        """Try one step: the environment must simulate `frame_skip` steps under the action itself."""
+        name = env.spec.id if env.spec else type(self._env).__name__
+        seen: list[tuple[np.ndarray, int]] = []
+        self._env.do_simulation = lambda ctrl, n: seen.append((np.array(ctrl, float), n))
+        action = 0.3 * self._env.action_space.low + 0.7 * self._env.action_space.high
+        try:
+            env.reset(seed=0)
+            self._env.step(action.astype(self._dtype))
+        except Exception as error:  # foreign code may raise anything
+            raise UsageError(f"{name} cannot be replayed: its step raised {first_line(error)}.") from error
+        held = len(seen) == 1 and np.allclose(seen[0][0], action) and seen[0][1] == self._simulator.frame_skip
+        if not held:
+            remedy = "pass cost=... and termination=..., and the MJCF file as the model"
+            raise UsageError(f"{name} does more than hold its action and simulate, so it cannot be replayed: {remedy}.")
+
+
+def require_mujoco(env: gym.Env) -> Any:
+    """The MuJoCo environment inside all wrappers; raises `UsageError` where there is none."""
+    inner = env.unwrapped
+    if not all(hasattr(inner, part) for part in ("model", "data", "frame_skip", "do_simulation")):
+        name = env.spec.id if env.spec else type(inner).__name__
+        remedy = "give a Gymnasium MuJoCo environment, an MJCF file, or a shipped system"
+        raise UsageError(f"{name} has no known model (it is no MuJoCo environment): {remedy}.")
+    return inner
+
+
+def _spoil(data: mujoco.MjData) -> None:
+    """NaN in every array of numbers."""
+    for name in dir(data):
+        value = None if name.startswith("_") else getattr(data, name)
+        if isinstance(value, np.ndarray) and value.dtype == np.float64:
+            value.fill(np.nan)

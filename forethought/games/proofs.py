@@ -1,0 +1,89 @@
+"""What a tree search knows for certain: results of finished games, carried up the tree by minimax.
+
+Notation
+    edge    from a position p to the one after the move a; Q(p, a) = reward + discount * (value of the position after)
+    exact   an edge whose discount is 0: its reward is its value, whatever the playouts below it said
+The end of a game makes the edge to it exact.  A position whose mover has an exact win, or all of whose moves are exact,
+is exact too, with the best of them.  So proofs need no memory of their own: they are written into the edges of mctx's
+tree, where every later simulation reads and backs up the exact value.
+
+Why: a mean over simulations counts replies that were tried only to see that they lose at once as if they might be made.
+What is certain needs no sampling: an exact value is backed up as it is, and an exact loss is not tried again.
+
+Source: Winands, Bjornsson & Saito (2008), MCTS-Solver.  Differs: draws are proven too, and exact edges are backed up
+as values instead of infinities.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from forethought.games.evaluation import NEVER
+
+WIN = 1.0  # the most that a game pays
+
+
+def prove_after_each(start: int, stop: int, simulate: Callable[[Any, Any], Any], state: Any) -> Any:
+    """The loop of mctx (its `loop_fn`), with proofs drawn after each simulation."""
+
+    def step(i: Any, state: Any) -> Any:
+        key, tree = simulate(i, state)
+        return key, jax.vmap(prove, (0, None))(tree, i + 1)  # simulation i adds node i + 1
+
+    return jax.lax.fori_loop(start, stop, step, state)
+
+
+def prove(tree: Any, leaf: Int[Array, ""]) -> Any:
+    """Carry what the new leaf proves up the tree (of mctx, unbatched): edges become exact, exact losses unlikely."""
+    edges = tree.children_rewards, tree.children_discounts, tree.children_prior_logits
+
+    def goes_on(carry):
+        node, _ = carry
+        return node != tree.ROOT_INDEX
+
+    def climb(carry):
+        """Whether the edge into `node`, if exact, makes its parent exact."""
+        node, (rewards, discounts, logits) = carry
+        p, a = tree.parents[node], tree.action_from_parent[node]
+        exact = (discounts[p] == 0) & (tree.children_index[p] != tree.UNVISITED)
+        value, proven = best(rewards[p], exact, logits[p] > NEVER / 2)
+        lost = exact[a] & (rewards[p, a] <= -WIN) & ~proven  # of a proven position nothing more is asked
+        logits = logits.at[p, a].set(jnp.where(lost, NEVER, logits[p, a]))
+        above = tree.parents[p], tree.action_from_parent[p]
+        news = exact[a] & proven & (p != tree.ROOT_INDEX) & (discounts[above] != 0)
+        rewards = rewards.at[above].set(jnp.where(news, -value, rewards[above]))
+        discounts = discounts.at[above].set(jnp.where(news, 0, discounts[above]))
+        return jnp.where(news, p, tree.ROOT_INDEX), (rewards, discounts, logits)
+
+    _, (rewards, discounts, logits) = jax.lax.while_loop(goes_on, climb, (leaf, edges))
+    return tree.replace(children_rewards=rewards, children_discounts=discounts, children_prior_logits=logits)
+
+
+def best(
+    values: Float[Array, "A"], exact: Bool[Array, "A"], candidates: Bool[Array, "A"]
+) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+    """The best exact value, and whether it is the value of the position: a win, or nothing else is left to try."""
+    value = jnp.max(jnp.where(exact, values, -WIN))
+    return value, (value >= WIN) | jnp.all(exact | ~candidates)
+
+
+def respect_proofs(
+    tree: Any, weights: Float[Array, "A"], sensible: Bool[Array, "A"]
+) -> tuple[Bool[Array, "A"], Float[Array, "A"], Float[Array, ""]]:
+    """What a search (its tree of mctx, unbatched) may choose: exact wins if there are, else no exact loss.
+
+    Returns:
+        the moves that may be chosen; the weights of these, which sum to one; the value of the root, exact if proven.
+    """
+    root = tree.ROOT_INDEX
+    values = tree.children_rewards[root]
+    exact = sensible & (tree.children_discounts[root] == 0) & (tree.children_index[root] != tree.UNVISITED)
+    won, lost = exact & (values >= WIN), exact & (values <= -WIN)
+    allowed = jnp.where(jnp.any(sensible & ~lost), sensible & ~lost, sensible)
+    allowed = jnp.where(jnp.any(won), won, allowed)
+    weights = jnp.where(allowed, weights + jnp.finfo(weights.dtype).tiny, 0)
+    value, proven = best(values, exact, sensible)
+    return allowed, weights / jnp.sum(weights), jnp.where(proven, value, tree.node_values[root])

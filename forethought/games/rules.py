@@ -1,0 +1,146 @@
+"""The rules of a board game as a model: what a move leads to, who is to move, and who has won.
+
+Notation
+    position   where a game stands; two players, 0 (who moves first) and 1, move in turn
+    move       a number in [0, A)
+    outcome    [2], what each player has won: 1, -1, or 0 for a draw and while the game goes on; it sums to zero
+    score      [2], the same for an unfinished game by the game's own count, in [-1, 1]
+A game is no `Dynamics`: its state is not a vector, and two players want opposite things.  What it shares with every
+known model is that nothing is to be learned: tree search (`forethought.games.tree_search`) plans with it as it is.
+
+Source: the rules are those of pgx (Koyamada et al., 2023), which is needed: pip install 'forethought[games]'.
+"""
+
+import importlib
+from typing import Any, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from forethought.core import UsageError
+from forethought.games.catalog import Game, game
+
+AnyArray = Any  # of JAX, or of NumPy on the host
+
+
+class Position(eqx.Module):
+    """Where a game stands."""
+
+    state: Any  # pgx's own, without its observation, which `Rules.observe` computes where it is wanted
+
+    @property
+    def mover(self) -> Int[AnyArray, "*B"]:
+        """The player to move, 0 or 1."""
+        return self.state.current_player
+
+    @property
+    def legal(self) -> Bool[AnyArray, "*B A"]:
+        """Which moves are allowed; all of them, without effect, once the game is over."""
+        return self.state.legal_action_mask
+
+    @property
+    def over(self) -> Bool[AnyArray, "*B"]:
+        """Whether the game has ended."""
+        return self.state.terminated | self.state.truncated
+
+    @property
+    def outcome(self) -> Float[AnyArray, "*B 2"]:
+        """What each player has won; zeros while the game goes on."""
+        return self.state.rewards
+
+
+@runtime_checkable
+class Knowledge(Protocol):
+    """What is known of a game beyond its rules."""
+
+    def score(self, state: Any) -> Float[Array, "2"]:
+        """Who would win, were the game counted now."""
+        ...
+
+    def pointless(self, state: Any) -> Bool[Array, "A"]:
+        """Moves that are never worth trying, though allowed."""
+        ...
+
+    def random_game(self, state: Any, moves: int, *, key: PRNGKeyArray) -> Float[Array, "2"]:
+        """The score after random moves that are not pointless, at most `moves` of them; quicker than by the rules."""
+        ...
+
+
+class Rules(eqx.Module):
+    """A two-player game of perfect information without chance."""
+
+    game: Game = eqx.field(static=True)
+    opening: Position  # before the first move, player 0 to move
+    knowledge: Knowledge | None
+    pgx_env: Any = eqx.field(static=True)
+
+    def play(self, position: Position, move: Int[Array, ""]) -> Position:
+        """The position after a move.  A move that is not legal loses at once; one after the end changes nothing."""
+        with jax.numpy_rank_promotion("allow"):  # pgx's code relies on it
+            after = self.pgx_env.step(position.state, move)
+        outcome = jnp.where(position.over, position.outcome, after.rewards)  # pgx forgets it with the next move
+        return Position(after.replace(rewards=outcome, observation=position.state.observation))
+
+    def replay(self, moves: Int[Array, "T"]) -> Position:
+        """The position after these moves from the opening; negative ones are left out."""
+
+        def step(position: Position, move: Int[Array, ""]):
+            after = self.play(position, jnp.maximum(move, 0))
+            return jax.tree.map(lambda old, new: jnp.where(move < 0, old, new), position, after), None
+
+        return jax.lax.scan(step, self.opening, moves)[0]
+
+    def judge(self, position: Position) -> Float[Array, "2"]:
+        """By score where the game has one, finished or not; else the outcome, zero for an unfinished game."""
+        return position.outcome if self.knowledge is None else self.knowledge.score(position.state)
+
+    def sensible(self, position: Position) -> Bool[Array, "A"]:
+        """The legal moves that are worth trying; there is always one."""
+        if self.knowledge is None:
+            return position.legal
+        return position.legal & ~self.knowledge.pointless(position.state)
+
+    def observe(self, position: Position) -> Array:
+        """The planes that a network sees, from the view of the player to move; those of pgx."""
+        with jax.numpy_rank_promotion("allow"):
+            return self.pgx_env.observe(position.state)
+
+    def cells(self, position: Position) -> Int[Array, "C"]:
+        """The board by rows: 0 empty, 1 a stone of player 0, 2 of player 1."""
+        planes = self.observe(position)
+        own, other = (planes[..., i].astype(jnp.int32).ravel() for i in range(2))
+        return own * (1 + position.mover) + other * (2 - position.mover)
+
+
+def load_rules(name: str) -> Rules:
+    """The rules of a game that `forethought list games` names.
+
+    Raises:
+        UsageError: there is no such game, or the extra `games` is not installed.
+    """
+    described = game(name)
+    env = need("pgx").make(described.pgx_id)
+    # pgx draws who moves first; here it is player 0.
+    states = (env.init(jr.key(i)) for i in range(64))
+    first = next(state for state in states if state.current_player == 0)
+    opening = Position(first.replace(observation=jnp.zeros(0)))
+    knowledge = None
+    if described.knowledge:
+        module, _, attribute = described.knowledge.partition(":")
+        knowledge = getattr(importlib.import_module(f"forethought.dynamics.{module}"), attribute)()
+    return Rules(described, opening, knowledge, env)
+
+
+def need(module: str) -> Any:
+    """A module of the extra `games`, imported now.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as problem:
+        raise UsageError(f"games need {module}: pip install 'forethought[games]'.") from problem

@@ -1,0 +1,146 @@
+import gymnasium as gym
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from gymnasium.envs.mujoco import MujocoEnv
+
+from forethought.core import UsageError
+from forethought.envs.mujoco.known_model import known_model, known_system
+from forethought.planning.mpc import MPC
+from forethought.planning.particles import expected_cost
+from forethought.planning.random_shooting import RandomShooting
+from tests.dynamics.test_mujoco import CART
+
+SLOW = ["HalfCheetah-v5", "Walker2d-v5", "Ant-v5", "Humanoid-v5", "Pusher-v5", "Swimmer-v5", "HumanoidStandup-v5"]
+IDS = ["Hopper-v5", "Reacher-v5", "InvertedDoublePendulum-v5", *(pytest.param(i, marks=pytest.mark.slow) for i in SLOW)]
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_rolled_states_rewards_and_ends_are_those_of_the_environment(name):
+    with jax.enable_x64(True):
+        env, problem = known_system(name, threads=1)
+        real, task, k = env._env, problem.task, problem.dynamics.simulator.size
+        x = x0 = real.reset(seed=3)[0]
+        rng = np.random.default_rng(0)
+        us = rng.uniform(task.u_min, task.u_max, (15, task.u_min.shape[0])).astype(np.float32)
+        xs = np.asarray(problem.dynamics.simulate(jnp.asarray(x0), jnp.asarray(us, float)[None])[0])
+        for t, u in enumerate(us):
+            x, reward, ended, _, _ = real.step(u)
+            np.testing.assert_allclose(xs[t + 1, :k], x[:k], rtol=0, atol=1e-12)
+            # Forces of the very first state may differ: see Replay
+            assert xs[t + 1, -2] == pytest.approx(reward, abs=1e-4 if t == 0 else 1e-9)
+            assert xs[t + 1, -1] == ended
+            if ended:
+                break
+        env.close()
+
+
+def test_expected_cost_is_minus_the_return_with_the_last_reward():
+    """An episode that ends early: its last reward counts, nothing after it does."""
+    env, problem = known_system("InvertedPendulum-v5", threads=1)
+    real, total = env._env, 0.0
+    x0 = real.reset(seed=0)[0].astype(np.float32)
+    us = jnp.full((1, 30, 1), 3.0)
+    for _ in range(30):
+        _, reward, ended, _, _ = real.step(np.array([3.0], np.float32))
+        total += reward
+        if ended:
+            break
+    assert ended
+    cost = expected_cost(problem, jnp.asarray(x0), us, particles=1, propagation="mean", key=jr.key(0))
+    assert cost[0] == pytest.approx(-total)
+    env.close()
+
+
+def test_a_controller_of_the_model_acts_in_the_environment():
+    env, problem = known_system("InvertedPendulum-v5", horizon=12, threads=1)
+    episode = env.run(MPC(RandomShooting(horizon=10, population=60, particles=1), problem), key=jr.key(0))
+    assert len(episode) == 12 and episode.x.shape == (12, problem.dynamics.size)
+    np.testing.assert_array_equal(episode.reward, 1.0)
+    env.close()
+
+
+def test_a_cost_of_ones_own_needs_no_replay():
+    problem = known_model(
+        "InvertedPendulum-v5", cost=lambda x, u: x[1] ** 2 + u[0] ** 2, termination=lambda x: jnp.abs(x[1]) > 0.2
+    )
+    assert problem.dynamics.judge is None and problem.dynamics.size == 4
+    x = jnp.array([0.0, 0.3, 0.0, 0.0])
+    assert problem.task.cost(x, jnp.ones(1), jnp.array(0)) == pytest.approx(1.09)
+    assert problem.task.terminal(x) and not problem.task.terminal(0.5 * x)
+
+
+def test_first_states_are_those_of_the_reset():
+    problem = known_model("InvertedPendulum-v5", threads=1)
+    one, again, other = (jax.jit(lambda k: problem.task.initial(key=k))(jr.key(i)) for i in (0, 0, 1))
+    assert one.shape == (problem.dynamics.size,)
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other) and np.abs(one).max() <= 0.01
+
+
+def test_an_mjcf_file_and_a_cost_make_a_problem(tmp_path):
+    path = tmp_path / "cart.xml"
+    path.write_text(CART)
+    for source in (CART, path, str(path)):
+        problem = known_model(source, cost=lambda x, u: x @ x, frame_skip=5, horizon=40)
+        assert problem.task.horizon == 40 and problem.task.dt == pytest.approx(0.05)
+        assert problem.task.u_min == -3 and problem.task.u_max == 3
+        np.testing.assert_array_equal(problem.task.initial(key=jr.key(0)), 0)
+        assert not problem.task.terminal(jnp.ones(2))
+
+
+def test_shipped_systems_are_known_already():
+    env, problem = known_system("forethought/CartPoleSwingUp-v0")
+    assert env.problem is problem
+    assert known_model(env) is problem
+
+
+class Halved(MujocoEnv):
+    """Does not hold its action as it is."""
+
+    metadata = {"render_modes": [], "render_fps": 25}
+
+    def __init__(self, **kwargs):
+        space = gym.spaces.Box(-np.inf, np.inf, (4,), np.float64)
+        super().__init__("inverted_pendulum.xml", 2, observation_space=space, **kwargs)
+
+    def step(self, action):
+        self.do_simulation(0.5 * action, self.frame_skip)
+        return np.zeros(4), 0.0, False, False, {}
+
+    def reset_model(self):
+        return np.zeros(4)
+
+
+def rescaled():
+    return gym.wrappers.RescaleAction(gym.make("InvertedPendulum-v5"), np.float32(-1), np.float32(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: known_model("CartPole-v1"), "no known model"),
+        (lambda: known_model(CART), "pass cost"),
+        (lambda: known_model(CART.replace('ctrlrange="-3 3"', ""), cost=lambda x, u: x @ x), "without limits"),
+        (lambda: known_model("no/such.xml", cost=lambda x, u: x @ x), "cannot load"),
+        (lambda: known_system(CART, cost=lambda x, u: x @ x), "no environment"),
+        (lambda: known_system(rescaled(), cost=lambda x, u: x @ x), "wrapper changes the actions"),
+        (lambda: known_model(CART, cost=lambda x, u: x), "must return one number"),
+    ],
+)
+def test_what_cannot_be_known_is_refused(make, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        make()
+
+
+def test_an_environment_that_changes_its_actions_is_refused():
+    gym.register("Halved-v0", Halved, max_episode_steps=10)
+    try:
+        with pytest.raises(UsageError, match="more than hold its action"):
+            known_model("Halved-v0")
+        with pytest.raises(UsageError, match="without a spec"):
+            known_model(Halved())
+    finally:
+        del gym.registry["Halved-v0"]

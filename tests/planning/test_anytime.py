@@ -1,0 +1,62 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from forethought.core import Problem
+from forethought.planning.anytime import AnytimePlanner, run_search, stage
+from forethought.planning.cem import CEM
+from forethought.planning.icem import ICEM
+from forethought.planning.mppi import MPPI
+from forethought.planning.random_shooting import RandomShooting
+from tests.linear import QuadraticTask, double_integrator
+
+T = 8
+PLANNERS = {
+    "cem": CEM(horizon=T, population=40, elites=8, iterations=3, particles=1),
+    "icem": ICEM(horizon=T, population=30, elites=6, iterations=2, particles=1),
+    "mppi": MPPI(horizon=T, population=40, iterations=3, particles=1),
+    "random": RandomShooting(horizon=T, population=30, particles=1),
+}
+X0 = jnp.array([1.0, 0.0])
+PROBLEM = Problem(double_integrator(), QuadraticTask(final=10.0))
+
+
+@eqx.filter_jit
+def improve(planner, search, i, key):
+    return planner.improve(PROBLEM, X0, search, i, key=key)
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_a_plan_is_its_iterations_one_by_one(name):
+    planner = PLANNERS[name]
+    assert isinstance(planner, AnytimePlanner)
+    search = planner.begin(PROBLEM, X0, planner.init(PROBLEM))
+    shapes = eqx.filter_eval_shape(lambda: search)
+    for i, key in enumerate(jr.split(jr.key(0), planner.iterations)):
+        search = improve(planner, search, stage(planner, i), key)
+        assert eqx.tree_equal(eqx.filter_eval_shape(lambda s=search: s), shapes)
+    stepped, warm = planner.finish(PROBLEM, X0, search)
+    whole, expected = eqx.filter_jit(run_search)(planner, PROBLEM, X0, planner.init(PROBLEM), key=jr.key(0))
+    np.testing.assert_allclose(stepped.us, whole.us, rtol=1e-5, atol=1e-6)
+    for a, b in zip(jax.tree.leaves(warm), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["icem", "random"])
+def test_more_iterations_never_make_the_best_worse(name):
+    planner = PLANNERS[name]
+    search = planner.begin(PROBLEM, X0, planner.init(PROBLEM))
+    assert jnp.isposinf(search.cost)
+    costs = []
+    for i in range(5):
+        search = improve(planner, search, stage(planner, i), jr.key(i))
+        costs.append(float(search.cost))
+    assert np.isfinite(costs).all() and (np.diff(costs) <= 0).all()
+
+
+def test_iterations_that_are_alike_share_a_name():
+    assert [stage(PLANNERS["cem"], i) for i in range(4)] == [0, 0, 0, 0]
+    assert [stage(PLANNERS["icem"], i) for i in range(5)] == [0, 1, 1, 1, 1]

@@ -1,0 +1,117 @@
+"""Chains of Gaussians: against sampled rollouts, and their gradient against finite differences."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from forethought.core import Gaussian
+from forethought.dynamics.learned import LearnedDynamics
+from forethought.dynamics.pendulum import Pendulum
+from forethought.dynamics.space import StateSpace
+from forethought.models.gp.conditioning import condition
+from forethought.policies.prediction import imagine
+from forethought.policies.squashed import SquashedPolicy, random_rbf
+from forethought.tasks.pendulum_swing_up import PendulumSwingUp
+
+STEPS = 6
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def world():
+    """A pendulum's process after sixty random transitions, and a policy."""
+    rng, space = np.random.default_rng(0), StateSpace(2, angles=(0,))
+    x = jnp.asarray(rng.uniform([-2, -4], [2, 4], (60, 2)))
+    u = jnp.asarray(rng.uniform(-2, 2, (60, 1)))
+    y = jax.vmap(lambda a, b: Pendulum()(a, b, jnp.array(0)).mean)(x, u) - x
+    z = jnp.concatenate([jax.vmap(space.features)(x), u], 1)
+    scales = np.array([[8.0, 2.0, 2.0, 6.0]] * 2)
+    noise, spread = np.array([1e-3, 1e-2]), np.std(np.asarray(y), 0)
+    gp = condition(z, y, lengthscale=scales, signal=spread, noise=noise, offset=np.zeros(2))
+    function = random_rbf(jnp.asarray(rng.normal(size=(5, 3))), 1, key=jr.key(1))
+    policy = SquashedPolicy(function, jnp.array([-2.0]), jnp.array([2.0]), jnp.array([3.0, 0.7, 0.7]), space)
+    return gp, space, policy, PendulumSwingUp()
+
+
+def test_a_chain_of_gaussians_is_near_sampled_rollouts(world):
+    gp, space, policy, task = world
+    start = Gaussian(jnp.array([0.2, 0.0]), jnp.diag(jnp.array([0.01, 0.01])))
+    seen = jax.jit(lambda: imagine(LearnedDynamics(gp, space), policy, task, start, steps=STEPS, sensor_noise=False))()
+    carry = policy.function.prepared()
+
+    def rollout(key):
+        def step(x, t):
+            u, _ = policy.act(x, t, carry, key=key)
+            after = x + gp(jnp.concatenate([space.features(x), u])).mean
+            return after, after
+
+        x0 = start.mean + 0.1 * jr.normal(key, (2,))
+        return jnp.concatenate([x0[None], jax.lax.scan(step, x0, jnp.arange(STEPS))[1]])
+
+    xs = np.asarray(jax.jit(jax.vmap(rollout))(jr.split(jr.key(2), 4000)))
+    np.testing.assert_allclose(seen.states.mean, xs.mean(0), atol=0.02)
+    sampled = np.stack([np.cov(xs[:, t].T) for t in range(STEPS + 1)])
+    np.testing.assert_allclose(seen.states.cov, sampled, atol=0.01)
+    costs = jax.vmap(task.final_cost)(jnp.asarray(xs[:, -1])).mean()
+    np.testing.assert_allclose(seen.cost[-1], costs, rtol=0.02)
+    assert seen.cost.shape == seen.spread.shape == (STEPS + 1,) and seen.actions.mean.shape == (STEPS, 1)
+
+
+def test_the_gradient_equals_finite_differences(world):
+    gp, space, policy, task = world
+    start = Gaussian(jnp.array([0.2, 0.0]), jnp.diag(jnp.array([0.01, 0.02])))
+
+    @jax.jit
+    def cost(function):
+        candidate = eqx.tree_at(lambda p: p.function, policy, function)
+        seen = imagine(LearnedDynamics(gp, space), candidate, task, start, steps=STEPS)
+        return jnp.sum(seen.cost - 0.1 * seen.spread)
+
+    gradient = jax.jit(jax.grad(cost))(policy.function)
+    for name, index in (("centers", (2, 1)), ("targets", (3, 0)), ("log_lengthscale", (0, 2))):
+        up, down = (
+            eqx.tree_at(
+                lambda f, n=name: getattr(f, n), policy.function, getattr(policy.function, name).at[index].add(s)
+            )
+            for s in (1e-3, -1e-3)
+        )
+        numeric = (cost(up) - cost(down)) / 2e-3
+        np.testing.assert_allclose(
+            getattr(gradient, name)[index], numeric, rtol=1e-5, atol=1e-7
+        )  # of shorter steps rounding would be left
+
+
+@pytest.mark.parametrize("sensor_noise", [True, False])
+def test_noise_is_the_sensors_or_moves_the_state(world, sensor_noise):
+    gp, space, policy, task = world
+    noisy = LearnedDynamics(eqx.tree_at(lambda g: g.noise, gp, jnp.array([0.3, 0.4])), space)
+    start = Gaussian.point(jnp.array([0.2, 0.0]))
+    seen = jax.jit(lambda: imagine(noisy, policy, task, start, steps=1, sensor_noise=sensor_noise))()
+    assert (seen.actions.cov[0, 0, 0] > 1e-6) == sensor_noise
+    if not sensor_noise:
+        doubt = jnp.diagonal(seen.states.cov[1]) - jnp.array([0.09, 0.16])
+        assert jnp.all((doubt >= 0) & (doubt < 0.01))
+
+
+def test_a_chain_that_integrates_speeds_is_the_chain_of_a_model_that_knows_the_rule(world):
+    """Speeds learned, positions by the trapezoidal rule: the same as a second process that says just that."""
+    gp, space, policy, task = world
+    speeds = StateSpace(2, angles=(0,), speeds=((0, 1),), dt=0.05)
+    speed_only = jax.tree.map(lambda a: a[1:] if a.ndim and a.shape[0] == 2 else a, gp)
+    dynamics = LearnedDynamics(speed_only, speeds, drift=jnp.array([0.01]))
+    start = Gaussian(jnp.array([0.2, 0.5]), jnp.diag(jnp.array([0.01, 0.02])))
+    seen = jax.jit(lambda: imagine(dynamics, policy, task, start, steps=STEPS))()
+    xs, cov = np.asarray(seen.states.mean), np.asarray(seen.states.cov)
+    np.testing.assert_allclose(np.diff(xs[:, 0]), 0.025 * (xs[1:, 1] + xs[:-1, 1]), atol=1e-12)
+    plain = jax.jit(lambda: imagine(LearnedDynamics(gp, space), policy, task, start, steps=STEPS))()
+    np.testing.assert_allclose(xs, plain.states.mean, atol=0.03)  # the pendulum itself is integrated more finely
+    np.testing.assert_allclose(cov, plain.states.cov, atol=0.01)
+    assert np.linalg.eigvalsh(cov).min() > 0
