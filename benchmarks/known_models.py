@@ -3,7 +3,7 @@
     python benchmarks/known_models.py                          # all environments, seeds 0, 1 and 2
     python benchmarks/known_models.py --env HalfCheetah-v5 --seeds 100 --steps 200
 
-iCEM plans on the environment's own simulator (`forethought.envs.mujoco.known_model`) and acts in the environment as it is; returns
+iCEM plans on the simulator of the environment (`ft.known_model`) and acts in the environment as it is; returns
 are always the environment's own.  For the cheetah the planner maximizes that same reward.  For the hopper that is too
 short-sighted (a fall beyond the horizon costs nothing): a cost of our own asks to stay upright as well, and the model
 is integrated in fewer, larger steps than the environment, which buys a longer horizon.  Each episode is saved as it

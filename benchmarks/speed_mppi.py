@@ -91,7 +91,7 @@ def measure(acts: int, population: int, plain_sine: bool) -> dict:
     import jax.random as jr
     import numpy as np
 
-    from forethought.core import Delta, Problem
+    from forethought.core import Box, Delta, Problem
     from forethought.core.trigonometry import sin
     from forethought.envs.acting import Actor
     from forethought.planning.mpc import MPC
@@ -120,8 +120,7 @@ def measure(acts: int, population: int, plain_sine: bool) -> dict:
         """The same cost for the last state too, which the peer also counts."""
 
         base: FunctionTask
-        u_min: jax.Array
-        u_max: jax.Array
+        action_space: Box
 
         def cost(self, x, u, t):
             return self.base.cost(x, u, t)
@@ -132,10 +131,8 @@ def measure(acts: int, population: int, plain_sine: bool) -> dict:
         def terminal(self, x):
             return self.base.terminal(x)
 
-    limits = jnp.array([-2.0]), jnp.array([2.0])
-    problem = Problem(
-        Pendulum(), Upright(FunctionTask(100, 0.05, *limits, cost, lambda _: jnp.zeros((), bool)), *limits)
-    )
+    limits = Box.symmetric(jnp.array([2.0]))
+    problem = Problem(Pendulum(), Upright(FunctionTask(100, 0.05, limits, cost, lambda _: jnp.zeros((), bool)), limits))
     planner = MPPI(horizon=30, population=population, temperature=1.0, noise=0.5, particles=1)
     advance = jax.jit(lambda x, u: (problem.dynamics(x, u, 0).mean, cost(x, u)))
     x = np.array([np.pi, 0.0], np.float32)

@@ -189,7 +189,7 @@ def measure(path: Path) -> dict:
         function = RBF(given["centers"], given["targets"], given["log_lengthscale"])
         dynamics, task = LearnedDynamics(model, StateSpace(4, (2,))), CartPoleSwingUp()
         limit = jnp.array([task.force_limit])
-        policy = SquashedPolicy(function, -limit, limit, given["scale"], dynamics.space)
+        policy = SquashedPolicy(function, Box.symmetric(limit), given["scale"], dynamics.space)
         starts = Gaussian(given["start_mean"][None], given["start_cov"][None])
         rest = (dynamics, policy, task, starts, jnp.asarray(HORIZON), HORIZON, jnp.zeros(()), 0.0, True, 0)
         before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

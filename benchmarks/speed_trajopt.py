@@ -150,7 +150,7 @@ def measure(repeats: int, lanes: int, batches: list[int]) -> dict:
     import jax.numpy as jnp
     import numpy as np
 
-    from forethought.core import Delta, Problem, Result
+    from forethought.core import Box, Delta, Problem, Result
     from forethought.planning.batch import solve_batch
     from forethought.planning.ilqr import ILQR
 
@@ -165,12 +165,8 @@ def measure(repeats: int, lanes: int, batches: list[int]) -> dict:
         horizon: int = STEPS
 
         @property
-        def u_min(self):
-            return jnp.full(2, -jnp.inf)
-
-        @property
-        def u_max(self):
-            return jnp.full(2, jnp.inf)
+        def action_space(self):
+            return Box.symmetric(jnp.full(2, jnp.inf))
 
         def cost(self, x, u, t):
             del t
@@ -203,7 +199,7 @@ def measure_arm(repeats: int) -> dict:
     import equinox as eqx
     import jax.numpy as jnp
 
-    from forethought.core import Problem
+    from forethought.core import Box, Problem
     from forethought.dynamics.mujoco.mujoco_dynamics import MujocoDynamics
     from forethought.dynamics.mujoco.simulator import Simulator, load_model
     from forethought.dynamics.rigid_body import RigidBody
@@ -215,12 +211,8 @@ def measure_arm(repeats: int) -> dict:
         horizon: int = STEPS
 
         @property
-        def u_min(self):
-            return jnp.full(6, -jnp.inf)
-
-        @property
-        def u_max(self):
-            return jnp.full(6, jnp.inf)
+        def action_space(self):
+            return Box.symmetric(jnp.full(6, jnp.inf))
 
         def cost(self, x, u, t):
             del t
@@ -243,7 +235,7 @@ def timed(problem, x0, repeats: int) -> dict:
 
     from forethought.planning.ilqr import ILQR, solve, start
 
-    settings, m = ILQR(starts=1), problem.task.u_min.shape[0]
+    settings, m = ILQR(starts=1), problem.task.action_space.size
     us = jnp.zeros((STEPS, m))
     one = jax.jit(lambda x0: solve(settings, problem, start(settings, problem, x0, us), settings.iterations))
     first_s = seconds(lambda: jax.block_until_ready(one(x0)))

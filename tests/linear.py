@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from forethought.core import DiagonalGaussian
+from forethought.core import Box, DiagonalGaussian
 
 
 class Linear(eqx.Module):
@@ -32,12 +32,9 @@ class QuadraticTask(eqx.Module):
     edge: float = eqx.field(static=True, default=float("inf"))
 
     @property
-    def u_min(self):
-        return jnp.array([-self.limit])
-
-    @property
-    def u_max(self):
-        return jnp.array([self.limit])
+    def action_space(self) -> Box:
+        """Within the limit."""
+        return Box.symmetric(jnp.array([self.limit]))
 
     def initial(self, *, key):
         return jnp.array([1.0, 0.0])

@@ -69,7 +69,7 @@ class PETS:
         """No experience; an untrained ensemble."""
         model_key, classifier_key = jr.split(key)
         space = learned_space(env, integrate=False)
-        n, m, extra = space.size, env.task.u_min.shape[0], int(env.learn_reward)
+        n, m, extra = space.size, env.task.action_space.size, int(env.learn_reward)
         model = self.model.init(space.feature_size + m, n + extra, key=model_key)
         termination = self.classifier.init(n, key=classifier_key) if env.learn_termination else None
         dynamics = LearnedDynamics(model, space, extra)
@@ -79,7 +79,7 @@ class PETS:
         """One trial: lines 3-7 of algorithm 1 for one episode, then line 2 on all the data."""
         act_key, fit_key, end_key = jr.split(key, 3)
         exploring = int(state.round) < self.random_episodes
-        controller = Uniform(env.task.u_min, env.task.u_max) if exploring else self.controller(state, env)
+        controller = Uniform(env.task.action_space) if exploring else self.controller(state, env)
         episode = collect(env, controller, steps=self.trial_steps, key=act_key)
         buffer = state.buffer.append(episode)
         error = None if exploring else float(one_step_error(state.dynamics, episode, buffer))

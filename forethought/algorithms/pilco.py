@@ -27,7 +27,7 @@ from forethought.algorithms.pilco_search import (
     units,
 )
 from forethought.algorithms.protocol import Info
-from forethought.core import Buffer, Controller, Gaussian, Problem, Result, Trajectory, Transition, UsageError
+from forethought.core import Buffer, Controller, Gaussian, Problem, Result, Trajectory, Transition, UsageError, box_of
 from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error, regression_data
 from forethought.envs.env import Env, collect, learned_space
 from forethought.models.gp.process import GP
@@ -109,10 +109,10 @@ class PILCO:
             )
         space = learned_space(env, integrate=self.integrate)
         model_key, policy_key = jr.split(key)
-        n, m, f = space.size, env.task.u_min.shape[0], space.feature_size
+        n, m, f = space.size, env.task.action_space.size, space.feature_size
         model = self.model.init(f + m, len(space.learned), key=model_key)
         function = self._newcomer(jnp.zeros((self.basis, f)), m, key=policy_key)
-        policy = SquashedPolicy(function, env.task.u_min, env.task.u_max, jnp.ones(f), env.space)
+        policy = SquashedPolicy(function, box_of(env.task), jnp.ones(f), env.space)
         drift = jnp.zeros(len(space.speeds)) if space.speeds else None
         dynamics = LearnedDynamics(model, space, drift=drift)
         none = jnp.zeros((), jnp.int32)
@@ -123,7 +123,7 @@ class PILCO:
         """One trial, one fit, one improvement: lines 3-9 of algorithm 1, from the trial on."""
         act_key, fit_key, search_key = jr.split(key, 3)
         exploring = int(state.round) < self.random_episodes
-        controller = Uniform(env.task.u_min, env.task.u_max, self.random_hold) if exploring else state.policy
+        controller = Uniform(env.task.action_space, self.random_hold) if exploring else state.policy
         lengths = (self.settling, self.look_ahead, self.trial_steps)
         settling, looked, steps = (self._stretched(n, state, env.task.horizon) for n in lengths)
         counted = range(settling, looked)
@@ -188,7 +188,7 @@ class PILCO:
         first = int(round_) < self.random_episodes
         if first:  # nothing learned to be kept: units of what was seen
             last = eqx.tree_at(lambda p: p.scale, last, jnp.asarray(units(features, env.space)))
-        m, scaled = env.task.u_min.shape[0], features / np.asarray(last.scale)
+        m, scaled = env.task.action_space.size, features / np.asarray(last.scale)
         fresh = [self._newcomer(self._centers(scaled, k), m, key=k) for k in newcomer_keys]
         starts = start_distribution(env.task, buffer, self.starts, width=self.start_width, key=start_key)
         old = [] if first and fresh else [last.function]

@@ -42,15 +42,19 @@ if TYPE_CHECKING:
         Problem,
         Regression,
         Task,
+        box_of,
     )
     from forethought.core.result import Result
+    from forethought.core.spaces import Box, Discrete, require_box
 
 __all__ = [
+    "Box",
     "Buffer",
     "CheckpointError",
     "Conditional",
     "Controller",
     "Delta",
+    "Discrete",
     "DiagonalGaussian",
     "Distribution",
     "Dynamics",
@@ -75,6 +79,7 @@ __all__ = [
     "Trajectory",
     "Transition",
     "UsageError",
+    "box_of",
     "condition",
     "draw_many",
     "expected_kl",
@@ -82,6 +87,7 @@ __all__ = [
     "kl",
     "nearest",
     "push_forward",
+    "require_box",
 ]
 
 __getattr__, __dir__ = lazy_exports(__name__, __file__)

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core.data import Trajectory
 from forethought.core.gaussian import Gaussian, LinearGaussian
+from forethought.core.spaces import Box, Discrete, require_box
 
 
 @runtime_checkable
@@ -133,10 +134,9 @@ class Task(Protocol):
         ...
 
     @property
-    def u_min(self) -> Float[Array, "m"]: ...
-
-    @property
-    def u_max(self) -> Float[Array, "m"]: ...
+    def action_space(self) -> Box | Discrete:
+        """The actions that are allowed."""
+        ...
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "n"]: ...
 
@@ -149,6 +149,15 @@ class Task(Protocol):
     def solved(self, trajectory: Trajectory) -> Bool[Array, ""] | None:
         """Whether the trajectory meets the task's own test; None where the task has none."""
         ...
+
+
+def box_of(task: Task) -> Box:
+    """The limits of a task's continuous actions.
+
+    Raises:
+        UsageError: its actions are discrete.
+    """
+    return require_box(task.action_space, "This method")
 
 
 class Problem(eqx.Module):

@@ -9,7 +9,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Problem
+from forethought.core import Problem, box_of
 from forethought.envs.drawing.renderers import Window
 from forethought.envs.shipped import shipped
 
@@ -28,7 +28,9 @@ class GymnasiumSystem(gym.Env):
         self.metadata = {**self.metadata, "render_fps": round(1 / task.dt)}
         self.render_mode = render_mode
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (self.system.space.size,), np.float32)
-        self.action_space = gym.spaces.Box(np.asarray(task.u_min, np.float32), np.asarray(task.u_max, np.float32))
+        self.action_space = gym.spaces.Box(
+            np.asarray(box_of(task).low, np.float32), np.asarray(box_of(task).high, np.float32)
+        )
         self._state: np.ndarray | None = None
         self._action: np.ndarray | None = None
         self._steps = 0
@@ -94,6 +96,6 @@ def _step(
     problem: Problem, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""], key: PRNGKeyArray
 ) -> tuple[Float[Array, "n"], Float[Array, "m"], Float[Array, ""], Bool[Array, ""]]:
     task = problem.task
-    u = jnp.clip(u, task.u_min, task.u_max)
+    u = jnp.clip(u, box_of(task).low, box_of(task).high)
     x_next = problem.dynamics(x, u, t).sample(key=key)
     return x_next, u, -task.cost(x, u, t), task.terminal(x_next)

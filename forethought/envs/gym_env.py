@@ -12,7 +12,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from forethought.core import Controller, EnvironmentFailure, Transition, UsageError
+from forethought.core import Box, Controller, EnvironmentFailure, Transition, UsageError
 from forethought.dynamics.space import StateSpace
 from forethought.envs.acting import Actor
 from forethought.envs.codecs import ActionCodec, ObservationCodec
@@ -83,9 +83,9 @@ class GymEnv:
             require_cost(cost, n, m)
         if termination is not None:
             require_termination(termination, n)
-        u_min, u_max = jnp.asarray(self._action.low), jnp.asarray(self._action.high)
+        actions = Box(jnp.asarray(self._action.low), jnp.asarray(self._action.high))
         steps = _horizon(env, horizon, self.name)
-        self.task = FunctionTask(steps, _seconds(env, dt), u_min, u_max, cost, termination)
+        self.task = FunctionTask(steps, _seconds(env, dt), actions, cost, termination)
 
     @property
     def learn_reward(self) -> bool:

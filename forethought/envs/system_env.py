@@ -12,7 +12,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Controller, EnvironmentFailure, Problem, Task, Transition, UsageError
+from forethought.core import Controller, EnvironmentFailure, Problem, Task, Transition, UsageError, box_of
 from forethought.dynamics.space import StateSpace
 from forethought.envs.acting import Actor, runs_on_host
 from forethought.envs.episode import at_most
@@ -218,7 +218,7 @@ def _one_step(
 ) -> tuple[Any, _Step]:
     """The next state under the action that the controller wishes, having `seen` a reading of `x`; and the record."""
     task, t = problem.task, jnp.asarray(t)
-    u = jnp.clip(wish, task.u_min, task.u_max)
+    u = jnp.clip(wish, box_of(task).low, box_of(task).high)
     noise_key = jr.split(jr.fold_in(key, t))[1]
     x_next = problem.dynamics(x, u, t).sample(key=noise_key)
     row = Transition(

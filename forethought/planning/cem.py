@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from forethought.core import Plan, Problem
+from forethought.core import Plan, Problem, box_of
 from forethought.planning.anytime import run_search
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
 from forethought.planning.validation import check_elites, check_sampling
@@ -55,7 +55,7 @@ class CEM:
 
     def init(self, problem: Problem) -> CEMState:
         """Start in the middle of the action range."""
-        middle = 0.5 * (problem.task.u_min + problem.task.u_max)
+        middle = box_of(problem.task).center
         return CEMState(jnp.broadcast_to(middle, (self.horizon, middle.shape[0])))
 
     def plan(
@@ -66,7 +66,7 @@ class CEM:
 
     def begin(self, problem: Problem, x0: Float[Array, "n"], state: CEMState) -> CEMSearch:
         """Around the warm start, as wide as the limits allow."""
-        std = jnp.broadcast_to((problem.task.u_max - problem.task.u_min)[None] / 4, state.mean.shape)
+        std = jnp.broadcast_to((box_of(problem.task).high - box_of(problem.task).low)[None] / 4, state.mean.shape)
         return CEMSearch(state.mean, std, jnp.full((), jnp.inf, x0.dtype))
 
     def improve(
@@ -74,7 +74,7 @@ class CEM:
     ) -> CEMSearch:
         """Sample, score, refit.  A candidate whose cost is not finite is never an elite while there are finite ones."""
         del i
-        lower, upper = problem.task.u_min[None], problem.task.u_max[None]
+        lower, upper = box_of(problem.task).low[None], box_of(problem.task).high[None]
         mean, std = search.mean, search.std
         sample_key, cost_key = jr.split(key)
         within = jnp.minimum(mean - lower, upper - mean) / 2
@@ -89,6 +89,6 @@ class CEM:
 
     def finish(self, problem: Problem, x0: Float[Array, "n"], search: CEMSearch) -> tuple[Plan, CEMState]:
         """The mean; its cost is told by the best of the last samples."""
-        middle = 0.5 * (problem.task.u_min + problem.task.u_max)
+        middle = box_of(problem.task).center
         warm = CEMState(jnp.concatenate([search.mean[1:], middle[None]]))
         return open_loop_plan(problem, x0, search.mean, search.cost), warm

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from forethought.core import Plan, Problem
+from forethought.core import Plan, Problem, box_of
 from forethought.planning.anytime import one_step_later, run_search
 from forethought.planning.noise import color_filter
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
@@ -75,7 +75,7 @@ class ICEM:
 
     def init(self, problem: Problem) -> ICEMState:
         """Start in the middle of the action range."""
-        middle = 0.5 * (problem.task.u_min + problem.task.u_max)
+        middle = box_of(problem.task).center
         mean = jnp.broadcast_to(middle, (self.horizon, middle.shape[0]))
         return ICEMState(mean, jnp.broadcast_to(mean, (self.kept_count, *mean.shape)))
 
@@ -92,7 +92,7 @@ class ICEM:
 
     def begin(self, problem: Problem, x0: Float[Array, "n"], state: ICEMState) -> ICEMSearch:
         """Around the warm start; nothing is tried yet."""
-        reach = (problem.task.u_max - problem.task.u_min)[None] / 2
+        reach = (box_of(problem.task).high - box_of(problem.task).low)[None] / 2
         std = jnp.broadcast_to(self.noise * reach, state.mean.shape)
         return ICEMSearch(state.mean, std, state.elites, state.mean, jnp.full((), jnp.inf, x0.dtype))
 
@@ -100,7 +100,7 @@ class ICEM:
         self, problem: Problem, x0: Float[Array, "n"], search: ICEMSearch, i: int, *, key: PRNGKeyArray
     ) -> ICEMSearch:
         """Sample, score beside what was kept, refit.  The last iteration tries the mean too."""
-        lower, upper = problem.task.u_min[None, None], problem.task.u_max[None, None]
+        lower, upper = box_of(problem.task).low[None, None], box_of(problem.task).high[None, None]
         mean, std = search.mean, search.std
         sample_key, cost_key = jr.split(key)
         noise = self._colored((self._population(i), *mean.shape), mean.dtype, key=sample_key)

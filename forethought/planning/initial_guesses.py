@@ -6,28 +6,30 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from forethought.core import Planner, Problem, Task
+from forethought.core import Planner, Problem, Task, box_of
 
 
 def limits(task: Task, dtype) -> tuple[Float[Array, "1 m"], Float[Array, "1 m"]]:
     """The task's action limits, broadcastable over time."""
-    return jnp.asarray(task.u_min, dtype)[None], jnp.asarray(task.u_max, dtype)[None]
+    return jnp.asarray(box_of(task).low, dtype)[None], jnp.asarray(box_of(task).high, dtype)[None]
 
 
 def has_limits(task: Task) -> bool:
     """Whether any action may have a limit; known while tracing, so that what has none is compiled without."""
     try:
         with jax.ensure_compile_time_eval():
-            return bool(np.isfinite(np.asarray(task.u_min)).any() or np.isfinite(np.asarray(task.u_max)).any())
+            return bool(
+                np.isfinite(np.asarray(box_of(task).low)).any() or np.isfinite(np.asarray(box_of(task).high)).any()
+            )
     except jax.errors.TracerArrayConversionError:  # the limits are arguments of the compiled function
         return True
 
 
 def action_scale(task: Task) -> tuple[Float[Array, "m"], Float[Array, "m"]]:
     """The middle of each action's range and half its width; 0 and 1 where it has no limits."""
-    half = 0.5 * (task.u_max - task.u_min)
+    half = 0.5 * (box_of(task).high - box_of(task).low)
     limited = jnp.isfinite(half)
-    middle = jnp.where(limited, 0.5 * (task.u_min + task.u_max), 0)
+    middle = jnp.where(limited, 0.5 * (box_of(task).low + box_of(task).high), 0)
     return jnp.where(limited, middle, 0), jnp.where(limited, half, 1)
 
 

@@ -16,7 +16,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from forethought.core import Plan, Planner, Problem
+from forethought.core import Plan, Planner, Problem, box_of
 from forethought.planning.anytime import AnytimePlanner, stage
 
 
@@ -46,7 +46,7 @@ class MPC(eqx.Module):
 
 def _first_action(problem: Problem, plan: Plan, x: Float[Array, "n"]) -> Float[Array, "m"]:
     u = plan.policy.F[0] @ x + plan.policy.f[0]
-    return jnp.clip(u, problem.task.u_min, problem.task.u_max)
+    return jnp.clip(u, box_of(problem.task).low, box_of(problem.task).high)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from forethought.core import Plan, Problem
+from forethought.core import Plan, Problem, box_of
 from forethought.planning.anytime import one_step_later, run_search
 from forethought.planning.noise import color_filter, quick_normal
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
@@ -58,7 +58,7 @@ class MPPI:
 
     def init(self, problem: Problem) -> MPPIState:
         """Start in the middle of the action range."""
-        middle = 0.5 * (problem.task.u_min + problem.task.u_max)
+        middle = box_of(problem.task).center
         return MPPIState(jnp.broadcast_to(middle, (self.horizon, middle.shape[0])))
 
     def plan(
@@ -78,7 +78,7 @@ class MPPI:
         """Sample, score, take the weighted mean."""
         del i
         sample_key, cost_key = jr.split(key)
-        lower, upper = problem.task.u_min[None, None], problem.task.u_max[None, None]
+        lower, upper = box_of(problem.task).low[None, None], box_of(problem.task).high[None, None]
         std = self.noise * (upper - lower) / 2
         white = self._white(search.mean, key=sample_key)
         us = jnp.clip(search.mean[:, None] + std * self._colored(white), lower, upper)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from forethought.core import Plan, Problem
+from forethought.core import Plan, Problem, box_of
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
 from forethought.planning.validation import check_sampling
 
@@ -52,7 +52,7 @@ class RandomShooting:
     def begin(self, problem: Problem, x0: Float[Array, "n"], state: Any) -> BestSequence:
         """Nothing is tried yet; the middle of the action range stands in."""
         del state
-        middle = 0.5 * (problem.task.u_min + problem.task.u_max)
+        middle = box_of(problem.task).center
         us = jnp.broadcast_to(middle, (self.horizon, middle.shape[0]))
         return BestSequence(us, jnp.full((), jnp.inf, x0.dtype))
 
@@ -62,7 +62,7 @@ class RandomShooting:
         """Try `population` more."""
         del i
         sample_key, cost_key = jr.split(key)
-        lower, upper = problem.task.u_min, problem.task.u_max
+        lower, upper = box_of(problem.task).low, box_of(problem.task).high
         blocks = -(-self.horizon // self.hold)
         shape = (self.population, blocks, lower.shape[0])
         us = lower[None, None] + (upper - lower)[None, None] * jr.uniform(sample_key, shape, lower.dtype)

@@ -54,7 +54,7 @@ def imagine(
     prepared, space = policy.function.prepared(), dynamics.space
     variance = jnp.square(dynamics.noise())
     seen = variance / 2 if sensor_noise else jnp.zeros_like(variance)
-    n, m = space.size, policy.u_min.shape[0]
+    n, m = space.size, policy.action_space.size
 
     def step(x: Gaussian, _: None) -> tuple[Gaussian, tuple[Gaussian, Gaussian]]:
         joint = acted(policy, prepared, space, x, seen)
@@ -101,7 +101,7 @@ def cost_moments(
     """Mean and variance of the task's cost for `[x; u] ~ p`: its own answer, else by sigma points."""
     if isinstance(task, HasCostMoments):
         return task.cost_moments(p, t, blur=blur)
-    n = p.mean.shape[0] - task.u_min.shape[0]
+    n = p.mean.shape[0] - task.action_space.size
     widened = Gaussian(p.mean, p.cov + blur**2 * jnp.diag(jnp.arange(p.mean.shape[0]) < n).astype(p.mean.dtype))
     y = unscented(lambda xu: task.cost(xu[:n], xu[n:], t)[None], widened)
     mean = y.F @ p.mean + y.f

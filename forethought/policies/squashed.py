@@ -18,7 +18,7 @@ import jax.random as jr
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from forethought.core import Gaussian, HasMoments, LinearGaussian, push_forward
+from forethought.core import Box, Gaussian, HasMoments, LinearGaussian, push_forward
 from forethought.core.moments import squash, squashed
 from forethought.dynamics.space import StateSpace
 from forethought.models.kernel_moments import network_moments
@@ -92,8 +92,7 @@ class SquashedPolicy(eqx.Module):
     """A controller without memory: features, a function of them, and the squash."""
 
     function: Affine | RBF
-    u_min: Float[Array, "m"]
-    u_max: Float[Array, "m"]
+    action_space: Box
     scale: Float[Array, "f"]
     space: StateSpace
 
@@ -107,15 +106,15 @@ class SquashedPolicy(eqx.Module):
     ) -> tuple[Float[Array, "m"], Any]:
         """One action, within the limits."""
         del t, key
-        half = (self.u_max - self.u_min) / 2
-        return (self.u_max + self.u_min) / 2 + squash(carry(self.space.features(x) / self.scale).mean, half), carry
+        box = self.action_space
+        return box.center + squash(carry(self.space.features(x) / self.scale).mean, box.half_range), carry
 
     def moments(self, prepared: HasMoments | LinearGaussian, s: Gaussian) -> LinearGaussian:
         """Of the action, given features `s` as they are; `prepared` comes from `function.prepared()`."""
         scaled = Gaussian(s.mean / self.scale, s.cov / jnp.outer(self.scale, self.scale))
         before = prepared if isinstance(prepared, LinearGaussian) else prepared.moments(scaled)
-        after = before.then(squashed(push_forward(scaled, before), (self.u_max - self.u_min) / 2))
-        return LinearGaussian(after.F / self.scale[None], after.f + (self.u_max + self.u_min) / 2, after.cov)
+        after = before.then(squashed(push_forward(scaled, before), self.action_space.half_range))
+        return LinearGaussian(after.F / self.scale[None], after.f + self.action_space.center, after.cov)
 
 
 def random_affine(f: int, m: int, *, key: PRNGKeyArray) -> Affine:

@@ -1,28 +1,27 @@
-"""Actions drawn uniformly between the limits: the first experience of a learner that knows nothing."""
+"""Actions drawn uniformly from those allowed: the first experience of a learner that knows nothing."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from forethought.core import Box, Discrete
 
 
 class Uniform(eqx.Module):
     """A controller that ignores the state, and keeps each action for `hold` steps."""
 
-    u_min: Float[Array, "m"]
-    u_max: Float[Array, "m"]
+    space: Box | Discrete
     hold: int = eqx.field(static=True, default=1)
 
-    def init(self, x0: Float[Array, "n"], *, key: PRNGKeyArray) -> Float[Array, "m"]:
+    def init(self, x0: Float[Array, "*n"], *, key: PRNGKeyArray) -> Array:
         """The action that is kept; the first step draws one."""
-        del x0, key
-        return self.u_min
+        del x0
+        return jnp.zeros_like(self.space.sample(key=key))
 
-    def act(
-        self, x: Float[Array, "n"], t: Int[Array, ""], carry: Float[Array, "m"], *, key: PRNGKeyArray
-    ) -> tuple[Float[Array, "m"], Float[Array, "m"]]:
-        """One action, uniform between the limits."""
+    def act(self, x: Float[Array, "*n"], t: Int[Array, ""], carry: Array, *, key: PRNGKeyArray) -> tuple[Array, Array]:
+        """One action, each as likely as the others."""
         del x
-        drawn = self.u_min + (self.u_max - self.u_min) * jr.uniform(key, self.u_min.shape, self.u_min.dtype)
-        u = jnp.where(t % self.hold == 0, drawn, carry)
+        drawn = self.space.sample(key=key)
+        u = jax.tree.map(lambda new, kept: jnp.where(t % self.hold == 0, new, kept), drawn, carry)
         return u, u

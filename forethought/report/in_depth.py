@@ -89,7 +89,7 @@ def _find_out(run: Any, episodes: int, seed: int) -> Findings:
     evaluation = run.evaluate(episodes=episodes, seed=seed)
     random_key, model_key, plan_key = jr.split(jr.fold_in(jr.key(seed), REPORT), 3)
     task, env = run.env.task, run.env
-    at_random = Uniform(task.u_min, task.u_max)
+    at_random = Uniform(task.action_space)
     returns = [np.sum(env.run(at_random, key=key).reward) for key in jr.split(random_key, BASELINE_EPISODES)]
     baseline = Baseline(tuple(float(value) for value in returns))
     problem = run.algorithm.problem(run.state, env) if hasattr(run.algorithm, "problem") else None

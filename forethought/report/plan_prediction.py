@@ -11,7 +11,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from forethought.core import Planner, Problem, Task, Transition
+from forethought.core import Planner, Problem, Task, Transition, box_of
 from forethought.core.draws import draw_many
 from forethought.dynamics.space import StateSpace
 from forethought.report.diagnostics import advance, reward_is_learned, shareable
@@ -55,7 +55,7 @@ def real_reward(problem: Problem, episode: Transition) -> Float[np.ndarray, "T"]
 
 def share_at_limits(task: Task, us: Float[np.ndarray, "*b m"]) -> float:
     """Share of actions (each coordinate counted) within 1 % of the range of a limit."""
-    low, high = np.asarray(task.u_min), np.asarray(task.u_max)
+    low, high = np.asarray(box_of(task).low), np.asarray(box_of(task).high)
     near = 0.01 * (high - low)
     return float(np.mean((us <= low + near) | (us >= high - near)))
 

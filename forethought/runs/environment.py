@@ -76,7 +76,7 @@ def recorded_noise(record: dict[str, Any]) -> float | tuple[float, ...] | None:
 def has_test(env: Env) -> bool:
     """Whether the task says when an episode solves it."""
     task = env.task
-    xs, us = jnp.zeros((2, env.space.size)), jnp.zeros((1, task.u_min.shape[0]))
+    xs, us = jnp.zeros((2, env.space.size)), jnp.zeros((1, task.action_space.size))
     trajectory = Trajectory(xs, us, jnp.zeros(2), jnp.ones(2, bool))
     return task.solved(trajectory) is not None
 

@@ -16,7 +16,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from forethought.core import Plan, Planner, Problem, Result, Transition, UsageError
+from forethought.core import Plan, Planner, Problem, Result, Transition, UsageError, box_of
 from forethought.envs.env import Env
 from forethought.planning.anytime import AnytimePlanner
 from forethought.planning.mpc import Latency, TimedMPC
@@ -147,7 +147,7 @@ class _Watch:
         else:
             step = min(int(t), len(self.plans[0].policy.f) - 1)
         policy, task = self.plans[-1].policy, self._problem.task
-        return jnp.clip(policy.F[step] @ x + policy.f[step], task.u_min, task.u_max), carry
+        return jnp.clip(policy.F[step] @ x + policy.f[step], box_of(task).low, box_of(task).high), carry
 
     def _again(self, x: Float[Array, "n"], state: Any, key: PRNGKeyArray) -> Any:
         """One more plan; returns the warm start for the next."""

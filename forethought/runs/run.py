@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from forethought.algorithms.protocol import Algorithm
-from forethought.core import CheckpointError, Controller, Transition, UsageError
+from forethought.core import CheckpointError, Controller, Transition, UsageError, box_of
 from forethought.envs.env import Env
 from forethought.runs import checkpoint, metrics
 from forethought.runs.checkpoint import Standing
@@ -131,7 +131,7 @@ class Run:
         Raises:
             UsageError: the observation has another size than those of the training.
         """
-        x = jnp.asarray(np.asarray(obs), self.env.task.u_min.dtype)
+        x = jnp.asarray(np.asarray(obs), box_of(self.env.task).low.dtype)
         if x.shape != (self.env.space.size,):
             raise UsageError(f"act needs an observation of shape ({self.env.space.size},), not {x.shape}.")
         key = self._act_key

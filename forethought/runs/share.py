@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 
-from forethought.core import Transition, UsageError
+from forethought.core import Transition, UsageError, box_of
 from forethought.runs import transitions
 from forethought.runs.run import Run
 
@@ -34,7 +34,9 @@ def export_minari(run: Run, dataset_id: str) -> "MinariDataset":
     task, spec = run.env.task, run.info["env"]["spec"]
     about = {
         "algorithm_name": type(run.algorithm).__name__,
-        "action_space": gymnasium.spaces.Box(np.asarray(task.u_min), np.asarray(task.u_max), dtype=np.float32),
+        "action_space": gymnasium.spaces.Box(
+            np.asarray(box_of(task).low), np.asarray(box_of(task).high), dtype=np.float32
+        ),
         "observation_space": gymnasium.spaces.Box(-np.inf, np.inf, (run.env.space.size,), np.float32),
         "description": f"All real experience of a training on {spec or run.env.name}, in order.",
     }

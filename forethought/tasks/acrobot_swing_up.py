@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Trajectory
+from forethought.core import Box, Trajectory
 from forethought.tasks.costs import holds_at_end, never, quadratic
 
 
@@ -29,14 +29,9 @@ class AcrobotSwingUp(eqx.Module):
     solved_spin: float = 1.0  # rad/s, below which both rods count as still, during the last second
 
     @property
-    def u_min(self) -> Float[Array, "1"]:
-        """Least torque, in N m."""
-        return jnp.array([-self.torque_limit])
-
-    @property
-    def u_max(self) -> Float[Array, "1"]:
-        """Greatest torque, in N m."""
-        return jnp.array([self.torque_limit])
+    def action_space(self) -> Box:
+        """Torque within its limit, in N m."""
+        return Box.symmetric(jnp.array([self.torque_limit]))
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "4"]:
         """Hanging, nearly at rest."""

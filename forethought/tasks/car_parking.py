@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Trajectory
+from forethought.core import Box, Trajectory
 from forethought.tasks.costs import holds_at_end, never, quadratic
 
 
@@ -31,14 +31,9 @@ class CarParking(eqx.Module):
     solved_speed: float = 0.2  # m/s, below which the car counts as parked, during the last second
 
     @property
-    def u_min(self) -> Float[Array, "2"]:
-        """Hardest braking (m/s^2) and fastest right turn (rad/s)."""
-        return -self.u_max
-
-    @property
-    def u_max(self) -> Float[Array, "2"]:
-        """Hardest acceleration (m/s^2) and fastest left turn (rad/s)."""
-        return jnp.array([self.acceleration_limit, self.turn_limit])
+    def action_space(self) -> Box:
+        """Acceleration (m/s^2) and turning rate (rad/s, positive to the left), within their limits."""
+        return Box.symmetric(jnp.array([self.acceleration_limit, self.turn_limit]))
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "4"]:
         """In the next lane, nearly straight and at rest."""
@@ -47,7 +42,7 @@ class CarParking(eqx.Module):
     def cost(self, x: Float[Array, "4"], u: Float[Array, "2"], t: Int[Array, ""]) -> Float[Array, ""]:
         """Distance from being parked, and effort."""
         del t
-        return self.final_cost(x) + quadratic(u / self.u_max, weight=self.action_weight)
+        return self.final_cost(x) + quadratic(u / self.action_space.high, weight=self.action_weight)
 
     def final_cost(self, x: Float[Array, "4"]) -> Float[Array, ""]:
         """The same without effort."""

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Gaussian, Trajectory
+from forethought.core import Box, Gaussian, Trajectory
 from forethought.core.moments import affine, saturating_moments, with_sines
 from forethought.tasks.costs import holds_at_end, never, saturating
 
@@ -32,14 +32,9 @@ class CartDoublePendulumSwingUp(eqx.Module):
     solved_speed: float = 0.5  # m/s, below which the tip counts as still, during the last second
 
     @property
-    def u_min(self) -> Float[Array, "1"]:
-        """Least force, in N."""
-        return jnp.array([-self.force_limit])
-
-    @property
-    def u_max(self) -> Float[Array, "1"]:
-        """Greatest force, in N."""
-        return jnp.array([self.force_limit])
+    def action_space(self) -> Box:
+        """Force within its limit, in N."""
+        return Box.symmetric(jnp.array([self.force_limit]))
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "6"]:
         """Hanging, nearly at rest."""

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Trajectory, UsageError
+from forethought.core import Box, Discrete, Trajectory, UsageError
 
 CostFunction = Callable[[Array, Array], Array]  # cost(x [n], u [m]) -> []
 TerminationFunction = Callable[[Array], Array]  # termination(x [n]) -> bool []
@@ -21,8 +21,7 @@ class FunctionTask(eqx.Module):
 
     horizon: int = eqx.field(static=True)  # steps in an episode
     dt: float = eqx.field(static=True)  # s per step
-    u_min: Float[Array, "m"]
-    u_max: Float[Array, "m"]
+    action_space: Box | Discrete
     cost_function: CostFunction | None = eqx.field(static=True, default=None)
     termination_function: TerminationFunction | None = eqx.field(static=True, default=None)
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Gaussian, Trajectory
+from forethought.core import Box, Gaussian, Trajectory
 from forethought.core.moments import affine, quadratic_moments, with_sines
 from forethought.tasks.costs import holds_at_end, never, quadratic
 
@@ -29,14 +29,9 @@ class PendulumSwingUp(eqx.Module):
     solved_spin: float = 1.0  # rad/s, below which the rod counts as still, during the last second
 
     @property
-    def u_min(self) -> Float[Array, "1"]:
-        """Least torque, in N m."""
-        return jnp.array([-self.torque_limit])
-
-    @property
-    def u_max(self) -> Float[Array, "1"]:
-        """Greatest torque, in N m."""
-        return jnp.array([self.torque_limit])
+    def action_space(self) -> Box:
+        """Torque within its limit, in N m."""
+        return Box.symmetric(jnp.array([self.torque_limit]))
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "2"]:
         """Hanging, nearly at rest."""

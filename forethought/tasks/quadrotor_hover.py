@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Trajectory
+from forethought.core import Box, Trajectory
 from forethought.tasks.costs import holds_at_end, never, quadratic
 
 
@@ -34,14 +34,9 @@ class QuadrotorHover(eqx.Module):
     solved_speed: float = 0.5  # m/s, below which it counts as hovering, during the last second
 
     @property
-    def u_min(self) -> Float[Array, "2"]:
-        """No thrust, in N."""
-        return jnp.zeros(2)
-
-    @property
-    def u_max(self) -> Float[Array, "2"]:
-        """Full thrust, in N."""
-        return jnp.full(2, self.thrust_limit)
+    def action_space(self) -> Box:
+        """The thrust of each rotor, from none to its limit, in N."""
+        return Box(jnp.zeros(2), jnp.full(2, self.thrust_limit))
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "6"]:
         """To the left of the target, nearly level and at rest."""

@@ -1,7 +1,7 @@
 """A task whose reward and end are coordinates of the state, put there by the simulator that knows them.
 
 States are x = [s; r; done]: r is the reward of the step that led to s; done is 0 while the episode lasts, 1 in the
-state that ended it, 2 from then on (`forethought.dynamics.mujoco.simulator`).  An episode is over where done is 2, one step after
+state that ended it, 2 from then on (`forethought.dynamics.mujoco`).  An episode is over where done is 2, one step after
 the state that ended it, so that the reward of the step that led there still counts.
 """
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Trajectory
+from forethought.core import Box, Trajectory
 from forethought.tasks.costs import holds_at_end, never, quadratic
 
 
@@ -30,14 +30,9 @@ class ReacherTwoLink(eqx.Module):
     solved_distance: float = 0.05  # m, of the tip from the target, during the last half second
 
     @property
-    def u_min(self) -> Float[Array, "2"]:
-        """Least torques, in N m."""
-        return jnp.full(2, -self.torque_limit)
-
-    @property
-    def u_max(self) -> Float[Array, "2"]:
-        """Greatest torques, in N m."""
-        return jnp.full(2, self.torque_limit)
+    def action_space(self) -> Box:
+        """Torques within their limit, in N m."""
+        return Box.symmetric(jnp.full(2, self.torque_limit))
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "4"]:
         """Any posture, at rest."""

@@ -1,9 +1,8 @@
 """What tasks made out of another task have in common."""
 
 import equinox as eqx
-from jaxtyping import Array, Float
 
-from forethought.core import Task
+from forethought.core import Box, Discrete, Task
 
 
 class WrappedTask(eqx.Module):
@@ -22,11 +21,6 @@ class WrappedTask(eqx.Module):
         return self.base.dt
 
     @property
-    def u_min(self) -> Float[Array, "m"]:
-        """Lower action limits."""
-        return self.base.u_min
-
-    @property
-    def u_max(self) -> Float[Array, "m"]:
-        """Upper action limits."""
-        return self.base.u_max
+    def action_space(self) -> Box | Discrete:
+        """The actions that the base task allows."""
+        return self.base.action_space

@@ -135,9 +135,7 @@ def test_the_start_is_the_tasks_or_else_what_was_seen():
     outside = open_env("Pendulum-v1", cost=lambda x, u: x[0] * 0 + u[0] * 0, termination=lambda x: x[0] > 9)
     buffer = Buffer.empty(3, 1)
     for i in range(3):
-        buffer = buffer.append(
-            collect(outside, Uniform(outside.task.u_min, outside.task.u_max), steps=4, key=jr.key(i))
-        )
+        buffer = buffer.append(collect(outside, Uniform(outside.task.action_space), steps=4, key=jr.key(i)))
     seen = start_distribution(outside.task, buffer, 1, key=jr.key(0))
     np.testing.assert_allclose(seen.mean[0], np.asarray(buffer.data.x)[[0, 4, 8]].mean(0), rtol=1e-5)
 

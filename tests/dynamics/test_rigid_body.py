@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from forethought.core import Problem, Result, UsageError
+from forethought.core import Box, Problem, Result, UsageError
 from forethought.dynamics.linearize import FiniteDifferences, linearize
 from forethought.dynamics.mujoco.mujoco_dynamics import MujocoDynamics
 from forethought.dynamics.mujoco.simulator import Simulator, load_model
@@ -234,7 +234,7 @@ def test_ilqr_reaches_with_an_arm():
         def cost(x, u):
             return jnp.sum((hand(x[:2]) - target) ** 2) + 0.01 * x[2:] @ x[2:] + 1e-7 * u @ u
 
-        task = FunctionTask(60, body.dt, jnp.full(2, -20.0), jnp.full(2, 20.0), cost, lambda x: jnp.zeros((), bool))
+        task = FunctionTask(60, body.dt, Box.symmetric(jnp.full(2, 20.0)), cost, lambda x: jnp.zeros((), bool))
         problem, planner = Problem(body, task), ILQR(starts=1)
         plan, _ = jax.jit(lambda x0: planner.plan(problem, x0, planner.init(problem), key=jr.key(0)))(jnp.zeros(4))
         assert int(plan.result) == Result.converged

@@ -124,7 +124,7 @@ def test_progress_is_told():
 def test_clock_and_limits_are_read_off():
     env = open_env("Pendulum-v1")
     assert (env.task.horizon, env.task.dt, env.space.size) == (200, 0.05, 3)
-    assert env.task.u_max.tolist() == [2.0] and env.task.u_min.tolist() == [-2.0]
+    assert env.task.action_space.high.tolist() == [2.0] and env.task.action_space.low.tolist() == [-2.0]
     assert GymEnv(limited(Linear())).task.dt == 0.1  # one picture
     assert GymEnv(limited(Linear()), dt=0.5).task.dt == 0.5
     short = GymEnv(Linear(), horizon=3)

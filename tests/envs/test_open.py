@@ -116,7 +116,7 @@ def test_objects():
 
 def test_our_own_systems():
     env = open_env("forethought/CartPoleSwingUp-v0")
-    assert not env.learn_reward and env.task.u_max.shape == (1,)
+    assert not env.learn_reward and env.task.action_space.high.shape == (1,)
     refused("has its own known cost, horizon", "forethought/CartPoleSwingUp-v0", cost=lambda x, u: x[0], horizon=3)
 
 
@@ -172,7 +172,9 @@ def test_speeds_of_shipped_systems_are_rates_of_change(name):
     env = open_env(NAMESPACE + name)
     x_key, u_key = jr.split(jr.key(0))
     x = jr.normal(x_key, (env.space.size,))
-    u = jr.uniform(u_key, env.task.u_min.shape, minval=env.task.u_min, maxval=env.task.u_max)
+    u = jr.uniform(
+        u_key, env.task.action_space.low.shape, minval=env.task.action_space.low, maxval=env.task.action_space.high
+    )
     rates = env.problem.dynamics.derivative(x, u)
     for i, j in env.space.speeds:
         assert rates[i] == x[j]

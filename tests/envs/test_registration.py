@@ -117,7 +117,7 @@ def test_a_run_away_system_still_draws():
     for name in SHIPPED:
         system = shipped(name)
         x = np.full(SHIPPED[name].size, 1e6)
-        assert system.picture(x, np.asarray(system.task.u_max), 0.0).shape == (HEIGHT, WIDTH, 3)
+        assert system.picture(x, np.asarray(system.task.action_space.high), 0.0).shape == (HEIGHT, WIDTH, 3)
 
 
 def test_a_window_opens_and_closes(monkeypatch):

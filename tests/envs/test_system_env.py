@@ -94,12 +94,12 @@ def test_the_same_key_gives_the_same_episode():
 @pytest.mark.parametrize("name", ["forethought/CartPoleSwingUp-v0", "Pendulum-v1"])
 def test_a_caller_may_cut_an_episode_short(name):
     env = open_env(name)
-    short, whole = (collect(env, Uniform(env.task.u_min, env.task.u_max), steps=s, key=jr.key(0)) for s in (13, 10**6))
+    short, whole = (collect(env, Uniform(env.task.action_space), steps=s, key=jr.key(0)) for s in (13, 10**6))
     assert len(short) == 13 and len(whole) == env.task.horizon
     assert short.truncated.tolist() == [False] * 12 + [True] and not short.terminated.any()
     np.testing.assert_array_equal(short.x, whole.x[:13])
     with pytest.raises(ValueError, match="at least 1 step"):
-        env.run(Uniform(env.task.u_min, env.task.u_max), steps=0, key=jr.key(0))
+        env.run(Uniform(env.task.action_space), steps=0, key=jr.key(0))
 
 
 NOISE = (0.01, 0.02, 0.5, 0.0)

@@ -46,7 +46,7 @@ def finite_difference_gradient(problem, plan, step=1e-5):
     It vanishes where the gradient of the action sequence does: each is the other, multiplied by an invertible matrix.
     But without feedback a pendulum that stands for seconds multiplies rounding by 1e10.
     """
-    low, high = problem.task.u_min, problem.task.u_max
+    low, high = problem.task.action_space.low, problem.task.action_space.high
     shifts = step * jnp.eye(plan.us.size).reshape(plan.us.size, *plan.us.shape)
 
     def cost(shift):
@@ -59,7 +59,7 @@ def finite_difference_gradient(problem, plan, step=1e-5):
 
 def projected_gradient(problem, plan):
     """Without what pushes an action at its limit outwards; by the action's half range, relative to the cost."""
-    low, high = np.asarray(problem.task.u_min), np.asarray(problem.task.u_max)
+    low, high = np.asarray(problem.task.action_space.low), np.asarray(problem.task.action_space.high)
     us, gradient = np.clip(plan.us, low, high), np.asarray(finite_difference_gradient(problem, plan))
     at_low, at_high = us <= low + 1e-9 * (high - low), us >= high - 1e-9 * (high - low)
     gradient = np.where((at_low & (gradient > 0)) | (at_high & (gradient < 0)), 0, gradient)

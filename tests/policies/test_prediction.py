@@ -7,7 +7,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from forethought.core import Gaussian
+from forethought.core import Box, Gaussian
 from forethought.dynamics.learned import LearnedDynamics
 from forethought.dynamics.pendulum import Pendulum
 from forethought.dynamics.space import StateSpace
@@ -37,7 +37,7 @@ def world():
     noise, spread = np.array([1e-3, 1e-2]), np.std(np.asarray(y), 0)
     gp = condition(z, y, lengthscale=scales, signal=spread, noise=noise, offset=np.zeros(2))
     function = random_rbf(jnp.asarray(rng.normal(size=(5, 3))), 1, key=jr.key(1))
-    policy = SquashedPolicy(function, jnp.array([-2.0]), jnp.array([2.0]), jnp.array([3.0, 0.7, 0.7]), space)
+    policy = SquashedPolicy(function, Box.symmetric(jnp.array([2.0])), jnp.array([3.0, 0.7, 0.7]), space)
     return gp, space, policy, PendulumSwingUp()
 
 

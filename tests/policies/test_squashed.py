@@ -6,7 +6,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from forethought.core import Gaussian, push_forward
+from forethought.core import Box, Gaussian, push_forward
 from forethought.dynamics.space import StateSpace
 from forethought.policies.squashed import RBF, SquashedPolicy, random_affine, random_rbf
 
@@ -19,7 +19,7 @@ def a_policy(kind, m=2):
     else:
         function = random_rbf(jr.normal(jr.key(1), (7, f)), m, key=jr.key(0))
     low, high = jnp.array([-1.0, 0.0])[:m], jnp.array([2.0, 4.0])[:m]
-    return SquashedPolicy(function, low, high, jnp.array([1.0, 2.0, 0.7, 0.7]), space)
+    return SquashedPolicy(function, Box(low, high), jnp.array([1.0, 2.0, 0.7, 0.7]), space)
 
 
 def features(n=4, seed=0):
@@ -46,7 +46,9 @@ def test_moments_equal_sampling(kind):
     np.testing.assert_allclose(u.cov, np.cov(us.T), atol=0.03)
     # the function and the squash are matched one after the other, so together they are near, not exact
     np.testing.assert_allclose(s.cov @ rule.F.T, cross, atol=0.06)
-    assert (us >= np.asarray(policy.u_min) - 1e-5).all() and (us <= np.asarray(policy.u_max) + 1e-5).all()
+    assert (us >= np.asarray(policy.action_space.low) - 1e-5).all() and (
+        us <= np.asarray(policy.action_space.high) + 1e-5
+    ).all()
 
 
 @pytest.mark.parametrize("kind", ["affine", "rbf"])

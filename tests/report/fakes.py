@@ -11,7 +11,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from forethought.core import DiagonalGaussian, LinearGaussian, Plan, Problem, Transition, UsageError
+from forethought.core import Box, DiagonalGaussian, LinearGaussian, Plan, Problem, Transition, UsageError
 from forethought.dynamics.space import StateSpace
 from forethought.policies.uniform import Uniform
 from forethought.runs.run import Evaluation
@@ -63,8 +63,7 @@ class Members(eqx.Module):
 class Cost(eqx.Module):
     """Quadratic in the first coordinate; the episode is over beyond `limit`."""
 
-    u_min: Float[Array, "m"]
-    u_max: Float[Array, "m"]
+    action_space: Box
     limit: float = 1e9
     horizon: int = eqx.field(static=True, default=40)
     dt: float = eqx.field(static=True, default=0.1)
@@ -98,7 +97,7 @@ class Constant(eqx.Module):
 
     def plan(self, problem: Problem, x0: Float[Array, "n"], state: tuple[()], *, key: PRNGKeyArray):
         del key
-        m, n = problem.task.u_min.shape[0], x0.shape[0]
+        m, n = problem.task.action_space.size, x0.shape[0]
         us = jnp.full((self.steps, m), self.value)
         policy = jax.vmap(LinearGaussian)(jnp.zeros((self.steps, m, n)), us, jnp.zeros((self.steps, m, m)))
         xs = jnp.broadcast_to(x0, (self.steps + 1, n))
@@ -112,7 +111,7 @@ def oscillator(*, std: float = 0.0, offset: tuple[float, float] = (0.0, 0.0), dt
 
 
 def task(limit: float = 1e9) -> Cost:
-    return Cost(-jnp.ones(1), jnp.ones(1), limit)
+    return Cost(Box.symmetric(jnp.ones(1)), limit)
 
 
 def episodes_of(system: Linear, *, count: int = 4, steps: int = 40, seed: int = 0) -> list[Transition]:
@@ -182,7 +181,7 @@ class FakeRun:
 
     @property
     def controller(self):
-        return Uniform(self.env.task.u_min, self.env.task.u_max)
+        return Uniform(self.env.task.action_space.low, self.env.task.action_space.high)
 
     def evaluate(self, episodes: int = 10, seed: int | None = None) -> Evaluation:
         if self.evaluation_fails:

@@ -41,7 +41,7 @@ def test_a_plan_that_covers_the_episode_is_made_once_and_its_feedback_followed()
     assert not one.receding and one.latency.steps == 1 and one.iterations == 7 and one.converged
     assert one.planned_cost == 5.0
     velocity = one.episode.x[:, 1:]
-    limits = np.asarray(ENV.task.u_min), np.asarray(ENV.task.u_max)
+    limits = np.asarray(ENV.task.action_space.low), np.asarray(ENV.task.action_space.high)
     np.testing.assert_allclose(one.episode.u, np.clip(-velocity, *limits), atol=1e-6)
     np.testing.assert_allclose(
         one.cost, -one.episode.reward.sum() + float(ENV.task.final_cost(jnp.asarray(one.episode.x_next[-1]))), rtol=1e-6

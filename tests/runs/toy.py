@@ -16,15 +16,14 @@ import jax.random as jr
 import numpy as np
 
 from forethought.algorithms.protocol import Info
-from forethought.core import Buffer, EnvironmentFailure, Transition
+from forethought.core import Box, Buffer, EnvironmentFailure, Transition
 from forethought.dynamics.space import StateSpace
 
 
 class ToyTask(eqx.Module):
     """Bring a point to rest at zero; solved where the last state is near it."""
 
-    u_min: Any
-    u_max: Any
+    action_space: Any
     horizon: int = 7
     dt: float = 0.1
     near: float | None = 1e9
@@ -54,7 +53,7 @@ class ToyEnv:
     learn_termination = False
 
     def __init__(self, near: float | None = 1e9, fails_at: int | None = None, bad_reward: bool = False):
-        self.task = ToyTask(-jnp.ones(1), jnp.ones(1), near=near)
+        self.task = ToyTask(Box.symmetric(jnp.ones(1)), near=near)
         self.fails_at, self.bad_reward, self.count = fails_at, bad_reward, 0
 
     def run(self, controller, *, key, on_step=None, frames=None, steps=None):

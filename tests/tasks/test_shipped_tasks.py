@@ -58,8 +58,8 @@ def test_the_goal_costs_nothing_and_everything_else_more(name, dtype):
 def test_shapes_limits_and_start(name):
     task, goal, hold, _ = TASKS[name]
     assert isinstance(task, Task)
-    assert task.u_min.shape == task.u_max.shape == (len(hold),)
-    assert (np.asarray(task.u_min) < task.u_max).all()
+    assert task.action_space.low.shape == task.action_space.high.shape == (len(hold),)
+    assert (np.asarray(task.action_space.low) < task.action_space.high).all()
     starts = np.asarray(jax.jit(jax.vmap(lambda key: task.initial(key=key)))(jr.split(jr.key(0), 200)))
     assert starts.shape == (200, len(goal))
     assert (starts.std(0)[: 2 if name == "reacher" else None] > 0).all()
@@ -119,7 +119,7 @@ def test_the_tip_moves_as_its_velocity_says(name, places, speeds):
 
 def uncertain(task, at, spread):
     """A Gaussian over `[x; u]` with odd correlations, and samples of it."""
-    d = len(at) + task.u_min.shape[0]
+    d = len(at) + task.action_space.size
     rng = np.random.default_rng(4)
     root = spread * rng.normal(size=(d, d)) / np.sqrt(d)
     mean = np.append(np.asarray(at) + 0.4, 0.3)

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from gymnasium.utils.env_checker import check_env as gymnasium_check
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
-from forethought.core import EnvironmentFailure, Transition, UsageError
+from forethought.core import Box, Discrete, EnvironmentFailure, Transition, UsageError
 from forethought.envs.checks.findings import CheckReport, Finding
 from forethought.envs.checks.functions import check_cost, check_termination
 from forethought.envs.checks.recorded_data import check_data
@@ -110,8 +110,7 @@ def _report(
 class _Uniform(eqx.Module):
     """Random actions, uniform within the limits."""
 
-    u_min: Float[Array, "m"]
-    u_max: Float[Array, "m"]
+    space: Box | Discrete
 
     def init(self, x0: Array, *, key: PRNGKeyArray) -> tuple:
         """No memory."""
@@ -121,12 +120,12 @@ class _Uniform(eqx.Module):
     def act(self, x: Array, t: Array, carry: tuple, *, key: PRNGKeyArray) -> tuple[Array, tuple]:
         """One action."""
         del x, t
-        return jr.uniform(key, self.u_min.shape, self.u_min.dtype, self.u_min, self.u_max), carry
+        return self.space.sample(key=key), carry
 
 
 def _try_out(env: Env, episodes: int, key: PRNGKeyArray) -> tuple[list[Transition], list[Finding]]:
     """Episodes of random actions, the first of them twice, and what went wrong in them."""
-    controller = _Uniform(env.task.u_min, env.task.u_max)
+    controller = _Uniform(env.task.action_space)
     trial: list[Transition] = []
     steps = 0
     try:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 
-from forethought.core import Problem, UsageError
+from forethought.core import Box, Problem, UsageError
 from forethought.dynamics.mujoco.mujoco_dynamics import Judge, MujocoDynamics
 from forethought.dynamics.mujoco.simulator import Simulator, load_model
 from forethought.envs.codecs import ActionCodec
@@ -121,7 +121,7 @@ def _problem(
         require_cost(cost, simulator.size, low.size)
     if termination is not None:
         require_termination(termination, simulator.size)
-    base = FunctionTask(horizon, simulator.dt, jnp.asarray(low), jnp.asarray(high), cost, termination)
+    base = FunctionTask(horizon, simulator.dt, Box(jnp.asarray(low), jnp.asarray(high)), cost, termination)
     dynamics = MujocoDynamics(simulator, judge)
     return Problem(dynamics, SimulatedTask(base, simulator.size, judge is not None, reset))
 

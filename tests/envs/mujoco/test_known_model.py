@@ -24,7 +24,7 @@ def test_rolled_states_rewards_and_ends_are_those_of_the_environment(name):
         real, task, k = env._env, problem.task, problem.dynamics.simulator.size
         x = x0 = real.reset(seed=3)[0]
         rng = np.random.default_rng(0)
-        us = rng.uniform(task.u_min, task.u_max, (15, task.u_min.shape[0])).astype(np.float32)
+        us = rng.uniform(task.action_space.low, task.action_space.high, (15, task.action_space.size)).astype(np.float32)
         xs = np.asarray(problem.dynamics.simulate(jnp.asarray(x0), jnp.asarray(us, float)[None])[0])
         for t, u in enumerate(us):
             x, reward, ended, _, _ = real.step(u)
@@ -86,7 +86,7 @@ def test_an_mjcf_file_and_a_cost_make_a_problem(tmp_path):
     for source in (CART, path, str(path)):
         problem = known_model(source, cost=lambda x, u: x @ x, frame_skip=5, horizon=40)
         assert problem.task.horizon == 40 and problem.task.dt == pytest.approx(0.05)
-        assert problem.task.u_min == -3 and problem.task.u_max == 3
+        assert problem.task.action_space.low == -3 and problem.task.action_space.high == 3
         np.testing.assert_array_equal(problem.task.initial(key=jr.key(0)), 0)
         assert not problem.task.terminal(jnp.ones(2))
 

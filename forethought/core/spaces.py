@@ -1,0 +1,83 @@
+"""The actions that a task allows: a box of real numbers, or one of n choices.
+
+Symbols: u [m] an action in the task's own units; of a `Discrete` space u [] is an integer in [0, n).
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from forethought.core.data import AnyArray
+from forethought.core.errors import UsageError
+
+
+class Box(eqx.Module):
+    """Actions [m] between `low` and `high`, each in its own unit; a limit may be infinite."""
+
+    low: Float[AnyArray, "m"]
+    high: Float[AnyArray, "m"]
+
+    @staticmethod
+    def symmetric(limit: Float[AnyArray, "m"]) -> "Box":
+        """Actions from `-limit` to `limit`."""
+        return Box(-limit, limit)
+
+    @property
+    def size(self) -> int:
+        """How many numbers a model sees of an action: its coordinates, m."""
+        return self.low.shape[0]
+
+    @property
+    def center(self) -> Float[Array, "m"]:
+        """The middle of each range; not finite where a limit is infinite."""
+        return 0.5 * (self.low + self.high)
+
+    @property
+    def half_range(self) -> Float[Array, "m"]:
+        """Half the width of each range; infinite where a limit is."""
+        return 0.5 * (self.high - self.low)
+
+    def clip(self, u: Float[AnyArray, "m"]) -> Float[Array, "m"]:
+        """The nearest action within the limits."""
+        return jnp.clip(u, self.low, self.high)
+
+    def sample(self, *, key: PRNGKeyArray) -> Float[Array, "m"]:
+        """An action uniform between the limits; NaN or infinite where a limit is infinite."""
+        low = jnp.asarray(self.low)
+        return low + (self.high - low) * jr.uniform(key, low.shape, low.dtype)
+
+
+class Discrete(eqx.Module):
+    """Actions 0 to n - 1."""
+
+    n: int = eqx.field(static=True)
+
+    @property
+    def size(self) -> int:
+        """How many numbers a model sees of an action: one for each choice (one-hot)."""
+        return self.n
+
+    def __check_init__(self) -> None:
+        """There is at least one choice."""
+        if self.n < 1:
+            raise ValueError(f"Discrete needs at least 1 action, got {self.n}.")
+
+    def clip(self, u: Int[AnyArray, ""]) -> Int[Array, ""]:
+        """The nearest action that exists."""
+        return jnp.clip(u, 0, self.n - 1)
+
+    def sample(self, *, key: PRNGKeyArray) -> Int[Array, ""]:
+        """An action, each as likely as the others."""
+        return jr.randint(key, (), 0, self.n)
+
+
+def require_box(space: Box | Discrete, who: str) -> Box:
+    """`space`, if its actions are continuous.
+
+    Raises:
+        UsageError: it is discrete; `who` says what cannot work with that.
+    """
+    if isinstance(space, Box):
+        return space
+    raise UsageError(f"{who} needs continuous actions (a Box action space); this task has {space.n} discrete ones.")
