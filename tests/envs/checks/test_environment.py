@@ -5,8 +5,7 @@ import pytest
 
 from forethought.core import UsageError
 from forethought.envs import check_env
-
-from .toy_envs import Linear, Misbehaving, limited
+from tests.envs.toy_envs import Linear, Misbehaving, limited
 
 
 def found(report, name):
