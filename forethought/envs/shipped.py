@@ -34,7 +34,7 @@ SHIPPED = {
     "CartPoleSwingUp-v0": Shipped(
         "swing a pole up by pushing its cart, and balance it over the middle of the rail",
         dynamics="cartpole:CartPole",
-        task="cartpole:CartPoleSwingUp",
+        task="cartpole_swing_up:CartPoleSwingUp",
         picture="cart_pole",
         horizon=40,
         size=4,
@@ -44,7 +44,7 @@ SHIPPED = {
     "PendulumSwingUp-v0": Shipped(
         "swing a rod upright with a motor too weak to lift it at once",
         dynamics="pendulum:Pendulum",
-        task="pendulum:PendulumSwingUp",
+        task="pendulum_swing_up:PendulumSwingUp",
         picture="pendulum",
         horizon=100,
         size=2,
@@ -54,7 +54,7 @@ SHIPPED = {
     "AcrobotSwingUp-v0": Shipped(
         "stand two hinged rods on end with one motor, between them",
         dynamics="double_pendulum:Acrobot",
-        task="acrobot:AcrobotSwingUp",
+        task="acrobot_swing_up:AcrobotSwingUp",
         picture="acrobot",
         horizon=120,
         size=4,
@@ -64,7 +64,7 @@ SHIPPED = {
     "CartDoublePendulum-v0": Shipped(
         "stand two hinged rods on end by pushing the cart that they hang from",
         dynamics="cart_double_pendulum:CartDoublePendulum",
-        task="cart_double_pendulum:CartDoublePendulumSwingUp",
+        task="cart_double_pendulum_swing_up:CartDoublePendulumSwingUp",
         picture="cart_double_pendulum",
         horizon=100,
         size=6,
@@ -74,7 +74,7 @@ SHIPPED = {
     "ReacherTwoLink-v0": Shipped(
         "bring the tip of a two-link arm to a point and stop there",
         dynamics="reacher:TwoLinkArm",
-        task="reacher:ReacherTwoLink",
+        task="two_link_reaching:ReacherTwoLink",
         picture="reacher",
         horizon=60,
         size=4,
@@ -84,7 +84,7 @@ SHIPPED = {
     "CarParking-v0": Shipped(
         "park a car that cannot move sideways",
         dynamics="car:Car",
-        task="car:CarParking",
+        task="car_parking:CarParking",
         picture="car",
         horizon=80,
         size=4,
@@ -93,7 +93,7 @@ SHIPPED = {
     "QuadrotorHover-v0": Shipped(
         "fly a planar quadrotor to a point and hover there",
         dynamics="quadrotor:PlanarQuadrotor",
-        task="quadrotor:QuadrotorHover",
+        task="quadrotor_hover:QuadrotorHover",
         picture="quadrotor",
         horizon=80,
         size=6,
