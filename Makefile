@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 SEED := 0
+WORKERS := 2
 
 .PHONY: demo test test-slow lint gate clean
 
@@ -15,8 +16,9 @@ demo: $(VENV)/.installed
 	$(BIN)/forethought video $(RUN)
 	$(BIN)/forethought report $(RUN)
 
+# Two workers, a core each; FAST=1 leaves out what takes over a second (tests/durations.json).
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(if $(FAST),--fast)
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow

@@ -1,14 +1,28 @@
-"""Tests run under the strictest switches: shapes checked, no silent promotion of rank."""
+"""Tests run under the strictest switches: shapes checked, no silent promotion of rank.
+
+With two workers (`make test`) each has a core of its own, pinned before JAX starts its threads: two JAX processes that
+share cores slow each other down several times.  Workers, and runs one after the other, share what they compile.
+"""
 
 import gc
+import json
 import os
-import tempfile
 from pathlib import Path
 
-_COMPILED = tempfile.TemporaryDirectory(
-    prefix="forethought-"
-)  # before JAX is imported: commands share what they compile
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _COMPILED.name)
+ROOT = Path(__file__).parents[1]
+
+
+def _own_core() -> None:
+    """Pin a worker of pytest-xdist to one of the cores that this process may use."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker.startswith("gw") and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker[2:]) % len(cores)]})
+
+
+_own_core()
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "compiled"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")  # s; smaller programs are not worth a file
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
@@ -21,6 +35,33 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 MAPPINGS = Path("/proc/self/maps")
 MOST_MAPPINGS = 25_000  # Linux allows a process 65,530; every compiled program takes some, and XLA aborts beyond
+DURATIONS = Path(__file__).with_name("durations.json")  # s of every test that takes over a second
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--fast` for the loop of work, `--save-durations` to say anew what is not fast."""
+    parser.addoption("--fast", action="store_true", help="leave out tests that take over a second (tests/durations.json)")
+    parser.addoption("--save-durations", action="store_true", help="write tests/durations.json from this run")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is known to take long; longest first, so that no worker ends with a long one."""
+    known = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+    if config.getoption("--fast"):
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in known])
+        items[:] = [item for item in items if item.nodeid not in known]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Write the durations of a whole run."""
+    if not config.getoption("--save-durations"):
+        return
+    spent: dict[str, float] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if hasattr(report, "duration"):
+                spent[report.nodeid] = spent.get(report.nodeid, 0.0) + report.duration
+    DURATIONS.write_text(json.dumps({name: round(s, 1) for name, s in sorted(spent.items()) if s > 1}, indent=1) + "\n")
 
 
 @pytest.fixture(scope="module", autouse=True)
