@@ -102,12 +102,12 @@ def learned(experiment: Experiment, seed: int, episodes: int) -> dict:
 
     from forethought.algorithms.pilco import PILCO
     from forethought.core import Trajectory
+    from forethought.envs.environment import Environment
     from forethought.models.gp.process import GP
     from forethought.runs.driver import train
-    from forethought.runs.environment import open_world
 
     algorithm, start = PILCO(GP(**experiment.model), **experiment.settings), time.perf_counter()
-    world, trials = open_world(experiment.env, observation_noise=experiment.noise)[0], []
+    world, trials = Environment.of(experiment.env, observation_noise=experiment.noise).open(), []
 
     def tried(controller, key, count: int) -> tuple[list, list[bool]]:
         done = [world.run(controller, key=jr.fold_in(key, i)) for i in range(count)]

@@ -11,9 +11,12 @@ from forethought.envs.registration import register_when_gymnasium_is_imported
 
 if TYPE_CHECKING:
     from forethought.algorithms.pets import PETS
+    from forethought.algorithms.pilco import PILCO
     from forethought.core.errors import ForethoughtError, UsageError
     from forethought.core.protocols import Problem
-    from forethought.envs.mujoco.known_model import known_model
+    from forethought.envs.checks.check_env import check_env
+    from forethought.envs.environment import Environment
+    from forethought.envs.mujoco.known_model import known_model, known_system
     from forethought.envs.open import open_env
     from forethought.models.ensemble import Ensemble
     from forethought.models.gp.process import GP
@@ -36,7 +39,9 @@ __all__ = [
     "MPC",
     "MPPI",
     "PETS",
+    "PILCO",
     "Ensemble",
+    "Environment",
     "Evaluation",
     "ForethoughtError",
     "GradientShooting",
@@ -46,7 +51,9 @@ __all__ = [
     "TimedMPC",
     "UsageError",
     "__version__",
+    "check_env",
     "known_model",
+    "known_system",
     "load",
     "open_env",
     "solve_batch",

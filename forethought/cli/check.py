@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from forethought.cli.environment_flags import add_environment, given_options
 from forethought.cli.flags import Parser
-from forethought.cli.train import add_environment
 
 if TYPE_CHECKING:
     from forethought.envs.checks.findings import CheckReport
@@ -21,10 +21,9 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
 
 def run(values: argparse.Namespace) -> int:
     """Try the environment out and print the findings; 1 where there is an error among them."""
-    from forethought.envs.checks.environment import check_env
+    from forethought.envs.checks.check_env import check_env
 
-    angles = tuple(values.angles) if values.angles else None
-    report = check_env(values.env, cost=values.cost, termination=values.termination, angles=angles)
+    report = check_env(values.env, **given_options(values))
     print("\n".join(_table(report)))
     return report.exit_status
 

@@ -85,26 +85,26 @@ def _add_choice(group: Any, area: str, default: Settings) -> None:
     known = AREAS[area]
     current = next((name for name, home in known.items() if home == default.home), default.home)
     help_ = f"which {area}; its own flags follow (default: {current})"
-    group.add_argument(f"--{area}", choices=list(known), default=argparse.SUPPRESS, help=_escape(help_))
+    group.add_argument(f"--{area}", choices=list(known), default=argparse.SUPPRESS, help=escape(help_))
 
 
 def _add_flag(group: Any, path: str, field: Field) -> None:
     shown = " ".join(map(_shown, field.default)) if isinstance(field.default, tuple) else _shown(field.default)
     help_ = f"{field.help} (default: {shown})" if field.help else f"default: {shown}"
     flag = "--" + path.replace("_", "-")
-    group.add_argument(flag, dest=path, default=argparse.SUPPRESS, help=_escape(help_), **_how(field.type))
+    group.add_argument(flag, dest=path, default=argparse.SUPPRESS, help=escape(help_), **type_arguments(field.type))
 
 
-def _how(type_: Any) -> dict[str, Any]:
+def type_arguments(type_: Any) -> dict[str, Any]:
     """The `add_argument` keywords that read a value of a type."""
     origin, parts = get_origin(type_), get_args(type_)
     if origin in (Union, UnionType):
         (inner,) = (part for part in parts if part is not NoneType)
-        how = _how(inner)
+        how = type_arguments(inner)
         how |= {"type": _or_none(how["type"]), "metavar": f"{how['metavar']}|none"}
         return how | ({"choices": (*how["choices"], None)} if "choices" in how else {})
     if origin is tuple:
-        return _how(parts[0]) | {"nargs": "+" if parts[-1] is Ellipsis else len(parts)}
+        return type_arguments(parts[0]) | {"nargs": "+" if parts[-1] is Ellipsis else len(parts)}
     if origin is Literal:
         return {"type": type(parts[0]), "choices": parts, "metavar": "{" + ",".join(map(str, parts)) + "}"}
     if type_ is bool:
@@ -130,8 +130,9 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) or value is None else f"{value}"
 
 
-def _escape(text: str) -> str:
-    return text.replace("%", "%%")  # argparse formats its help texts
+def escape(text: str) -> str:
+    """A help text, which argparse formats, as it is."""
+    return text.replace("%", "%%")
 
 
 def _dashed(word: str) -> str:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from forethought.cli.environment_flags import add_environment, given_options
 from forethought.cli.flags import Parser, add_settings, given_settings
 from forethought.cli.settings_reader import read_settings
 from forethought.core.errors import UsageError, nearest
@@ -20,7 +21,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
         "       forethought plan ENV --planner NAME NAME ... [options] [--NAME.SETTING VALUE ...]"
     )
     where = "a system of `forethought list envs`, or a Gymnasium MuJoCo id as HalfCheetah-v5"
-    parser.add_argument("env", metavar="ENV", help=where)
+    add_environment(parser, only=("cost", "termination", "horizon"), about=where)
     known = ", ".join(PLANNERS)
     parser.add_argument(
         "--planner", nargs="+", type=_planner, default=["ilqr"], metavar="NAME", help=f"of: {known} (default: ilqr)"
@@ -31,8 +32,6 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     mode.add_argument("--mpc", action="store_true", help=f"plan anew at every step {short}")
     mode.add_argument("--once", action="store_true", help="plan once, then follow the plan's feedback")
     mode.add_argument("--budget", type=float, metavar="MS", help="plan at every step, for at most this time")
-    parser.add_argument("--cost", metavar="MODULE:FUNCTION", help="cost(x, u) in place of the environment's reward")
-    parser.add_argument("--termination", metavar="MODULE:FUNCTION", help="termination(x), likewise")
     parser.add_argument("--x64", action="store_true", help="compute in double precision")
     parser.add_argument("--out", metavar="DIR", help="for the page and the videos (default: plans/ENV)")
     parser.add_argument("--no-video", action="store_true", help="do not film")
@@ -60,7 +59,7 @@ def _plan(planners: dict, values: argparse.Namespace) -> int:
     from forethought.report.plan_page import table, write_plans
     from forethought.runs.plan_episode import plan_on
 
-    env, problem = known_system(values.env, cost=values.cost, termination=values.termination)
+    env, problem = known_system(values.env, **given_options(values))
     done = []
     for name, planner in planners.items():
         one = plan_on(

@@ -8,7 +8,7 @@ import ast
 import builtins
 import io
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
@@ -18,7 +18,8 @@ from typing import Any, Literal
 from forethought.core.errors import UsageError
 
 ROOT = Path(__file__).parents[2]  # the folder that holds the package
-_TYPES = {"Literal": Literal, **{name: getattr(builtins, name) for name in ("int", "float", "bool", "str", "tuple")}}
+_BUILTINS = ("int", "float", "bool", "str", "tuple")
+_TYPES = {"Literal": Literal, "Callable": Callable, "Any": Any, **{name: getattr(builtins, name) for name in _BUILTINS}}
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,17 @@ class Settings:
 
 
 @cache
-def read_settings(home: str) -> Settings:
+def read_settings(home: str, skip: tuple[str, ...] = ()) -> Settings:
     """The settings class at `home` ("module:Class"), from its source.
 
+    Args:
+        home: where it is.
+        skip: names of fields to leave out.
     Raises:
         ValueError: a field is not of the form this module understands.
     """
     module, _, name = home.partition(":")
-    return _read_class(module, name)
+    return _read_class(module, name, skip)
 
 
 @dataclass(frozen=True)
@@ -110,11 +114,12 @@ def _find(module: str, name: str) -> tuple[str, ast.ClassDef | ast.Assign]:
     raise ValueError(f"{module} neither defines nor imports '{name}'")
 
 
-def _read_class(module: str, name: str) -> Settings:
+def _read_class(module: str, name: str, skip: tuple[str, ...] = ()) -> Settings:
     module, node = _find(module, name)
     if not isinstance(node, ast.ClassDef):
         raise ValueError(f"{module}:{name} is not a class")
-    lines = [line for line in node.body if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)]
+    named = [line for line in node.body if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)]
+    lines = [line for line in named if isinstance(line.target, ast.Name) and line.target.id not in skip]
     about = (ast.get_docstring(_parse(module).tree) or "").partition("\n")[0]
     home = f"{module}:{node.name}"
     return Settings(home, about, tuple(_read_field(module, line, home) for line in lines))

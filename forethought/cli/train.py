@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
+from forethought.cli.environment_flags import add_environment, given_options
 from forethought.cli.flags import Parser, add_settings, choose_areas, given_settings
 from forethought.cli.settings_reader import Settings, read_settings
 from forethought.core.errors import UsageError, nearest
@@ -17,10 +18,6 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     known = ", ".join(ALGORITHMS)
     parser.add_argument("algorithm", metavar="ALGORITHM", type=_algorithm, help=f"one of: {known}")
     add_environment(parser)
-    noise = "standard deviation of the noise in observations of a system of ours, of all coordinates or of each"
-    speeds = "observation entry J is the rate of change of entry I: then a model may learn J alone (integrate)"
-    parser.add_argument("--speeds", type=_pair, nargs="+", metavar="I:J", help=speeds)
-    parser.add_argument("--observation-noise", type=float, nargs="+", metavar="STD", help=noise)
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seeds everything random (default: 0)")
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--env-steps", type=int, metavar="N", help="stop after the round that reaches N real steps")
@@ -45,49 +42,21 @@ def run(values: argparse.Namespace) -> int:
     if settings is None or settings.home != ALGORITHMS[values.algorithm]:  # another one was read from a flag's value
         raise UsageError("give ALGORITHM and ENV before the flags")
     algorithm = settings.construct(given_settings(settings, values))
+    from forethought.envs.environment import Environment
     from forethought.runs.driver import train
 
     run = train(
         algorithm,
-        values.env,
+        Environment(values.env, **given_options(values)),
         env_steps=values.env_steps,
         iterations=values.iterations,
         seed=values.seed,
         out=values.out,
         resume=values.resume,
         until_solved=values.until_solved,
-        cost=values.cost,
-        termination=values.termination,
-        angles=tuple(values.angles) if values.angles else None,
-        observation_noise=_one_or_each(values.observation_noise),
-        speeds=tuple(values.speeds) if values.speeds else None,
     )
     print(f"run: {run.path}")
     return 0
-
-
-def add_environment(parser: Parser) -> None:
-    """The environment, and what may be told about it."""
-    parser.add_argument("env", metavar="ENV", help="a Gymnasium id, as HalfCheetah-v5 or module:Name-v0")
-    parser.add_argument("--cost", metavar="MODULE:FUNCTION", help="cost(x, u), where the reward is not to be learned")
-    parser.add_argument(
-        "--termination", metavar="MODULE:FUNCTION", help="termination(x), where it is not to be learned"
-    )
-    angles = "observation entries that are angles in radians"
-    parser.add_argument("--angles", type=int, nargs="+", metavar="I", help=angles)
-
-
-def _one_or_each(stds: list[float] | None) -> float | tuple[float, ...] | None:
-    if stds is None:
-        return None
-    return stds[0] if len(stds) == 1 else tuple(stds)
-
-
-def _pair(text: str) -> tuple[int, int]:
-    first, colon, second = text.partition(":")
-    if not (colon and first.isdecimal() and second.isdecimal()):
-        raise argparse.ArgumentTypeError(f"'{text}' is not of the form POSITION:SPEED, as 0:2")
-    return int(first), int(second)
 
 
 def _algorithm(name: str) -> str:

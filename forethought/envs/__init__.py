@@ -1,13 +1,14 @@
-"""The outside world: Gymnasium environments in, our own systems out, episodes collected, environments checked."""
+"""Gymnasium environments and shipped systems as systems to learn from; episodes collected, environments checked."""
 
 from typing import TYPE_CHECKING
 
 from forethought.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from forethought.envs.checks.environment import check_env
+    from forethought.envs.checks.check_env import check_env
     from forethought.envs.checks.findings import CheckReport, Finding
     from forethought.envs.env import Env, collect
+    from forethought.envs.environment import Environment
     from forethought.envs.gym_env import GymEnv
     from forethought.envs.mujoco.known_model import known_model, known_system
     from forethought.envs.open import open_env
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckReport",
     "Env",
+    "Environment",
     "Finding",
     "GymEnv",
     "check_env",

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from forethought.core.errors import UsageError
-from forethought.runs.checkpoint import Standing
+from forethought.runs.checkpoint import TrainingProgress
 
 RECENT = 5  # rounds that the estimate of the time left looks back on
 
@@ -25,7 +25,7 @@ class Budget:
         if self.env_steps is None and self.iterations is None and not self.until_solved:
             raise UsageError("say how long to train: env_steps (real steps), iterations (rounds) or until_solved.")
 
-    def spent(self, standing: Standing) -> bool:
+    def spent(self, standing: TrainingProgress) -> bool:
         """Whether training ends here."""
         return (
             (self.env_steps is not None and standing.env_steps >= self.env_steps)

@@ -30,7 +30,7 @@ _NATIVE = frozenset("float64 float32 float16 int64 int32 int16 int8 uint64 uint3
 
 
 @dataclass(frozen=True)
-class Standing:
+class TrainingProgress:
     """Where a run stands after a whole round."""
 
     iteration: int = 0  # rounds done
@@ -40,7 +40,7 @@ class Standing:
     solved: bool | None = None  # whether the last episode met the task's test; None where there is no test
 
 
-def save(folder: Path, state: Any, standing: Standing, settings: str) -> None:
+def save(folder: Path, state: Any, standing: TrainingProgress, settings: str) -> None:
     """Write the checkpoint of `state`, then drop all but the last few.
 
     Args:
@@ -77,7 +77,7 @@ def iterations(folder: Path) -> list[int]:
     return sorted(int(path.stem) for path in folder.glob("*.json") if path.stem.isdigit())
 
 
-def load(folder: Path, iteration: int, skeleton: Any, settings: str | None = None) -> tuple[Any, Standing]:
+def load(folder: Path, iteration: int, skeleton: Any, settings: str | None = None) -> tuple[Any, TrainingProgress]:
     """The state after round `iteration`, and where the run stood with it.
 
     Args:
@@ -106,7 +106,7 @@ def load(folder: Path, iteration: int, skeleton: Any, settings: str | None = Non
         name = jtu.keystr(path)
         return leaf if callable(leaf) else _unpack(arrays[name], kinds[name], leaf, f"{name} in {arrays_path}")
 
-    return jtu.tree_map_with_path(restore, skeleton), Standing(**vouch["standing"])
+    return jtu.tree_map_with_path(restore, skeleton), TrainingProgress(**vouch["standing"])
 
 
 def named_leaves(state: Any) -> dict[str, Any]:

@@ -17,12 +17,13 @@ import jax.random as jr
 from forethought.algorithms.protocol import Algorithm
 from forethought.core import CheckpointError, EnvironmentFailure, Transition, UsageError
 from forethought.envs.env import Env
+from forethought.envs.environment import Environment
 from forethought.runs import checkpoint, metrics, transitions
 from forethought.runs.budget import Budget
-from forethought.runs.checkpoint import Standing
+from forethought.runs.checkpoint import TrainingProgress
 from forethought.runs.directory import FORMAT, RunDirectory, now
-from forethought.runs.environment import Watched, has_test, open_world
 from forethought.runs.files import StorageError
+from forethought.runs.monitored_env import MonitoredEnv, has_test
 from forethought.runs.progress import Reporter, reporter_for
 from forethought.runs.provenance import git_commit, hardware, versions
 from forethought.runs.run import INIT, Run, check_seed
@@ -42,33 +43,25 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     until_solved: bool = False,
-    cost: Any = None,
-    termination: Any = None,
-    angles: tuple[int, ...] | None = None,
-    observation_noise: float | tuple[float, ...] | None = None,
-    speeds: tuple[tuple[int, int], ...] | None = None,
     progress: bool = True,
     callbacks: Sequence[Callable[[dict[str, Any], Any], None]] = (),
+    **options: Any,
 ) -> Run:
     """Train `algorithm` on `env`, leaving a run directory; the run.
 
     Args:
         algorithm: settings, such as `PETS()`.
-        env: a Gymnasium id, a `gymnasium.Env`, or an `Env`.
+        env: a Gymnasium id, a `gymnasium.Env`, an `Env`, or an `Environment`.
         env_steps: end with the first round that reaches so many real steps.
         iterations: end after so many rounds.
         seed: everything random follows from it.
         out: the run directory; by default `runs/ALGORITHM-ENV-seedSEED`.
         resume: continue the run in `out`, to the bit as if it had not stopped; begin it where there is none.
         until_solved: end after the first round whose last episode meets the task's own test.
-        cost: `cost(x, u)` or its "module:function", where the environment does not bring it.
-        termination: `termination(x)` or its "module:function".
-        angles: coordinates of the observation that are angles, in radians.
-        observation_noise: standard deviation of the noise in what a system of our own shows of its state, one for all
-            coordinates or one for each; the run keeps it for evaluation, reports and films.
-        speeds: pairs (i, j): coordinate j of the observation is the rate of change of coordinate i, per second.
         progress: show progress on standard output.
         callbacks: each is called after every round, once it is on disk, with its metrics and the state.
+        **options: the fields of `Environment` (cost, termination, angles, velocities, observation_noise, horizon, dt,
+            ...), what is known about `env`; the run keeps them for evaluation, reports and videos.
     Raises:
         UsageError: the request is wrong; nothing was written.
         Interrupted: Ctrl-C or SIGTERM; the run can be resumed.
@@ -78,18 +71,19 @@ def train(
     if isinstance(algorithm, type):
         raise UsageError(f"algorithm must be settings, such as {algorithm.__name__}(), not the class itself.")
     check_seed(seed)
-    world, env_record = open_world(env, cost, termination, angles, observation_noise, speeds)
-    if until_solved and not has_test(world):
+    environment = Environment.of(env, known=tuple(train.__kwdefaults__ or ()), **options)
+    opened = environment.open()
+    if until_solved and not has_test(opened):
         raise UsageError(
-            f"until_solved: the task of '{world.name}' has no test of being solved; give a number of steps."
+            f"until_solved: the task of '{opened.name}' has no test of being solved; give a number of steps."
         )
-    identity = {"algorithm": to_plain(algorithm, "algorithm"), "env": env_record, "seed": seed}
-    directory = RunDirectory(Path(out) if out is not None else default_out(algorithm, world, seed))
-    earlier = _claim(directory, identity, resume)
+    identity = {"algorithm": to_plain(algorithm, "algorithm"), "env": environment.record(), "seed": seed}
+    directory = RunDirectory(Path(out) if out is not None else default_out(algorithm, opened, seed))
+    earlier = _claim(directory, identity, environment, resume)
     budget = _budget(earlier, env_steps, iterations, until_solved)
-    state = algorithm.init(world, key=jr.fold_in(jr.key(seed), INIT))
+    state = algorithm.init(opened, key=jr.fold_in(jr.key(seed), INIT))
     directory.create()
-    session = Session(algorithm, world, identity, directory, budget, started)
+    session = Session(algorithm, opened, identity, directory, budget, started)
     with reporter_for(progress) as reporter, directory.locked(), interruptible(reporter.hint) as interruption:
         try:
             session.begin(state, earlier, reporter)
@@ -99,7 +93,7 @@ def train(
                 session.failed(problem, reporter)
                 raise
             raise session.interrupted() from None
-    return Run(directory.path, algorithm=algorithm, env=world, restored=(session.state, session.standing))
+    return Run(directory.path, algorithm=algorithm, env=opened, restored=(session.state, session.standing))
 
 
 def default_out(algorithm: Algorithm, env: Env, seed: int) -> Path:
@@ -123,9 +117,9 @@ class Session:
         self.algorithm, self.env, self.directory, self.budget = algorithm, env, directory, budget
         self.identity, self.settings = identity, fingerprint(identity)
         self.state: Any = None
-        self.standing = Standing()
+        self.standing = TrainingProgress()
         self.info: dict[str, Any] = {}
-        self.watched = Watched(env, lambda *_: None)
+        self.monitored = MonitoredEnv(env, lambda *_: None)
         self._clock = started  # the time up to which `standing.wall_s` counts
         self._said: set[str] = set()  # notes of earlier rounds, whatever their numbers
 
@@ -150,7 +144,7 @@ class Session:
 
     def rounds(self, reporter: Reporter, callbacks: Sequence[Callable[[dict[str, Any], Any], None]]) -> None:
         """Round after round until the budget is spent."""
-        self.watched = Watched(self.env, reporter.step)
+        self.monitored = MonitoredEnv(self.env, reporter.step)
         while not self.budget.spent(self.standing):
             line = self.round()
             reporter.round(line)
@@ -161,17 +155,17 @@ class Session:
 
     def round(self) -> dict[str, Any]:
         """One round, on disk when this returns its metrics."""
-        self.watched.start()
+        self.monitored.start()
         before = self.standing
         key = jr.fold_in(jr.key(self.identity["seed"]), before.iteration)
-        state, info = self.algorithm.iterate(self.state, self.watched, key=key)
+        state, info = self.algorithm.iterate(self.state, self.monitored, key=key)
         self._save(info.episodes)
         line, standing = metrics.round_line(before, info, self.env, self._elapsed())
         metrics.append(self.directory.metrics_path, line)
         self.state = _settled(state)
         checkpoint.save(self.directory.checkpoints, self.state, standing, self.settings)
         self.standing = standing
-        self.watched.start()
+        self.monitored.start()
         self._write("running")
         return line
 
@@ -187,9 +181,9 @@ class Session:
         """Save what there is and say why in `run.json`, as far as the disk lets us."""
         reason = str(problem) or type(problem).__name__
         try:
-            self._save(self.watched.episodes)
+            self._save(self.monitored.episodes)
             if isinstance(problem, EnvironmentFailure) and problem.episode is not None:
-                path = self._save([problem.episode], after=len(self.watched.episodes), partial=True)
+                path = self._save([problem.episode], after=len(self.monitored.episodes), partial=True)
                 reporter.notice(f"the {len(problem.episode)} steps before the failure are in {path}")
             self._write("failed", reason)
         except StorageError:  # the disk is what failed; the first error tells
@@ -252,7 +246,9 @@ class Session:
         return self._clock - before
 
 
-def _claim(directory: RunDirectory, identity: dict[str, Any], resume: bool) -> dict[str, Any] | None:
+def _claim(
+    directory: RunDirectory, identity: dict[str, Any], environment: Environment, resume: bool
+) -> dict[str, Any] | None:
     """The `run.json` of the run to resume, None where one begins.
 
     Raises:
@@ -265,9 +261,11 @@ def _claim(directory: RunDirectory, identity: dict[str, Any], resume: bool) -> d
             return None
         raise UsageError(f"{directory.path} holds a run already. {RESUME}, or choose another --out.")
     earlier = directory.read_info()
-    difference = first_difference({name: earlier.get(name) for name in identity}, identity)
+    old_env = Environment.current(earlier["env"], environment.id)
+    difference = first_difference({**{name: earlier.get(name) for name in identity}, "env": old_env}, identity)
     if difference:
         raise UsageError(f"{directory.path} holds another run: {difference}. Choose another --out.")
+    identity["env"] = earlier["env"]  # where it is of an earlier version, checkpoints carry its fingerprint
     return earlier
 
 

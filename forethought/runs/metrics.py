@@ -11,14 +11,16 @@ import numpy as np
 from forethought.algorithms.protocol import Info
 from forethought.core import NumericalFailure, Trajectory, Transition
 from forethought.envs.env import Env
-from forethought.runs.checkpoint import Standing
+from forethought.runs.checkpoint import TrainingProgress
 from forethought.runs.files import finite, storage_errors, write_whole
 
 # Metrics of these kinds judge the model: one that is not finite means the fit failed.
 _JUDGING = ("model_error", "loss", "nll")
 
 
-def round_line(before: Standing, info: Info, env: Env, wall_s: float) -> tuple[dict[str, Any], Standing]:
+def round_line(
+    before: TrainingProgress, info: Info, env: Env, wall_s: float
+) -> tuple[dict[str, Any], TrainingProgress]:
     """The metrics of a round, and where the run stands after it.
 
     Args:
@@ -32,7 +34,7 @@ def round_line(before: Standing, info: Info, env: Env, wall_s: float) -> tuple[d
     steps = sum(len(episode) for episode in info.episodes)
     returns = [episode_return(episode) for episode in info.episodes]
     solved = is_solved(env, info.episodes[-1]) if info.episodes else before.solved
-    after = Standing(
+    after = TrainingProgress(
         iteration=before.iteration + 1,
         env_steps=before.env_steps + steps,
         episodes=before.episodes + len(info.episodes),

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
 from forethought.runs.budget import Budget, TimeLeft
-from forethought.runs.checkpoint import Standing
+from forethought.runs.checkpoint import TrainingProgress
 
 QUIET_S = 30.0  # s between two lines within a round, at least, where there is no terminal
 
@@ -25,7 +25,7 @@ class Reporter(Protocol):
 
     def __exit__(self, kind: type | None, problem: BaseException | None, trace: TracebackType | None) -> None: ...
 
-    def begin(self, name: str, budget: Budget, standing: Standing) -> None:
+    def begin(self, name: str, budget: Budget, standing: TrainingProgress) -> None:
         """Training of the run called `name` starts, or goes on, from `standing`."""
         ...
 
@@ -55,7 +55,7 @@ class Silent:
     def __exit__(self, *problem: object) -> None:
         return None
 
-    def begin(self, name: str, budget: Budget, standing: Standing) -> None:
+    def begin(self, name: str, budget: Budget, standing: TrainingProgress) -> None:
         del name, budget, standing
 
     def step(self, steps: int, episode_return: float) -> None:
@@ -77,11 +77,11 @@ class Plain(Silent):
     def __init__(self, say: Callable[[str], None] = say):
         self.say = say
         self.budget = Budget(iterations=1)
-        self.standing = Standing()
+        self.standing = TrainingProgress()
         self.left = TimeLeft()
         self.last = time.monotonic()
 
-    def begin(self, name: str, budget: Budget, standing: Standing) -> None:
+    def begin(self, name: str, budget: Budget, standing: TrainingProgress) -> None:
         self.budget, self.standing = budget, standing
         self.left.mark(budget.share(standing.iteration, standing.env_steps), time.monotonic())
         self.notice(f"training in {name}")
@@ -93,7 +93,7 @@ class Plain(Silent):
             self.notice(now)
 
     def round(self, line: dict[str, Any]) -> None:
-        self.standing = Standing(line["iteration"], line["env_steps"], line["episodes"])
+        self.standing = TrainingProgress(line["iteration"], line["env_steps"], line["episodes"])
         self.left.mark(self.budget.share(line["iteration"], line["env_steps"]), time.monotonic())
         self.notice(describe(line, self.budget, self.left(time.monotonic())))
 
@@ -134,7 +134,7 @@ class Live(Plain):
     def __exit__(self, *problem: object) -> None:
         self.bar.stop()
 
-    def begin(self, name: str, budget: Budget, standing: Standing) -> None:
+    def begin(self, name: str, budget: Budget, standing: TrainingProgress) -> None:
         super().begin(name, budget, standing)
         self._show(0, self.numbers)
 

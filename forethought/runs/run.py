@@ -15,10 +15,10 @@ from jaxtyping import PRNGKeyArray
 from forethought.algorithms.protocol import Algorithm
 from forethought.core import CheckpointError, Controller, Transition, UsageError, box_of
 from forethought.envs.env import Env
+from forethought.envs.environment import Environment
 from forethought.runs import checkpoint, metrics
-from forethought.runs.checkpoint import Standing
+from forethought.runs.checkpoint import TrainingProgress
 from forethought.runs.directory import RunDirectory
-from forethought.runs.environment import open_world, recorded_noise, reopen
 from forethought.runs.files import finite
 from forethought.runs.serialization import from_plain
 
@@ -56,7 +56,7 @@ class Run:
         algorithm: Algorithm | None = None,
         env: Env | None = None,
         iteration: int | None = None,
-        restored: tuple[Any, Standing] | None = None,
+        restored: tuple[Any, TrainingProgress] | None = None,
     ):
         self.path = Path(path)
         self._directory = RunDirectory(self.path)
@@ -86,10 +86,10 @@ class Run:
     @functools.cached_property
     def env(self) -> Env:
         """The environment it was trained on; opening one given as `module:Name` imports that module."""
-        return self._env or reopen(self.info["env"])
+        return self._env or Environment.from_record(self.info["env"]).open()
 
     @functools.cached_property
-    def _checkpoint(self) -> tuple[Any, Standing]:
+    def _checkpoint(self) -> tuple[Any, TrainingProgress]:
         if self._restored is not None:
             return self._restored
         folder = self._directory.checkpoints
@@ -111,7 +111,7 @@ class Run:
         return self._checkpoint[0]
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> TrainingProgress:
         """Where training stood with that state."""
         return self._checkpoint[1]
 
@@ -179,23 +179,32 @@ class Run:
         )
 
 
-def load(path: str | Path, *, algorithm: Algorithm | None = None, env: Any = None, iteration: int | None = None) -> Run:
+def load(
+    path: str | Path,
+    *,
+    algorithm: Algorithm | None = None,
+    env: Any = None,
+    iteration: int | None = None,
+    **options: Any,
+) -> Run:
     """The run in directory `path`.
 
     Args:
         path: the `out` of a training.
         algorithm: its settings, where they are of a class that is not part of Forethought.
-        env: its environment, where it was given as an object.
+        env: its environment, where it was given as an object; what was recorded about it (cost, angles, ...) holds
+            for it too.
         iteration: the round whose checkpoint to use; by default the last.
+        **options: fields of `Environment`, in place of the recorded ones.
     Raises:
         UsageError: there is no run.
         CheckpointError: `run.json` is damaged.
     """
-    world = None
-    if env is not None:
+    opened = None
+    if env is not None or options:
         record = RunDirectory(Path(path)).read_info()["env"]
-        world = open_world(env, observation_noise=recorded_noise(record))[0]
-    return Run(path, algorithm=algorithm, env=world, iteration=iteration)
+        opened = Environment.from_record(record, env, **options).open()
+    return Run(path, algorithm=algorithm, env=opened, iteration=iteration)
 
 
 def check_seed(seed: int) -> int:

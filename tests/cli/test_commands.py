@@ -9,6 +9,9 @@ import forethought.runs.driver
 import forethought.runs.run
 from forethought.algorithms.pets import PETS
 from forethought.cli.main import main
+from forethought.envs.checks import check_env
+from forethought.envs.checks.findings import CheckReport, Finding
+from forethought.envs.environment import OPTIONS, Environment
 from forethought.models.ensemble import Ensemble
 from forethought.planning.cem import CEM
 from forethought.planning.icem import ICEM
@@ -33,7 +36,7 @@ def trained(monkeypatch):
 def test_train_without_settings_uses_the_defaults(trained, capsys):
     assert main(["train", "pets", "HalfCheetah-v5", "--env-steps", "500"]) == 0
     ((algorithm, env, options),) = trained
-    assert (algorithm, env) == (PETS(), "HalfCheetah-v5")
+    assert (algorithm, env) == (PETS(), Environment("HalfCheetah-v5"))
     assert options == {
         "env_steps": 500,
         "iterations": None,
@@ -41,21 +44,16 @@ def test_train_without_settings_uses_the_defaults(trained, capsys):
         "out": None,
         "resume": False,
         "until_solved": False,
-        "cost": None,
-        "termination": None,
-        "angles": None,
-        "observation_noise": None,
-        "speeds": None,
     }
     assert "runs/somewhere" in capsys.readouterr().out
 
 
 def test_train_passes_everything_on(trained):
     words = "train pets m:E-v0 --iterations 3 --seed 4 --out o --resume --until-solved --cost m:c --termination m:t"
-    more = "--angles 1 2 --observation-noise 0.01 --speeds 0:3 1:4"
+    more = "--angles 1 2 --observation-noise 0.01 --velocities 0:3 1:4 --horizon 30 --dt 0.05"
     assert main([*words.split(), *more.split()]) == 0
     ((_, env, options),) = trained
-    assert env == "m:E-v0"
+    assert env == Environment("m:E-v0", "m:c", "m:t", (1, 2), ((0, 3), (1, 4)), 0.01, 30, 0.05)
     assert options == {
         "env_steps": None,
         "iterations": 3,
@@ -63,23 +61,29 @@ def test_train_passes_everything_on(trained):
         "out": "o",
         "resume": True,
         "until_solved": True,
-        "cost": "m:c",
-        "termination": "m:t",
-        "angles": (1, 2),
-        "observation_noise": 0.01,
-        "speeds": ((0, 3), (1, 4)),
     }
 
 
 @pytest.mark.parametrize("pair", ["1", "a:b", "1:"])
-def test_speeds_that_are_no_pair(trained, capsys, pair):
+def test_velocities_that_are_no_pair(trained, capsys, pair):
     assert main(["train", "pets", "E", "--iterations", "1", "--speeds", pair]) == 2
-    assert "POSITION:SPEED" in capsys.readouterr().err and not trained
+    assert "POSITION:VELOCITY" in capsys.readouterr().err and not trained
 
 
 def test_noise_may_differ_between_coordinates(trained):
     assert main("train pets E --iterations 1 --observation-noise 0.01 0 0.02".split()) == 0
-    assert trained[0][2]["observation_noise"] == (0.01, 0.0, 0.02)
+    assert trained[0][1].observation_noise == (0.01, 0.0, 0.02)
+
+
+def test_check_takes_what_train_takes(monkeypatch):
+    given = []
+    monkeypatch.setattr(check_env, "check_env", lambda env, **options: given.append((env, options)) or REPORT)
+    words = "--cost m:c --termination m:t --angles 1 --speeds 0:3 --observation-noise 0.1 --horizon 9 --dt 0.1"
+    assert main(["check", "E-v0", *words.split()]) == 0
+    assert set(given[0][1]) == set(OPTIONS) - {"make_kwargs"} and given[0][1]["velocities"] == ((0, 3),)
+
+
+REPORT = CheckReport("E-v0", (Finding("x", "ok", "fine"),), 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,7 @@ def test_settings_become_the_algorithm(trained, flags, algorithm):
 
 def test_flags_may_come_first(trained):
     assert main(["train", "--iterations", "1", "--planner.horizon", "30", "pets", "E-v0"]) == 0
-    assert trained[0][:2] == (PETS(planner=CEM(horizon=30)), "E-v0")
+    assert trained[0][:2] == (PETS(planner=CEM(horizon=30)), Environment("E-v0"))
 
 
 def test_a_setting_that_its_class_refuses_is_wrong_usage(trained, capsys):

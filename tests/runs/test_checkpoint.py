@@ -11,7 +11,7 @@ from toy import LeastSquares, ToyEnv, leaves
 import forethought as ft
 from forethought.core import CheckpointError
 from forethought.runs import checkpoint
-from forethought.runs.checkpoint import Standing
+from forethought.runs.checkpoint import TrainingProgress
 from forethought.runs.run import load
 
 
@@ -38,14 +38,14 @@ def _state(rows=3, seed=0):
 
 
 def _save(folder, state, iteration=1):
-    checkpoint.save(folder, state, Standing(iteration, 10 * iteration, iteration, 1.5, None), "settings")
+    checkpoint.save(folder, state, TrainingProgress(iteration, 10 * iteration, iteration, 1.5, None), "settings")
 
 
 def test_every_kind_of_leaf_comes_back_to_the_bit(tmp_path):
     _save(tmp_path, _state(rows=5))
     restored, standing = checkpoint.load(tmp_path, 1, _state(rows=3, seed=9), "settings")
     assert leaves(restored) == leaves(_state(rows=5))
-    assert standing == Standing(1, 10, 1, 1.5, None)
+    assert standing == TrainingProgress(1, 10, 1, 1.5, None)
     assert restored.function is jnp.tanh and restored.flag is True and type(restored.count) is int
     assert isinstance(restored.table["host"], np.ndarray) and restored.table["half"].dtype == jnp.bfloat16
     same = [jr.normal(state.table["keys"][1], (3,)) for state in (restored, _state())]

@@ -9,7 +9,7 @@ import forethought as ft
 from forethought.core import UsageError
 from forethought.runs import progress
 from forethought.runs.budget import Budget, TimeLeft
-from forethought.runs.checkpoint import Standing
+from forethought.runs.checkpoint import TrainingProgress
 from forethought.runs.progress import Live, Plain, duration, number, reporter_for
 
 LINE = {
@@ -38,7 +38,7 @@ def test_silence_where_it_is_wanted(tmp_path, capsys):
 def test_a_long_round_says_so_now_and_then(monkeypatch):
     said = []
     plain = Plain(said.append)
-    plain.begin("run", Budget(env_steps=100), Standing(2, 40, 2))
+    plain.begin("run", Budget(env_steps=100), TrainingProgress(2, 40, 2))
     plain.step(5, -1.0)
     assert said == ["training in run"]
     monkeypatch.setattr(progress, "QUIET_S", 0.0)
@@ -49,7 +49,7 @@ def test_a_long_round_says_so_now_and_then(monkeypatch):
 def test_a_live_bar_on_a_terminal():
     stream = io.StringIO()
     with Live(Console(file=stream, force_terminal=True, width=140)) as live:
-        live.begin("run", Budget(env_steps=80, iterations=10), Standing(2, 40, 2))
+        live.begin("run", Budget(env_steps=80, iterations=10), TrainingProgress(2, 40, 2))
         assert live.bar.tasks[0].completed == 0.5
         live.step(10, -3.0)
         assert live.bar.tasks[0].completed == 0.625 and "return so far -3" in live.bar.tasks[0].fields["now"]
@@ -63,10 +63,16 @@ def test_a_live_bar_on_a_terminal():
 
 def test_a_budget_ends_at_whichever_comes_first():
     budget = Budget(env_steps=100, iterations=5)
-    assert not budget.spent(Standing(4, 99)) and budget.spent(Standing(5, 10)) and budget.spent(Standing(1, 100))
+    assert (
+        not budget.spent(TrainingProgress(4, 99))
+        and budget.spent(TrainingProgress(5, 10))
+        and budget.spent(TrainingProgress(1, 100))
+    )
     assert budget.share(1, 50) == 0.5 and budget.share(4, 50) == 0.8 and budget.share(9, 900) == 1.0
     until = Budget(until_solved=True)
-    assert not until.spent(Standing(99, 9999, solved=False)) and until.spent(Standing(1, 1, solved=True))
+    assert not until.spent(TrainingProgress(99, 9999, solved=False)) and until.spent(
+        TrainingProgress(1, 1, solved=True)
+    )
     for wrong in ({}, {"env_steps": 0}, {"iterations": -1}):
         with pytest.raises(UsageError):
             Budget(**wrong)

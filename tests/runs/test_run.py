@@ -9,7 +9,7 @@ from toy import Feedback, LeastSquares, ToyEnv
 import forethought as ft
 from forethought.core import CheckpointError, UsageError
 from forethought.runs import metrics, transitions
-from forethought.runs.environment import Watched
+from forethought.runs.monitored_env import MonitoredEnv
 from forethought.runs.run import Evaluation, load
 
 
@@ -113,9 +113,9 @@ def test_metrics_survive_a_torn_line(tmp_path):
     assert path.read_bytes().endswith(b'{"iteration": 3}\n') and len(metrics.read(path)) == 3
 
 
-def test_a_watched_environment_counts_steps_over_episodes():
+def test_a_monitored_environment_counts_steps_over_episodes():
     told, inner = [], []
-    env = Watched(ToyEnv(), lambda steps, total: told.append(steps))
+    env = MonitoredEnv(ToyEnv(), lambda steps, total: told.append(steps))
     controller = Feedback(jnp.zeros((1, 2)), jnp.zeros(()))
     for i in range(2):
         env.run(controller, key=jr.key(i), on_step=lambda steps, total: inner.append(steps))

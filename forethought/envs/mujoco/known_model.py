@@ -15,9 +15,10 @@ from forethought.dynamics.mujoco.mujoco_dynamics import Judge, MujocoDynamics
 from forethought.dynamics.mujoco.simulator import Simulator, load_model
 from forethought.envs.codecs import ActionCodec
 from forethought.envs.env import Env
+from forethought.envs.functions import load_function
 from forethought.envs.gym_env import GymEnv, time_limit
+from forethought.envs.make import make_gym
 from forethought.envs.mujoco.replay import Replay, StateObservation, require_mujoco
-from forethought.envs.open import load_function, make_gym
 from forethought.envs.shipped import NAMESPACE, shipped
 from forethought.envs.system_env import SystemEnv
 from forethought.tasks.function_task import (

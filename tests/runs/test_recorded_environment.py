@@ -1,4 +1,4 @@
-"""An environment is opened again from its record as it was opened first."""
+"""A run keeps what was said about its environment: for resuming, evaluating and loading."""
 
 import json
 from dataclasses import dataclass
@@ -12,41 +12,14 @@ from toy import Feedback
 
 from forethought.algorithms.protocol import Info
 from forethought.core import UsageError
+from forethought.envs import open_env
 from forethought.runs.driver import train
-from forethought.runs.environment import open_world, reopen
+from forethought.runs.files import write_json
 from forethought.runs.run import load
+from forethought.runs.serialization import fingerprint
 
 
-def test_what_is_told_about_an_environment_is_recorded():
-    env, record = open_world("Pendulum-v1", cost="toy:price", termination="toy:never", angles=(2,), speeds=((0, 2),))
-    again = reopen(json.loads(json.dumps(record)))
-    assert again.space == env.space
-    assert again.space.angles == (2,) and again.space.speeds == ((0, 2),) and again.space.dt == env.task.dt
-    assert not again.learn_reward and not again.learn_termination
-
-
-def test_an_environment_that_nothing_is_told_about_learns_the_rest():
-    env = reopen(open_world("Pendulum-v1")[1])
-    assert env.space.angles == ()
-    assert env.learn_reward
-
-
-@pytest.mark.parametrize("noise", [0.01, (0.01, 0.0, 0.02, 0.0)])
-def test_the_noise_of_sensors_is_recorded(noise):
-    env, record = open_world("forethought/CartPoleSwingUp-v0", observation_noise=noise)
-    again = reopen(json.loads(json.dumps(record)))
-    assert again.observation_std == env.observation_std == noise
-    assert open_world(env)[1]["observation_noise"] == record["observation_noise"]  # whichever way it came
-
-
-def test_no_noise_leaves_no_trace():
-    """Runs recorded before there was any resume."""
-    plain = open_world("forethought/CartPoleSwingUp-v0")[1]
-    assert "observation_noise" not in plain
-    assert open_world("forethought/CartPoleSwingUp-v0", observation_noise=0.0)[1] == plain
-
-
-def test_a_run_with_noise_resumes_to_the_bit_and_is_evaluated_with_it(tmp_path):
+def test_a_run_with_noise_resumes_bitwise_identical_and_is_evaluated_with_it(tmp_path):
     options = {"observation_noise": 0.3, "seed": 3, "progress": False}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     env = "forethought/CartPoleSwingUp-v0"
@@ -63,13 +36,32 @@ def test_a_run_with_noise_resumes_to_the_bit_and_is_evaluated_with_it(tmp_path):
     loaded = load(cut, algorithm=Drift())
     starts = np.stack([episode.x[0] for episode in loaded.evaluate(20).trajectories])
     assert starts.std() > 0.2  # the task's own are 0.1
-    given = load(cut, algorithm=Drift(), env=open_world(env)[0])
+    given = load(cut, algorithm=Drift(), env=open_env(env))
     assert given.env.observation_std == 0.3
+
+
+def test_a_run_of_an_earlier_version_resumes(tmp_path):
+    """Its record has another name for an option; its checkpoints carry the fingerprint of that record."""
+    options = {"angles": (2,), "velocities": ((0, 2),), "horizon": 3, "dt": 0.05, "progress": False}
+    run = train(Drift(3), "Pendulum-v1", iterations=1, out=tmp_path, **options)
+    info = run.info
+    info["env"]["speeds"] = info["env"].pop("velocities")
+    old = fingerprint({name: info[name] for name in ("algorithm", "env", "seed")})
+    (tmp_path / "run.json").write_text(json.dumps(info | {"fingerprint": old}))
+    manifest = json.loads((tmp_path / "checkpoints/000001.json").read_text())
+    del manifest["digest"]
+    manifest["settings"] = old
+    write_json(tmp_path / "checkpoints/000001.json", {**manifest, "digest": fingerprint(manifest)})
+    assert train(Drift(3), "Pendulum-v1", iterations=2, out=tmp_path, resume=True, **options).standing.iteration == 2
+    with pytest.raises(UsageError, match=r"env.velocities is .* there"):
+        train(Drift(3), "Pendulum-v1", iterations=3, out=tmp_path, resume=True, **(options | {"velocities": ((1, 2),)}))
 
 
 @dataclass(frozen=True)
 class Drift:
     """Learns nothing."""
+
+    size: int = 4  # of the state
 
     def init(self, env, *, key):
         return jr.uniform(key, ())
@@ -78,4 +70,4 @@ class Drift:
         return state + 1, Info([env.run(self.controller(state, env), key=key)], {})
 
     def controller(self, state, env):
-        return Feedback(jnp.ones((1, 4)), state)
+        return Feedback(jnp.ones((1, self.size)), state)

@@ -3,6 +3,8 @@
 import re
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import equinox as eqx
 import gymnasium as gym
@@ -19,8 +21,10 @@ from forethought.envs.checks.functions import check_cost, check_termination
 from forethought.envs.checks.recorded_data import check_data
 from forethought.envs.codecs import ActionCodec, ObservationCodec
 from forethought.envs.env import Env
+from forethought.envs.environment import Environment
+from forethought.envs.functions import load_function
 from forethought.envs.gym_env import GymEnv, time_limit, time_step
-from forethought.envs.open import load_function, make_gym, open_env
+from forethought.envs.make import make_gym
 from forethought.envs.shipped import NAMESPACE
 from forethought.tasks.function_task import CostFunction, TerminationFunction, first_line
 
@@ -33,57 +37,46 @@ LARGE_STATE = 500  # numbers in an observation beyond which it is a picture rath
 HARMLESS = ("minimum value is -infinity", "maximum value is infinity", "symmetric and normalized", "render mode")
 
 
-def check_env(
-    spec: str | gym.Env | Env,
-    *,
-    cost: str | CostFunction | None = None,
-    termination: str | TerminationFunction | None = None,
-    angles: tuple[int, ...] | None = None,
-    horizon: int | None = None,
-    episodes: int = 5,
-    seed: int = 0,
-) -> CheckReport:
+def check_env(env: Any, *, episodes: int = 5, seed: int = 0, **options: Any) -> CheckReport:
     """Try an environment out with random actions, and tell everything that would hurt learning to control it.
 
     Args:
-        spec: as in `open_env`.
-        cost: `cost(x, u)` or "module:function", compared with the rewards.
-        termination: `termination(x)` or "module:function", compared with where episodes terminated.
-        angles: coordinates known to be angles.
-        horizon: steps in an episode, where not the environment's time limit.
+        env: as in `open_env`.
         episodes: of random actions; more where they are short, fewer where they are long.
         seed: seeds the trial.
-
+        **options: the fields of `Environment`; cost and termination are compared with what the environment says.
     Raises:
         UsageError: there is no such environment, module or function: nothing to check.
     """
-    cost, termination = load_function(cost, "cost"), load_function(termination, "termination")
-    if isinstance(spec, gym.Env) or (isinstance(spec, str) and not spec.startswith(NAMESPACE)):
-        raw = make_gym(spec) if isinstance(spec, str) else spec
-        name = spec if isinstance(spec, str) else (raw.spec.id if raw.spec else type(raw.unwrapped).__name__)
-        return _check_gym(raw, name, cost, termination, angles or (), horizon, episodes, seed)
-    env = open_env(spec)
-    cost = cost or (lambda x, u: env.task.cost(x, u, jnp.zeros((), jnp.int32)))
-    return _report(env, [], cost, termination or env.task.terminal, angles or env.space.angles, episodes, seed)
+    environment = Environment.of(env, **options)
+    cost = load_function(environment.cost, "cost")
+    termination = load_function(environment.termination, "termination")
+    plain = replace(environment, cost=None, termination=None)
+    if isinstance(plain.id, gym.Env) or (isinstance(plain.id, str) and not plain.id.startswith(NAMESPACE)):
+        raw = plain.id if isinstance(plain.id, gym.Env) else make_gym(plain.id, **dict(plain.make_kwargs))
+        return _check_gym(raw, replace(plain, id=raw, make_kwargs=()), plain.name, cost, termination, episodes, seed)
+    opened = replace(plain, angles=None).open()
+    cost = cost or (lambda x, u: opened.task.cost(x, u, jnp.zeros((), jnp.int32)))
+    angles = plain.angles or opened.space.angles
+    return _report(opened, [], cost, termination or opened.task.terminal, angles, episodes, seed)
 
 
 def _check_gym(
     raw: gym.Env,
+    environment: Environment,
     name: str,
     cost: CostFunction | None,
     termination: TerminationFunction | None,
-    angles: tuple[int, ...],
-    horizon: int | None,
     episodes: int,
     seed: int,
 ) -> CheckReport:
     """Spaces, clock and wrappers first; episodes only where the spaces allow them."""
-    findings = [*_spaces(raw, name), *_clock(raw, horizon), *_wrappers(raw)]
+    findings = [*_spaces(raw, name), *_clock(raw, environment), *_wrappers(raw)]
     if any(finding.name.endswith("space") and finding.level == "fail" for finding in findings):
         return CheckReport(name, (*findings, *_gymnasium(raw)), 0, 0)
-    steps = horizon if horizon is not None or time_limit(raw) is not None else UNLIMITED_HORIZON
-    env = GymEnv(raw, name=name, angles=angles, horizon=steps)
-    report = _report(env, findings, cost, termination, angles, episodes, seed)
+    known_length = environment.horizon is not None or time_limit(raw) is not None
+    env = (environment if known_length else replace(environment, horizon=UNLIMITED_HORIZON)).open()
+    report = _report(env, findings, cost, termination, environment.angles or (), episodes, seed)
     return CheckReport(name, (*report.findings, *_gymnasium(raw)), report.episodes, report.steps)
 
 
@@ -183,14 +176,14 @@ def _spaces(env: gym.Env, name: str) -> Iterator[Finding]:
             yield Finding(kind, "ok", f"{size} number{'s' if size > 1 else ''}, {short}")
 
 
-def _clock(env: gym.Env, horizon: int | None) -> Iterator[Finding]:
-    limit = time_limit(env)
+def _clock(env: gym.Env, environment: Environment) -> Iterator[Finding]:
+    limit, horizon = time_limit(env), environment.horizon
     if limit is None and horizon is None:
         remedy = "register it with max_episode_steps, or pass a horizon"
         yield Finding("time limit", "fail", "none: an episode may never end", remedy)
     else:
         yield Finding("time limit", "ok", f"{horizon or limit} steps")
-    if time_step(env) is None:
+    if environment.dt is None and time_step(env) is None:
         remedy = "give the environment an attribute dt, in seconds"
         yield Finding("time step", "warn", "unknown, taken as 1 s: times in reports will be steps", remedy)
 

@@ -1,0 +1,259 @@
+"""`Environment`: an environment by its name, with everything a person may say about it, as one value.
+
+Its fields are the options of `train`, `open_env` and `check_env`, and the flags of the command line, which reads them
+here: a new option is a new field.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from forethought.core import CheckpointError, UsageError, nearest
+from forethought.envs.env import Env
+from forethought.envs.functions import load_function, name_of
+from forethought.envs.gym_env import GymEnv
+from forethought.envs.make import make_gym
+from forethought.envs.shipped import NAMESPACE, shipped
+from forethought.envs.system_env import with_observation_noise
+
+Function = Callable[..., Any]
+
+ALIASES = {"speeds": "velocities"}  # an option's earlier name, in calls, flags and records
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment, and what is known about it beyond what it tells itself.
+
+    `Environment("Pendulum-v1", cost="costs:upright", angles=(2,)).open()` is a system that episodes can be run on.
+    What is not given comes from the environment, or is learned.
+    """
+
+    id: Any  # Gymnasium id, "module:Name-v0", shipped system ("forethought/CartPoleSwingUp-v0"), gymnasium.Env or Env
+    cost: str | Function | None = None  # cost(x, u) in place of a learned reward
+    termination: str | Function | None = None  # termination(x) in place of a learned one
+    angles: tuple[int, ...] | None = None  # indices of observation entries that are angles, rad
+    velocities: tuple[tuple[int, int], ...] | None = None  # pairs i:j, entry j being the rate of change of entry i, 1/s
+    observation_noise: float | tuple[float, ...] | None = None  # standard deviation of the sensors, all entries or each
+    horizon: int | None = None  # length of an episode, steps, in place of the environment's time limit
+    dt: float | None = None  # duration of a step, s, in place of the environment's own
+    make_kwargs: Any = ()  # arguments of the environment's constructor: a mapping, kept as (name, value) pairs
+
+    def __post_init__(self):
+        """Check what needs no environment to be checked.
+
+        Raises:
+            UsageError: an option of a wrong type or out of range.
+        """
+        if isinstance(self.make_kwargs, Mapping | None):
+            object.__setattr__(self, "make_kwargs", tuple((self.make_kwargs or {}).items()))
+        _check(self.given())
+
+    @classmethod
+    def of(cls, env: Any, *, known: tuple[str, ...] = (), **options: Any) -> "Environment":
+        """`env`, whatever form it comes in, with `options` in place of what it says.
+
+        Args:
+            env: an `Environment`, or what its `id` may be.
+            known: further names that a misspelled option may have meant.
+            **options: fields of `Environment`; None for those not given.
+        Raises:
+            UsageError: an unknown option.
+        """
+        given = {ALIASES.get(name, name): _hashable(value) for name, value in options.items() if value is not None}
+        unknown = sorted(given.keys() - set(OPTIONS))
+        if unknown:
+            raise UsageError(f"There is no option '{unknown[0]}'; {nearest(unknown[0], [*OPTIONS, *known])}")
+        _check(given)
+        return replace(env, **given) if isinstance(env, cls) else cls(env, **given)
+
+    def given(self) -> dict[str, Any]:
+        """The options that were given."""
+        return {name: getattr(self, name) for name in OPTIONS if getattr(self, name) not in (None, ())}
+
+    @property
+    def name(self) -> str:
+        """What people call it: its id, its registered id, or its class."""
+        if isinstance(self.id, str):
+            return self.id
+        if isinstance(self.id, gym.Env):
+            return self.id.spec.id if self.id.spec else type(self.id.unwrapped).__name__
+        return getattr(self.id, "name", type(self.id).__name__)
+
+    def open(self) -> Env:
+        """The system that episodes can be run on.
+
+        Returns:
+            A `SystemEnv` for shipped systems (dynamics, cost and termination known), a `GymEnv` for all others.
+        Raises:
+            UsageError: unknown names (the nearest known one is told), options that the environment cannot take, or an
+                environment that nothing here can act in.
+        """
+        env = self._own() if self._is_own else self._foreign()
+        return env if self.observation_noise is None else with_observation_noise(env, self.observation_noise)
+
+    @property
+    def _is_own(self) -> bool:
+        return self.id.startswith(NAMESPACE) if isinstance(self.id, str) else not isinstance(self.id, gym.Env)
+
+    def _own(self) -> Env:
+        """A shipped system, or an object that is an `Env` already; both know what could be said of them."""
+        said = [name for name in self.given() if name != "observation_noise"]
+        if said:
+            remedy = "leave it out, or build a SystemEnv with a task of your own"
+            raise UsageError(f"{self.name} has its own known {', '.join(said)}: {remedy}.")
+        if isinstance(self.id, str):
+            return shipped(self.id)
+        if not isinstance(self.id, Env):
+            kind = type(self.id).__name__
+            raise UsageError(f"An environment is a Gymnasium id, a gymnasium.Env or a SystemEnv, not a {kind}.")
+        return self.id
+
+    def _foreign(self) -> Env:
+        options: dict[str, Any] = {
+            "cost": load_function(self.cost, "cost"),
+            "termination": load_function(self.termination, "termination"),
+            "angles": self.angles or (),
+            "speeds": self.velocities or (),
+            "horizon": self.horizon,
+            "dt": self.dt,
+        }
+        if isinstance(self.id, gym.Env):
+            if self.make_kwargs:
+                raise UsageError("make_kwargs are for environments given by id; this one is made already.")
+            return GymEnv(self.id, **options)
+        env = make_gym(self.id, **dict(self.make_kwargs))
+        return GymEnv(env, name=self.id, make=partial(gym.make, env.spec or self.id), **options)
+
+    def record(self) -> dict[str, Any]:
+        """Plain values from which `from_record` makes it again; an object is recorded by name alone.
+
+        Options that were added later are in it only where they are given: earlier records stay what they were.
+        """
+        later: dict[str, Any] = {
+            "velocities": _plain(self.velocities),
+            "observation_noise": self._noise(),
+            "horizon": self.horizon,
+            "dt": self.dt,
+            "make_kwargs": dict(self.make_kwargs) or None,
+        }
+        return {
+            "spec": self.id if isinstance(self.id, str) else None,
+            "name": self.name,
+            "cost": name_of(self.cost),
+            "termination": name_of(self.termination),
+            "angles": _plain(self.angles),
+            **{name: value for name, value in later.items() if value is not None},
+        }
+
+    def _noise(self) -> float | list[float] | None:
+        """The sensors' noise, given or the object's own; None where there is none."""
+        own = getattr(self.id, "observation_std", None)
+        std = self.observation_noise if self.observation_noise is not None else own
+        if std is None or not np.any(np.asarray(std)):
+            return None
+        return [float(one) for one in std] if isinstance(std, tuple) else float(std)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], id: Any = None, **options: Any) -> "Environment":
+        """The environment that `record()` recorded.
+
+        Args:
+            record: of a run, perhaps of an earlier version.
+            id: the environment where it was given as an object; by default the recorded one.
+            **options: in place of the recorded ones.
+        Raises:
+            UsageError: it was given as an object, and only its name is recorded.
+            CheckpointError: the record was altered.
+        """
+        if not (isinstance(record, Mapping) and isinstance(record.get("spec"), str | None)):
+            raise CheckpointError("the run's record of its environment is damaged: it names no environment.")
+        recorded = {ALIASES.get(name, name): value for name, value in record.items() if name not in ("spec", "name")}
+        missing = sorted({"spec", "name", "cost", "termination", "angles"} - record.keys())
+        unknown = sorted(recorded.keys() - set(OPTIONS))
+        if missing or unknown:
+            what = f"lacks {missing}" if missing else f"has {unknown}, which this version does not know"
+            raise CheckpointError(f"the run's record of its environment is damaged: it {what}.")
+        id = record["spec"] if id is None else id
+        if id is None:
+            raise UsageError(
+                f"the run was trained on '{record['name']}', given as an object; pass it again: ft.load(path, env=...)."
+            )
+        if isinstance(id, cls):
+            id, options = id.id, {**id.given(), **options}
+        try:
+            environment = cls.of(id, **recorded)
+        except UsageError as problem:
+            raise CheckpointError(f"the run's record of its environment is damaged: {problem}") from problem
+        return cls.of(environment, **options)
+
+    @classmethod
+    def current(cls, record: Mapping[str, Any], env: Any) -> dict[str, Any]:
+        """A record, perhaps of an earlier version, as this version writes it; `env` stands in for an object."""
+        known = {name: record.get(name) for name in ("spec", "name")}
+        return cls.from_record(record, known["spec"] or env).record() | known
+
+
+OPTIONS = tuple(field.name for field in dataclasses.fields(Environment) if field.name != "id")
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    for name, rule, expected in _RULES:
+        if name in given and not rule(given[name]):
+            raise UsageError(f"{name} must be {expected}, not {given[name]!r}.")
+
+
+def _hashable(value: Any) -> Any:
+    """Lists as the tuples that the fields are, NumPy's numbers as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as the lists that JSON has."""
+    return list(map(_plain, value)) if isinstance(value, tuple) else value
+
+
+def _is_index(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_number(value) and 0 < value < float("inf")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are(rule: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, tuple) and all(map(rule, value))
+
+
+def _is_function(value: Any) -> bool:
+    return isinstance(value, str) or callable(value)
+
+
+_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("cost", _is_function, 'a function cost(x, u) or its "module:function"'),
+    ("termination", _is_function, 'a function termination(x) or its "module:function"'),
+    ("angles", _are(_is_index), "indices of observation entries, from 0"),
+    (
+        "velocities",
+        _are(lambda pair: _are(_is_index)(pair) and len(pair) == 2),
+        "pairs (i, j) of indices of observation entries, entry j being the rate of change of entry i",
+    ),
+    (
+        "observation_noise",
+        lambda v: _is_number(v) or _are(_is_number)(v),
+        "a standard deviation, one for all entries of the observation or one for each",
+    ),
+    ("horizon", lambda v: _is_index(v) and v > 0, "a whole number of steps, at least 1"),
+    ("dt", _is_positive, "a positive number of seconds per step"),
+)

@@ -1,0 +1,50 @@
+"""`make_gym`: `gymnasium.make` with errors in one line."""
+
+import warnings
+from typing import Any
+
+import gymnasium as gym
+
+from forethought.core import UsageError, nearest
+from forethought.envs.functions import import_module, importable_from_here
+from forethought.envs.shipped import NAMESPACE, SHIPPED
+from forethought.tasks.function_task import first_line
+
+
+def make_gym(spec: str, **kwargs: Any) -> gym.Env:
+    """`gymnasium.make(spec, **kwargs)`, its errors in one line with the remedy.
+
+    Raises:
+        UsageError: an unknown or outdated id, a module that cannot be imported, a missing dependency, arguments that
+            the environment does not take, or a constructor that fails.
+    """
+    module, _, name = spec.rpartition(":")
+    with importable_from_here():
+        if module:
+            import_module(module, f"environment '{spec}'")
+        try:
+            with warnings.catch_warnings(record=True) as said:  # one line is enough where it fails anyway
+                warnings.simplefilter("always")
+                env = gym.make(name, disable_env_checker=True, **kwargs)  # `check_env` does that, and more
+        except gym.error.UnregisteredEnv as error:
+            raise UsageError(f"There is no environment '{spec}'; {_suggest(name, module)}") from error
+        except (gym.error.Error, ImportError) as error:
+            raise UsageError(f"The environment '{spec}' cannot be made: {first_line(error)}") from error
+        except Exception as error:  # the constructor is foreign code
+            what = f"its constructor raised {type(error).__name__}: {first_line(error)}"
+            raise UsageError(f"The environment '{spec}' cannot be made: {what}") from error
+    for warning in said:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return env
+
+
+def _suggest(name: str, module: str) -> str:
+    prefix = f"{module}:" if module else ""
+    latest = {s.name: s.version or 0 for s in sorted(gym.registry.values(), key=lambda s: s.version or 0)}
+    base = name.rsplit("-v", 1)[0]
+    if base in latest:
+        return f"did you mean '{prefix}{base}-v{latest[base]}'?"
+    hint = nearest(name, [*gym.registry, *(NAMESPACE + short for short in SHIPPED)])
+    if hint.startswith("did you mean"):
+        return hint.replace("'", f"'{prefix}", 1) if module else hint
+    return f"give module:{name} if a module registers it; gymnasium.pprint_registry() shows what is known without one."
