@@ -40,7 +40,9 @@ DURATIONS = Path(__file__).with_name("durations.json")  # s of every test that t
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--fast` for the loop of work, `--save-durations` to say anew what is not fast."""
-    parser.addoption("--fast", action="store_true", help="leave out tests that take over a second (tests/durations.json)")
+    parser.addoption(
+        "--fast", action="store_true", help="leave out tests that take over a second (tests/durations.json)"
+    )
     parser.addoption("--save-durations", action="store_true", help="write tests/durations.json from this run")
 
 
