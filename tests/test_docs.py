@@ -29,7 +29,7 @@ def test_the_templates_of_contributing_work_together():
         returns.append(float(info.episodes[0].reward.sum()))
     # The model is exact for this system: x' = x + dt [x_1, u], and so are its weights.
     exact = jnp.array([[0.0, 0.0], [0.1, 0.0], [0.0, 0.1]])
-    assert jnp.allclose(state.dynamics.model.W, exact, atol=1e-3)
+    assert jnp.allclose(state.learned.dynamics.model.W, exact, atol=1e-3)
     x, key = jnp.array([1.0, 0.0]), jr.key(2)
     controller = algorithm.controller(state, env)
     u, _ = controller.act(x, jnp.asarray(0), controller.init(x, key=key), key=key)

@@ -48,6 +48,21 @@ class Conditional(Protocol):
 
 
 @runtime_checkable
+class FitReport(Protocol):
+    """What every model's `fit` returns beside the fitted model."""
+
+    @property
+    def result(self) -> Any:
+        """A `Result` or its integer, also as an array: whether the fit has a usable answer."""
+        ...
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Named numbers for the record of a run, `metrics.jsonl`."""
+        ...
+
+
+@runtime_checkable
 class Regression(Protocol):
     """Settings of a model (frozen, hashable) that is fitted to data: `p(y | z)` from rows of z [N, d] and y [N, e]."""
 
@@ -63,8 +78,8 @@ class Regression(Protocol):
         *,
         previous: Any = None,
         key: PRNGKeyArray,
-    ) -> tuple[Any, Any]:
-        """The `Conditional` fitted to the first `size` rows, and a report: `result`, and `metrics` for the record."""
+    ) -> tuple[Any, FitReport]:
+        """The `Conditional` fitted to the first `size` rows, and a report of the fit."""
         ...
 
 

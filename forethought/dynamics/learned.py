@@ -18,9 +18,11 @@ from forethought.core import (
     Buffer,
     Conditional,
     DiagonalGaussian,
+    FitReport,
     Gaussian,
     HasMoments,
     LinearGaussian,
+    Regression,
     Transition,
 )
 from forethought.core.draws import draw_many
@@ -145,9 +147,9 @@ def _data(space: StateSpace, steps: Transition, n_extra: int):
 
 
 def fit_dynamics(
-    settings: Any, buffer: Buffer, previous: LearnedDynamics, *, key: PRNGKeyArray
-) -> tuple[LearnedDynamics, Any]:
-    """Fit the model that `settings` describe (they offer `fit`) to all transitions of the buffer.
+    settings: Regression, buffer: Buffer, previous: LearnedDynamics, *, key: PRNGKeyArray
+) -> tuple[LearnedDynamics, FitReport]:
+    """Fit the model that `settings` describe to all transitions of the buffer.
 
     Returns: the dynamics, in the state space of `previous`, and the model's own report of the fit.
     """

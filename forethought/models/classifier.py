@@ -17,7 +17,7 @@ import jax.random as jr
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import DiagonalGaussian
+from forethought.core import DiagonalGaussian, Result
 from forethought.models.network import Normalizer
 
 
@@ -57,6 +57,18 @@ class FittedClassifier(eqx.Module):
         return self
 
 
+class ClassifierReport(eqx.Module):
+    """What a fit did."""
+
+    error: Float[Array, ""]  # balanced error rate: the mean of the two classes' shares of wrong answers
+    result: Int[Array, ""]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """For the record of a run."""
+        return {"termination_error": float(self.error)}
+
+
 @dataclass(frozen=True)
 class Classifier:
     """Settings of the classifier of terminal states."""
@@ -80,8 +92,8 @@ class Classifier:
         *,
         previous: FittedClassifier,
         key: PRNGKeyArray,
-    ) -> tuple[FittedClassifier, Float[Array, ""]]:
-        """Fit to the first `size` rows from the weights of `previous`; returns also the balanced error rate."""
+    ) -> tuple[FittedClassifier, ClassifierReport]:
+        """Fit to the first `size` rows, from the weights of `previous`."""
         return _fit(self, previous, z, label, size, key)
 
 
@@ -126,7 +138,9 @@ def _fit(settings: Classifier, previous: FittedClassifier, z, label, size, key):
     miss, alarm = (
         jnp.sum(rows & (says != truth)) / jnp.sum(rows) for rows, truth in zip(classes, (True, False), strict=True)
     )
-    return fitted, 0.5 * (miss + alarm)
+    error = 0.5 * (miss + alarm)
+    result = jnp.where(jnp.isfinite(error), Result.converged, Result.not_finite)
+    return fitted, ClassifierReport(error, result)
 
 
 def _descend(settings: Classifier, network: eqx.nn.MLP, z, classes, key) -> eqx.nn.MLP:

@@ -64,7 +64,7 @@ class FittedEnsemble(eqx.Module):
         return self.networks, count // self.member_count
 
 
-class FitReport(eqx.Module):
+class EnsembleReport(eqx.Module):
     """What a fit did, for each member.  Losses are one per epoch, NaN from the member's `epochs` on."""
 
     epochs: Int[Array, "E"]
@@ -135,7 +135,7 @@ class Ensemble:
         *,
         previous: FittedEnsemble | None = None,
         key: PRNGKeyArray,
-    ) -> tuple[FittedEnsemble, FitReport]:
+    ) -> tuple[FittedEnsemble, EnsembleReport]:
         """Fit to the first `size` rows; compiled once for each N.
 
         Args:
@@ -160,7 +160,7 @@ def _init(settings: Ensemble, d: int, e: int, key: PRNGKeyArray) -> FittedEnsemb
 
 def _fit_side_by_side(
     settings: Ensemble, previous: FittedEnsemble, fresh: FittedEnsemble, z, y, size, key
-) -> tuple[FittedEnsemble, FitReport]:
+) -> tuple[FittedEnsemble, EnsembleReport]:
     """Each half of the members in a thread of its own, on a CPU: XLA gives a minibatch's products one core only.
 
     How the members are shared out never depends on the number of cores, so neither do the results.
@@ -213,7 +213,9 @@ class _Progress(NamedTuple):
     holdout_loss: Float[Array, "E max_epochs"]
 
 
-def _fit(settings: Ensemble, before: Layers, before_rows, fresh: Layers, z, y, size, key) -> tuple[Network, FitReport]:
+def _fit(
+    settings: Ensemble, before: Layers, before_rows, fresh: Layers, z, y, size, key
+) -> tuple[Network, EnsembleReport]:
     """The members whose weights are stacked in `before` and `fresh`, as one batched computation."""
     boot_key, epoch_key = jr.split(key)
     members = fresh.min_log_var.shape[0]
@@ -258,7 +260,7 @@ def _fit(settings: Ensemble, before: Layers, before_rows, fresh: Layers, z, y, s
     end = jax.lax.while_loop(lambda p: (p.epoch < most) & jnp.any(p.stale < settings.patience), epoch, start)
     error = jnp.sqrt(_squared_error(end.best_layers, z, y, *judges)) * outputs.std[None]
     result = jnp.where(jnp.all(jnp.isfinite(end.best_loss)), Result.converged, Result.not_finite)
-    report = FitReport(end.epochs, end.train_loss, end.holdout_loss, error, result)
+    report = EnsembleReport(end.epochs, end.train_loss, end.holdout_loss, error, result)
     return _stack(end.best_layers, inputs, outputs, members), report
 
 

@@ -92,29 +92,30 @@ def test_ends_are_learned_once_one_was_seen():
 def test_known_task_is_used_as_it_is():
     env = system()
     state = TINY.init(env, key=jr.key(0))
-    assert TINY.problem(state, env).task is env.task and state.termination is None
+    assert TINY.problem(state, env).task is env.task and state.learned.termination is None
 
 
 def test_a_fit_that_is_not_finite_raises():
     env = system()
     state = TINY.init(env, key=jr.key(0))
-    broken = jax.tree.map(lambda a: a * jnp.nan if a.dtype == jnp.float32 else a, state.dynamics)
-    broken = eqx.tree_at(lambda dynamics: dynamics.model.rows, broken, jnp.array(1_000_000))  # so it starts from these
-    state = type(state)(state.buffer, broken, state.termination, state.round)
+    model = state.learned.dynamics.model
+    broken = jax.tree.map(lambda a: a * jnp.nan if a.dtype == jnp.float32 else a, model)
+    broken = eqx.tree_at(lambda model: model.rows, broken, jnp.array(1_000_000))  # so that the fit starts from these
+    state = eqx.tree_at(lambda state: state.learned.dynamics.model, state, broken)
     with pytest.raises(NumericalFailure, match="not finite"):
         TINY.iterate(state, env, key=jr.key(0))
 
 
 @pytest.mark.parametrize("kind", [SystemEnv, Hidden])
-def test_a_model_that_runs_away_is_told(kind):
+def test_a_model_whose_predictions_diverge_is_reported(kind):
     """Finite one step ahead, as the fit sees it, and not over the horizon: the search would be blind."""
     env = system(kind)
     state, info = TINY.iterate(TINY.init(env, key=jr.key(0)), env, key=jr.key(1))
     assert info.notes == ()
-    outputs = state.dynamics.model.networks.outputs
-    wild = eqx.tree_at(lambda s: s.dynamics.model.networks.outputs.std, state, 1e8 * outputs.std)
+    outputs = state.learned.dynamics.model.networks.outputs
+    wild = eqx.tree_at(lambda s: s.learned.dynamics.model.networks.outputs.std, state, 1e8 * outputs.std)
     (note,) = TINY._notes(wild, env, info.episodes[0])
-    assert "runs away: within 12 steps" in note and "8 of 8" in note
+    assert "predictions diverge: within 12 steps" in note and "8 of the 8" in note
 
 
 def test_wrong_settings_are_refused():

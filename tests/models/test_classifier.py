@@ -11,10 +11,10 @@ def test_rare_class_is_found():
     z = jr.uniform(jr.key(0), (2048, 3), minval=-0.95, maxval=0.95)
     label = jnp.abs(z[:, 0]) > 0.9
     z = z.at[1500:].set(1e6)
-    fitted, error = Classifier().fit(
+    fitted, report = Classifier().fit(
         z, label, jnp.array(1500), previous=Classifier().init(3, key=jr.key(1)), key=jr.key(2)
     )
-    assert error < 0.1
+    assert report.error < 0.1
     fresh = jr.uniform(jr.key(3), (1000, 3), minval=-1.0, maxval=1.0)
     says = np.asarray(jax.vmap(fitted)(fresh).mean[:, 0] > 0)
     assert np.mean(says == (np.abs(fresh[:, 0]) > 0.9)) > 0.94
@@ -36,8 +36,8 @@ def test_limits_are_found_from_a_handful_of_ends():
     generator = np.random.default_rng(0)
     alive = generator.uniform([-1, -0.19, -2], [1, 0.19, 2], (60, 3))
     ends = np.array([[0.3, 0.22, 2.5], [-0.5, 0.21, 1.5], [0.1, 0.23, 0.2], [0.9, -0.24, -1.0], [0.2, -0.21, -2.1]])
-    fitted, error = fit(np.vstack([alive, ends]), np.arange(65) >= 60)
-    assert error == 0 and fitted.limited
+    fitted, report = fit(np.vstack([alive, ends]), np.arange(65) >= 60)
+    assert report.error == 0 and fitted.limited
     assert (
         np.isfinite(fitted.limits.upper).tolist() == np.isfinite(fitted.limits.lower).tolist() == [False, True, False]
     )
@@ -55,6 +55,6 @@ def test_ends_that_no_limits_explain_are_left_to_the_network():
     """A ring: ends lie in the middle."""
     z = np.random.default_rng(1).uniform(-1, 1, (500, 2))
     label = np.hypot(*z.T) < 0.5
-    fitted, error = fit(z, label, 2)
-    assert not fitted.limited and error < 0.1
+    fitted, report = fit(z, label, 2)
+    assert not fitted.limited and report.error < 0.1
     assert fitted(jnp.zeros(2)).mean[0] > 0 > fitted(jnp.array([0.9, 0.9])).mean[0]

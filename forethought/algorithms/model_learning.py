@@ -1,0 +1,101 @@
+"""Everything that a model-based algorithm learns from its experience, and the planning problem that this makes.
+
+The dynamics are always learned.  A reward that the environment does not give as a function is learned with them, as
+one more coordinate of the state; states that end an episode are learned by a classifier where the environment does not
+tell them.
+"""
+
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from forethought.core import Buffer, FitReport, Problem, Regression
+from forethought.dynamics.learned import LearnedDynamics, fit_dynamics
+from forethought.envs.env import Env, learned_space
+from forethought.models.classifier import Classifier, FittedClassifier
+from forethought.models.ensemble import Ensemble
+from forethought.tasks.learned_task import LearnedTask
+
+
+class Learned(eqx.Module):
+    """What was learned so far."""
+
+    dynamics: LearnedDynamics
+    termination: FittedClassifier | None  # None where the environment's task knows its terminal states
+    end_seen: Bool[Array, ""]  # whether an episode of the data ended in a terminal state
+
+    def problem(self, env: Env, *, final_weight: float = 1.0) -> Problem:
+        """The environment's task with what was learned in place of what is unknown.
+
+        `final_weight`: factor on the cost of a plan's last state.
+        """
+        if not env.learn_reward and not env.learn_termination and final_weight == 1:
+            return Problem(self.dynamics, env.task)
+        never_ends = env.learn_termination and not bool(self.end_seen)
+        task = LearnedTask(env.task, self.termination, env.learn_reward, never_ends, final_weight)
+        return Problem(self.dynamics, task)
+
+
+class LearningReport(eqx.Module):
+    """The reports of the fits: of the dynamics, and of the termination where one was fitted."""
+
+    dynamics: FitReport
+    termination: FitReport | None
+
+    @property
+    def result(self) -> int:
+        """The worst outcome."""
+        return max(int(report.result) for report in self._reports)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """For the record of a run."""
+        return {name: value for report in self._reports for name, value in report.metrics.items()}
+
+    @property
+    def _reports(self) -> list[FitReport]:
+        return [self.dynamics] if self.termination is None else [self.dynamics, self.termination]
+
+
+@dataclass(frozen=True)
+class ModelLearning:
+    """Settings of what is learned, and how."""
+
+    model: Regression = Ensemble()
+    classifier: Classifier = Classifier()
+    integrate: bool = False  # positions are integrated from learned velocities, where the environment names them
+
+    def init(self, env: Env, *, key: PRNGKeyArray) -> Learned:
+        """Before any data."""
+        model_key, classifier_key = jr.split(key)
+        space = learned_space(env, integrate=self.integrate)
+        reward = int(env.learn_reward)
+        inputs, outputs = space.feature_size + env.task.action_space.size, len(space.learned) + reward
+        model = self.model.init(inputs, outputs, key=model_key)
+        drift = jnp.zeros(len(space.speeds)) if space.speeds else None
+        termination = self.classifier.init(space.size, key=classifier_key) if env.learn_termination else None
+        return Learned(LearnedDynamics(model, space, reward, drift), termination, jnp.zeros((), bool))
+
+    def fit(self, buffer: Buffer, previous: Learned, *, key: PRNGKeyArray) -> tuple[Learned, LearningReport]:
+        """Fit to all transitions of the buffer, warm-started from `previous`."""
+        dynamics_key, termination_key = jr.split(key)
+        dynamics, report = fit_dynamics(self.model, buffer, previous.dynamics, key=dynamics_key)
+        termination, end_seen, ends = previous.termination, jnp.any(buffer.data.terminated), None
+        if termination is not None and bool(end_seen):
+            states = _labeled_states(buffer)
+            termination, ends = self.classifier.fit(*states, previous=termination, key=termination_key)
+        return Learned(dynamics, termination, end_seen), LearningReport(report, ends)
+
+
+def _labeled_states(buffer: Buffer) -> tuple[Float[Array, "M n"], Bool[Array, "M"], Int[Array, ""]]:
+    """All states, whether each is terminal, and how many rows hold data; M = 2 capacity.
+
+    The state before a step is not terminal: of episodes of one step it is the only one that is not.
+    """
+    data = buffer.data
+    states = jnp.stack([data.x, data.x_next], axis=1).reshape(-1, data.x.shape[1])
+    ends = jnp.stack([jnp.zeros_like(data.terminated), data.terminated], axis=1).reshape(-1)
+    return states, ends, 2 * buffer.size
