@@ -3,6 +3,8 @@
 Symbols: u [m] an action in the task's own units; of a `Discrete` space u [] is an integer in [0, n).
 """
 
+from collections.abc import Mapping, Sequence
+
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
@@ -17,11 +19,17 @@ class Box(eqx.Module):
 
     low: Float[AnyArray, "m"]
     high: Float[AnyArray, "m"]
+    names: tuple[str, ...] = eqx.field(static=True)  # of the coordinates, each with its unit: "force (N)"
+
+    def __init__(self, low: Float[AnyArray, "m"], high: Float[AnyArray, "m"], names: Sequence[str] = ()):
+        """A box; without `names` its coordinates are called "u[0]", "u[1]", ..."""
+        self.low, self.high = low, high
+        self.names = coordinate_names(names, low.shape[0], "Box", "u")
 
     @staticmethod
-    def symmetric(limit: Float[AnyArray, "m"]) -> "Box":
+    def symmetric(limit: Float[AnyArray, "m"], names: Sequence[str] = ()) -> "Box":
         """Actions from `-limit` to `limit`."""
-        return Box(-limit, limit)
+        return Box(-limit, limit, names)
 
     @property
     def size(self) -> int:
@@ -70,6 +78,25 @@ class Discrete(eqx.Module):
     def sample(self, *, key: PRNGKeyArray) -> Int[Array, ""]:
         """An action, each as likely as the others."""
         return jr.randint(key, (), 0, self.n)
+
+
+def coordinate_names(
+    given: Sequence[str], size: int, owner: str, symbol: str, units: Mapping[int, str] | None = None
+) -> tuple[str, ...]:
+    """The names of `size` coordinates: those `given`, else `symbol[i]` with the unit where one is known.
+
+    Raises:
+        ValueError: not one name for each coordinate, or two that are equal.
+    """
+    if not given:
+        units = units or {}
+        return tuple(f"{symbol}[{i}] ({units[i]})" if i in units else f"{symbol}[{i}]" for i in range(size))
+    if len(given) != size or len(set(given)) < size:
+        raise ValueError(
+            f"{owner}.names must be {size} different names, one for each coordinate; got {len(given)}: "
+            f"{', '.join(map(str, given))}."
+        )
+    return tuple(given)
 
 
 def require_box(space: Box | Discrete, who: str) -> Box:

@@ -1,11 +1,14 @@
-"""What the numbers of a state mean to a regression: which are angles, which are speeds, and how two states differ."""
+"""What the coordinates of a state mean: names and units, which are angles or rates of change, how two states differ."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from forethought.core.spaces import coordinate_names
 
 
 class StateSpace(eqx.Module):
@@ -17,9 +20,22 @@ class StateSpace(eqx.Module):
     """
 
     size: int = eqx.field(static=True)
-    angles: tuple[int, ...] = eqx.field(static=True, default=())
-    speeds: tuple[tuple[int, int], ...] = eqx.field(static=True, default=())
-    dt: float = eqx.field(static=True, default=0.0)  # s per step, where there are speeds
+    angles: tuple[int, ...] = eqx.field(static=True)
+    speeds: tuple[tuple[int, int], ...] = eqx.field(static=True)
+    dt: float = eqx.field(static=True)  # s per step, where there are speeds
+    names: tuple[str, ...] = eqx.field(static=True)  # of the coordinates, each with its unit: "cart position (m)"
+
+    def __init__(
+        self,
+        size: int,
+        angles: tuple[int, ...] = (),
+        speeds: tuple[tuple[int, int], ...] = (),
+        dt: float = 0.0,
+        names: Sequence[str] = (),
+    ):
+        """A space of `size` coordinates; without `names` they are called "x[0]", "x[1]", ..."""
+        self.size, self.angles, self.speeds, self.dt = size, angles, speeds, dt
+        self.names = coordinate_names(names, size, "StateSpace", "x", units={i: "rad" for i in angles})
 
     def __check_init__(self):
         """Angles and speeds must be coordinates of the state; a position follows from one speed, a speed from none."""

@@ -16,6 +16,7 @@ from forethought.core import Box, Controller, EnvironmentFailure, Transition, Us
 from forethought.dynamics.space import StateSpace
 from forethought.envs.acting import Actor
 from forethought.envs.codecs import ActionCodec, ObservationCodec
+from forethought.envs.coordinate_names import mujoco_names
 from forethought.envs.episode import EpisodeLog, at, at_most, call_env, seed_of
 from forethought.tasks.function_task import (
     CostFunction,
@@ -51,6 +52,7 @@ class GymEnv:
         termination: TerminationFunction | None = None,
         angles: tuple[int, ...] = (),
         speeds: tuple[tuple[int, int], ...] = (),
+        names: tuple[str, ...] = (),
         horizon: int | None = None,
         dt: float | None = None,
         make: Make | None = None,
@@ -64,6 +66,7 @@ class GymEnv:
             termination: `termination(x [n]) -> bool []`, traceable by JAX; None to learn it from episodes.
             angles: coordinates of the observation that are angles in radians.
             speeds: pairs (i, j): coordinate j is the rate of change of coordinate i, per second.
+            names: of the coordinates of the observation, with units; read from a MuJoCo environment where not given.
             horizon: steps in an episode; the environment's time limit where not given.
             dt: s per step; `env.unwrapped.dt`, else one picture (`render_fps`), else 1, where not given.
             make: makes another instance, given `render_mode`; `env.spec` is used where not given.
@@ -78,12 +81,13 @@ class GymEnv:
         self._observation = ObservationCodec(env.observation_space, self.name)
         self._action = ActionCodec(env.action_space, self.name)
         n, m = self._observation.size, self._action.size
-        self.space = _state_space(n, angles, speeds, _seconds(env, dt), self.name)
+        seen, acted = mujoco_names(env, n, m)
+        self.space = _state_space(n, angles, speeds, _seconds(env, dt), names or seen, self.name)
         if cost is not None:
             require_cost(cost, n, m)
         if termination is not None:
             require_termination(termination, n)
-        actions = Box(jnp.asarray(self._action.low), jnp.asarray(self._action.high))
+        actions = Box(jnp.asarray(self._action.low), jnp.asarray(self._action.high), acted)
         steps = _horizon(env, horizon, self.name)
         self.task = FunctionTask(steps, _seconds(env, dt), actions, cost, termination)
 
@@ -241,14 +245,14 @@ def _number(reward: Any) -> float:
 
 
 def _state_space(
-    n: int, angles: tuple[int, ...], speeds: tuple[tuple[int, int], ...], dt: float, name: str
+    n: int, angles: tuple[int, ...], speeds: tuple[tuple[int, int], ...], dt: float, names: tuple[str, ...], name: str
 ) -> StateSpace:
     for what, given in (("angles", angles), ("speeds", tuple(i for pair in speeds for i in pair))):
         wrong = [i for i in given if not 0 <= i < n]
         if wrong:
             raise UsageError(f"{what} {wrong} are not coordinates of {name}: its observations have 0 to {n - 1}.")
     try:
-        return StateSpace(n, tuple(angles), tuple(speeds), dt if speeds else 0.0)
+        return StateSpace(n, tuple(angles), tuple(speeds), dt if speeds else 0.0, names)
     except ValueError as error:
         raise UsageError(str(error)) from error
 

@@ -25,7 +25,7 @@ class Shipped:
     task: str  # in forethought.tasks
     picture: str  # in forethought.envs.drawing.pictures
     horizon: int  # steps in an episode; the task's own, here so that Gymnasium can be told without loading it
-    size: int  # coordinates of the state
+    names: tuple[str, ...]  # of the coordinates of the state, with units
     angles: tuple[int, ...] = ()  # those of them that are angles
     speeds: tuple[tuple[int, int], ...] = ()  # (i, j): coordinate j is the rate of change of coordinate i
 
@@ -37,7 +37,7 @@ SHIPPED = {
         task="cartpole_swing_up:CartPoleSwingUp",
         picture="cart_pole",
         horizon=40,
-        size=4,
+        names=("cart position (m)", "cart velocity (m/s)", "pole angle (rad)", "pole angular velocity (rad/s)"),
         angles=(2,),
         speeds=((0, 1), (2, 3)),
     ),
@@ -47,7 +47,7 @@ SHIPPED = {
         task="pendulum_swing_up:PendulumSwingUp",
         picture="pendulum",
         horizon=100,
-        size=2,
+        names=("angle (rad)", "angular velocity (rad/s)"),
         angles=(0,),
         speeds=((0, 1),),
     ),
@@ -57,7 +57,12 @@ SHIPPED = {
         task="acrobot_swing_up:AcrobotSwingUp",
         picture="acrobot",
         horizon=120,
-        size=4,
+        names=(
+            "shoulder angle (rad)",
+            "elbow angle (rad)",
+            "shoulder angular velocity (rad/s)",
+            "elbow angular velocity (rad/s)",
+        ),
         angles=(0, 1),
         speeds=((0, 2), (1, 3)),
     ),
@@ -67,7 +72,14 @@ SHIPPED = {
         task="cart_double_pendulum_swing_up:CartDoublePendulumSwingUp",
         picture="cart_double_pendulum",
         horizon=100,
-        size=6,
+        names=(
+            "cart position (m)",
+            "cart velocity (m/s)",
+            "inner rod angle (rad)",
+            "outer rod angle (rad)",
+            "inner rod angular velocity (rad/s)",
+            "outer rod angular velocity (rad/s)",
+        ),
         angles=(2, 3),
         speeds=((0, 1), (2, 4), (3, 5)),
     ),
@@ -77,7 +89,12 @@ SHIPPED = {
         task="two_link_reaching:ReacherTwoLink",
         picture="reacher",
         horizon=60,
-        size=4,
+        names=(
+            "shoulder angle (rad)",
+            "elbow angle (rad)",
+            "shoulder angular velocity (rad/s)",
+            "elbow angular velocity (rad/s)",
+        ),
         angles=(0, 1),
         speeds=((0, 2), (1, 3)),
     ),
@@ -87,7 +104,7 @@ SHIPPED = {
         task="car_parking:CarParking",
         picture="car",
         horizon=80,
-        size=4,
+        names=("position x (m)", "position y (m)", "heading (rad)", "speed (m/s)"),
         angles=(2,),
     ),
     "QuadrotorHover-v0": Shipped(
@@ -96,7 +113,14 @@ SHIPPED = {
         task="quadrotor_hover:QuadrotorHover",
         picture="quadrotor",
         horizon=80,
-        size=6,
+        names=(
+            "position x (m)",
+            "height (m)",
+            "roll angle (rad)",
+            "velocity x (m/s)",
+            "vertical velocity (m/s)",
+            "roll rate (rad/s)",
+        ),
         angles=(2,),
         speeds=((0, 3), (1, 4), (2, 5)),
     ),
@@ -120,7 +144,8 @@ def shipped(name: str) -> SystemEnv:
     dynamics, task = _load(f"forethought.dynamics.{parts.dynamics}"), _load(f"forethought.tasks.{parts.task}")
     picture = _load(f"forethought.envs.drawing.pictures:{parts.picture}")
     problem = Problem(dynamics(), task())
-    space = StateSpace(parts.size, parts.angles, parts.speeds, problem.task.dt if parts.speeds else 0.0)
+    dt = problem.task.dt if parts.speeds else 0.0
+    space = StateSpace(len(parts.names), parts.angles, parts.speeds, dt, parts.names)
     return SystemEnv(NAMESPACE + short, problem, space, picture)
 
 

@@ -31,7 +31,7 @@ class AcrobotSwingUp(eqx.Module):
     @property
     def action_space(self) -> Box:
         """Torque within its limit, in N m."""
-        return Box.symmetric(jnp.array([self.torque_limit]))
+        return Box.symmetric(jnp.array([self.torque_limit]), ["elbow torque (N m)"])
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "4"]:
         """Hanging, nearly at rest."""

@@ -33,7 +33,9 @@ class CarParking(eqx.Module):
     @property
     def action_space(self) -> Box:
         """Acceleration (m/s^2) and turning rate (rad/s, positive to the left), within their limits."""
-        return Box.symmetric(jnp.array([self.acceleration_limit, self.turn_limit]))
+        return Box.symmetric(
+            jnp.array([self.acceleration_limit, self.turn_limit]), ["acceleration (m/s^2)", "turn rate (rad/s)"]
+        )
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "4"]:
         """In the next lane, nearly straight and at rest."""

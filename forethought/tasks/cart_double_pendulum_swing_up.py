@@ -34,7 +34,7 @@ class CartDoublePendulumSwingUp(eqx.Module):
     @property
     def action_space(self) -> Box:
         """Force within its limit, in N."""
-        return Box.symmetric(jnp.array([self.force_limit]))
+        return Box.symmetric(jnp.array([self.force_limit]), ["force (N)"])
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "6"]:
         """Hanging, nearly at rest."""

@@ -31,7 +31,7 @@ class CartPoleSwingUp(eqx.Module):
     @property
     def action_space(self) -> Box:
         """Force within its limit, in N."""
-        return Box.symmetric(jnp.array([self.force_limit]))
+        return Box.symmetric(jnp.array([self.force_limit]), ["force (N)"])
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "4"]:
         """Hanging, nearly at rest."""

@@ -36,7 +36,7 @@ class QuadrotorHover(eqx.Module):
     @property
     def action_space(self) -> Box:
         """The thrust of each rotor, from none to its limit, in N."""
-        return Box(jnp.zeros(2), jnp.full(2, self.thrust_limit))
+        return Box(jnp.zeros(2), jnp.full(2, self.thrust_limit), ["left thrust (N)", "right thrust (N)"])
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "6"]:
         """To the left of the target, nearly level and at rest."""

@@ -32,7 +32,7 @@ class ReacherTwoLink(eqx.Module):
     @property
     def action_space(self) -> Box:
         """Torques within their limit, in N m."""
-        return Box.symmetric(jnp.full(2, self.torque_limit))
+        return Box.symmetric(jnp.full(2, self.torque_limit), ["shoulder torque (N m)", "elbow torque (N m)"])
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "4"]:
         """Any posture, at rest."""

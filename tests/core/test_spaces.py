@@ -42,3 +42,11 @@ def test_what_needs_continuous_actions_says_so():
     assert require_box(Box.symmetric(jnp.ones(1)), "CEM").size == 1
     with pytest.raises(UsageError, match="CEM needs continuous actions .* 3 discrete"):
         require_box(Discrete(3), "CEM")
+
+
+def test_actions_have_names():
+    limit = jnp.ones(2)
+    assert Box(-limit, limit).names == ("u[0]", "u[1]")
+    assert Box.symmetric(limit, ["force (N)", "torque (N m)"]).names == ("force (N)", "torque (N m)")
+    with pytest.raises(ValueError, match="2 different names"):
+        Box.symmetric(limit, ["force (N)"])

@@ -14,6 +14,7 @@ from forethought.core import Box, Problem, UsageError
 from forethought.dynamics.mujoco.mujoco_dynamics import Judge, MujocoDynamics
 from forethought.dynamics.mujoco.simulator import Simulator, load_model
 from forethought.envs.codecs import ActionCodec
+from forethought.envs.coordinate_names import state_names
 from forethought.envs.env import Env
 from forethought.envs.functions import load_function
 from forethought.envs.gym_env import GymEnv, time_limit
@@ -105,7 +106,9 @@ def known_system(source: Source, **options: Any) -> tuple[Env, Problem]:
     name = env.spec.id if env.spec else type(env.unwrapped).__name__
     spec = env.spec
     make = None if spec is None else lambda **kwargs: StateObservation(gym.make(spec, **kwargs), rewarded)
-    return GymEnv(StateObservation(env, rewarded), name=name, horizon=problem.task.horizon, make=make), problem
+    seen = StateObservation(env, rewarded)
+    names = state_names(require_mujoco(env).model, rewarded=rewarded)
+    return GymEnv(seen, name=name, names=names, horizon=problem.task.horizon, make=make), problem
 
 
 def _problem(
