@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from forethought.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from forethought.core.data import Buffer, Trajectory, Transition
+    from forethought.core.buffer import Buffer
+    from forethought.core.data import Trajectory, Transition
     from forethought.core.draws import HasDrawMany, draw_many
     from forethought.core.errors import (
         CheckpointError,

@@ -1,13 +1,11 @@
-"""Experience: transitions, trajectories, and the growing buffer that models learn from."""
+"""Experience: transitions and trajectories."""
 
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Shaped
 
 if TYPE_CHECKING:
     AnyArray = Any  # either may stand where the other is meant; what is really there is checked when tests run
@@ -18,15 +16,27 @@ else:
 class Transition(eqx.Module):
     """One step of experience; with a leading axis [T] an episode, in order.
 
-    `terminated`: the task ended in `x_next`, nothing follows it.  `truncated`: the clock ended, life would go on.
+    Observations `x`, `x_next` have any one shape and dtype: [n] real numbers, an image, an integer.  Actions `u` are
+    [m] real numbers or one integer [].  All six have the same leading axes.
+    `terminated`: the task ended in `x_next`, nothing follows it.  `truncated`: a time limit ended the episode, and
+    more would have followed.
     """
 
-    x: Float[AnyArray, "*b n"]
-    u: Float[AnyArray, "*b m"]
-    x_next: Float[AnyArray, "*b n"]
+    x: Shaped[AnyArray, "..."]
+    u: Shaped[AnyArray, "..."]
+    x_next: Shaped[AnyArray, "..."]
     reward: Float[AnyArray, "*b"]
     terminated: Bool[AnyArray, "*b"]
     truncated: Bool[AnyArray, "*b"]
+
+    def __check_init__(self) -> None:
+        """Leading axes agree, and so do the two observations."""
+        b, x, u = (np.shape(leaf) for leaf in (self.reward, self.x, self.u))
+        if x != np.shape(self.x_next) or x[: len(b)] != b or u[: len(b)] != b:
+            raise ValueError(
+                f"Transition: x {x}, x_next {np.shape(self.x_next)} and u {u} must begin with the axes of the reward, "
+                f"{b}, and x and x_next must have one shape."
+            )
 
     def __len__(self) -> int:
         """The number of steps in an episode."""
@@ -34,15 +44,15 @@ class Transition(eqx.Module):
 
 
 class Trajectory(eqx.Module):
-    """States, actions and costs over a horizon of T steps; `costs[T]` is the final cost.
+    """States, actions and costs over a horizon of T steps (T1 = T + 1); `costs[T]` is the final cost.
 
     `alive[t]` is False from the first terminal state on: costs there are zero.
     """
 
-    xs: Float[Array, "S n"]  # S = T + 1
-    us: Float[Array, "T m"]
-    costs: Float[Array, "S"]
-    alive: Bool[Array, "S"]
+    xs: Shaped[Array, "T1 *n"]
+    us: Shaped[Array, "T *m"]
+    costs: Float[Array, "T1"]
+    alive: Bool[Array, "T1"]
 
     @staticmethod
     def of_episode(episode: Transition) -> "Trajectory":
@@ -50,54 +60,3 @@ class Trajectory(eqx.Module):
         xs = jnp.concatenate([episode.x, episode.x_next[-1:]])
         costs = jnp.append(-episode.reward, 0)
         return Trajectory(xs, jnp.asarray(episode.u), costs, jnp.append(True, ~episode.terminated))
-
-
-class Buffer(eqx.Module):
-    """All experience so far in arrays of fixed capacity; the capacity doubles, so shapes change log2(N) times.
-
-    Rows from `size` on are padding (zeros).  `episode` numbers the episode that each row belongs to.
-    """
-
-    data: Transition  # [capacity]
-    episode: Int[Array, "capacity"]
-    size: Int[Array, ""]
-
-    @staticmethod
-    def empty(n: int, m: int, *, capacity: int = 256, dtype: DTypeLike = jnp.float32) -> "Buffer":
-        """A buffer without data, for states [n] and actions [m]."""
-        flags = jnp.zeros(capacity, bool)
-        xs, us, rewards = (jnp.zeros((capacity, *shape), dtype) for shape in ((n,), (m,), ()))
-        data = Transition(xs, us, xs, rewards, flags, flags)
-        return Buffer(data, jnp.zeros(capacity, jnp.int32), jnp.zeros((), jnp.int32))
-
-    @property
-    def capacity(self) -> int:
-        """Rows, padding included."""
-        return self.episode.shape[0]
-
-    @property
-    def mask(self) -> Bool[Array, "capacity"]:
-        """True for rows that hold data."""
-        return jnp.arange(self.capacity) < self.size
-
-    def append(self, episode: Transition) -> "Buffer":
-        """The buffer with one more episode (leading axis [T]); a host operation, not for use under `jit`."""
-        start, steps = int(self.size), len(episode)
-        capacity = self.capacity
-        while capacity < start + steps:
-            capacity *= 2
-        number = int(self.episode[start - 1]) + 1 if start else 0
-
-        def insert(old: Array, new: AnyArray) -> Array:
-            rows = np.zeros((capacity, *old.shape[1:]), old.dtype)
-            rows[:start] = np.asarray(old)[:start]
-            rows[start : start + steps] = np.asarray(new)
-            return jnp.asarray(rows)
-
-        data = jax.tree.map(insert, self.data, episode)
-        numbers = insert(self.episode, np.full(steps, number, np.int32))
-        return Buffer(data, numbers, jnp.asarray(start + steps, jnp.int32))
-
-    def rows(self) -> Transition:
-        """The data without padding, leading axis [size]."""
-        return jax.tree.map(lambda a: a[: int(self.size)], self.data)
