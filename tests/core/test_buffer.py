@@ -180,7 +180,7 @@ def test_only_a_ring_selects_and_it_has_room_for_all_rows_of_a_compiled_append()
 def test_images_pass_through_a_checkpoint(tmp_path, ring):
     """An interrupted run goes on with the same rows, in the same places, of the same dtypes."""
     buffer = Buffer.like(EXAMPLE, 8, ring=ring).append(frames(6)).append(frames(5, 6))
-    checkpoint.save(tmp_path, {"buffer": buffer}, checkpoint.Standing(1), "settings")
+    checkpoint.save(tmp_path, {"buffer": buffer}, checkpoint.TrainingProgress(1), "settings")
     skeleton = {"buffer": Buffer.like(EXAMPLE, 8, ring=ring)}
     restored = checkpoint.load(tmp_path, 1, skeleton, "settings")[0]["buffer"]
     assert restored.data["image"].dtype == jnp.uint8
