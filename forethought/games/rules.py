@@ -124,13 +124,13 @@ def load_rules(name: str) -> Rules:
     described = game(name)
     env = need("pgx").make(described.pgx_id)
     # pgx draws who moves first; here it is player 0.
-    states = (env.init(jr.key(i)) for i in range(64))
-    first = next(state for state in states if state.current_player == 0)
+    start = jax.jit(env.init)
+    first = next(state for state in (start(jr.key(i)) for i in range(64)) if state.current_player == 0)
     opening = Position(first.replace(observation=jnp.zeros(0)))
     knowledge = None
     if described.knowledge:
         module, _, attribute = described.knowledge.partition(":")
-        knowledge = getattr(importlib.import_module(f"forethought.dynamics.{module}"), attribute)()
+        knowledge = getattr(importlib.import_module(f"forethought.games.{module}"), attribute)()
     return Rules(described, opening, knowledge, env)
 
 

@@ -8,15 +8,9 @@ from forethought.games import minimax
 from forethought.games.all_replies import against_all_replies
 from forethought.games.match import Hand, play_match
 from forethought.games.players import OnePlyPlayer, RandomPlayer, TablePlayer
-from forethought.games.rules import load_rules
 
 pytest.importorskip("pgx")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def rules():
-    return load_rules("tic-tac-toe")
 
 
 def first_free():

@@ -1,5 +1,6 @@
 """The players that look their moves up or look one move ahead, and the choice that all of them share."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -9,7 +10,6 @@ import pytest
 from forethought.games import minimax
 from forethought.games.players import MonteCarloPlayer, OnePlyPlayer, RandomPlayer
 from forethought.games.playouts import pick
-from forethought.games.rules import load_rules
 
 pytest.importorskip("pgx")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -18,18 +18,16 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 FORK = [0, 3, 1, 4]
 
 
-@pytest.fixture(scope="module")
-def rules():
-    return load_rules("tic-tac-toe")
+@eqx.filter_jit
+def chosen(rules, player, moves, keys):
+    position = rules.replay(moves)
+    return jax.vmap(lambda key: player.choose(rules, position, key=key))(keys)
 
 
-def choices(rules, player, moves, count):
-    """What a player chooses after these moves, with `count` keys."""
-
-    def choose(key):
-        return player.choose(rules, rules.replay(jnp.array(moves)), key=key)
-
-    return np.asarray(jax.jit(jax.vmap(choose))(jr.split(jr.key(0), count)))
+def choices(rules, player, moves, count=100):
+    """What a player chooses after these moves, with `count` keys; the moves are padded, so one program serves all."""
+    padded = jnp.array([*moves, *[-1] * (9 - len(moves))])
+    return np.asarray(chosen(rules, player, padded, jr.split(jr.key(0), count)))
 
 
 def test_pick_is_uniform_over_what_is_allowed():
@@ -44,7 +42,7 @@ def test_random_moves_are_legal_and_all_of_them_come_up(rules):
 
 
 def test_one_ply_wins_at_once_and_sees_no_threat(rules):
-    assert set(choices(rules, OnePlyPlayer(), FORK, 50)) == {2}
+    assert set(choices(rules, OnePlyPlayer(), FORK)) == {2}
     assert len(set(choices(rules, OnePlyPlayer(), [0, 3, 8, 4], 60))) > 1  # nothing to win: anything
 
 
@@ -59,7 +57,7 @@ def test_the_minimax_player_keeps_the_value(rules):
         for ply, move in enumerate(moves):
             board[move] = 1 + ply % 2
         good = {move for move, is_good in enumerate(minimax.best_moves(tuple(board))) if is_good}
-        assert set(choices(rules, player, moves, 100)) == good
+        assert set(choices(rules, player, moves)) == good
 
 
 def test_positions_in_which_a_move_may_be_a_mistake():

@@ -11,7 +11,6 @@ import pytest
 from forethought.games import minimax
 from forethought.games.evaluation import NEVER, ValueFunction
 from forethought.games.playouts import Playouts, playout
-from forethought.games.rules import load_rules
 
 pytest.importorskip("pgx")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -35,11 +34,6 @@ def board_after(moves):
     for ply, move in enumerate(moves):
         board[move] = 1 + ply % 2
     return tuple(board)
-
-
-@pytest.fixture(scope="module")
-def rules():
-    return load_rules("tic-tac-toe")
 
 
 def padded(sequences):
