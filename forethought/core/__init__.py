@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     )
     from forethought.core.result import Result
     from forethought.core.spaces import Box, Discrete, require_box
+    from forethought.core.timing import HasStepCost, alive, step_cost, trajectory_costs
 
 __all__ = [
     "Box",
@@ -69,6 +70,7 @@ __all__ = [
     "HasLinearize",
     "HasMoments",
     "HasSimulate",
+    "HasStepCost",
     "LinearGaussian",
     "NumericalFailure",
     "OnHost",
@@ -82,6 +84,7 @@ __all__ = [
     "Trajectory",
     "Transition",
     "UsageError",
+    "alive",
     "box_of",
     "condition",
     "draw_many",
@@ -91,6 +94,8 @@ __all__ = [
     "nearest",
     "push_forward",
     "require_box",
+    "step_cost",
+    "trajectory_costs",
 ]
 
 __getattr__, __dir__ = lazy_exports(__name__, __file__)

@@ -175,11 +175,28 @@ def box_of(task: Task) -> Box:
     return require_box(task.action_space, "This method")
 
 
+def _step_index(t: Any) -> Int[Array, ""]:
+    return jnp.asarray(t).astype(jnp.int32)
+
+
 class Problem(eqx.Module):
-    """An optimal-control problem: how the system moves, and what is wanted of it."""
+    """An optimal-control problem: how the system moves, and what is wanted of it.
+
+    `t0` is the step index at which planning starts: `Dynamics` and costs may depend on time.  It is an array, so that
+    planning from another time compiles nothing again.
+    """
 
     dynamics: Dynamics
     task: Task
+    t0: Int[Array, ""] = eqx.field(default=0, converter=_step_index)
+
+    def times(self, steps: int) -> Int[Array, "steps"]:
+        """The step indices of a plan: t0, t0 + 1, ..."""
+        return self.t0 + jnp.arange(steps)
+
+    def starting_at(self, t: Any) -> "Problem":
+        """The same problem, planned from step `t` on."""
+        return Problem(self.dynamics, self.task, t)
 
 
 class Plan(eqx.Module):

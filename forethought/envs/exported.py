@@ -9,7 +9,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Problem, box_of
+from forethought.core import Problem, box_of, step_cost
 from forethought.envs.drawing.renderers import Window
 from forethought.envs.shipped import shipped
 
@@ -98,4 +98,4 @@ def _step(
     task = problem.task
     u = jnp.clip(u, box_of(task).low, box_of(task).high)
     x_next = problem.dynamics(x, u, t).sample(key=key)
-    return x_next, u, -task.cost(x, u, t), task.terminal(x_next)
+    return x_next, u, -step_cost(task, x, u, x_next, t), task.terminal(x_next)

@@ -12,7 +12,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Controller, EnvironmentFailure, Problem, Task, Transition, UsageError, box_of
+from forethought.core import Controller, EnvironmentFailure, Problem, Task, Transition, UsageError, box_of, step_cost
 from forethought.dynamics.space import StateSpace
 from forethought.envs.acting import Actor, runs_on_host
 from forethought.envs.episode import at_most
@@ -225,7 +225,7 @@ def _one_step(
         x=seen,
         u=u,
         x_next=_read(x_next, sensors, t + 1, key),
-        reward=-task.cost(x, u, t),
+        reward=-step_cost(task, x, u, x_next, t),
         terminated=task.terminal(x_next),
         truncated=jnp.zeros((), bool),
     )

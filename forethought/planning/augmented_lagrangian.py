@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Problem, Task, Trajectory
+from forethought.core import Problem, Task, Trajectory, step_cost
 from forethought.tasks.wrapped_task import WrappedTask
 
 IMPROVED = 0.25  # share of the last residual below which the penalty is left as it is
@@ -57,11 +57,21 @@ class PenalisedTask(WrappedTask):
 
     base: Any  # a Task that HasConstraints
     multipliers: Multipliers
+    t0: Int[Array, ""]  # step index of the first multipliers
 
     def cost(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, ""]:
         """The base task's cost and what its constraints add."""
-        charge = _charge(self.base.constraint(x, u, t), self.multipliers.stage[t], self.multipliers.penalty)
+        multipliers = self.multipliers.stage[t - self.t0]
+        charge = _charge(self.base.constraint(x, u, t), multipliers, self.multipliers.penalty)
         return self.base.cost(x, u, t) + charge
+
+    def step_cost(
+        self, x: Float[Array, "n"], u: Float[Array, "m"], x_next: Float[Array, "n"], t: Int[Array, ""]
+    ) -> Float[Array, ""]:
+        """Likewise for a task whose cost is known only after the step."""
+        multipliers = self.multipliers.stage[t - self.t0]
+        charge = _charge(self.base.constraint(x, u, t), multipliers, self.multipliers.penalty)
+        return step_cost(self.base, x, u, x_next, t) + charge
 
     def final_cost(self, x: Float[Array, "n"]) -> Float[Array, ""]:
         """Likewise in the end."""
@@ -102,7 +112,9 @@ def first_multipliers(
 
 def penalized(problem: Problem, multipliers: Multipliers | None) -> Problem:
     """The problem without constraints that a planner solves next."""
-    return problem if multipliers is None else Problem(problem.dynamics, PenalisedTask(problem.task, multipliers))
+    if multipliers is None:
+        return problem
+    return Problem(problem.dynamics, PenalisedTask(problem.task, multipliers, problem.t0), problem.t0)
 
 
 def updated(multipliers: Multipliers, values: ConstraintValues, growth: float, most: float) -> Multipliers:

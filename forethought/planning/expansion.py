@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from forethought.core import Problem, Quadratic
+from forethought.core import Problem, Quadratic, alive, step_cost
 from forethought.core.linalg import symmetrize
 from forethought.dynamics.linearize import linearize
 
@@ -24,30 +24,39 @@ class Expansion(eqx.Module):
     final: Quadratic  # in dx
 
 
-def expand(problem: Problem, xs: Float[Array, "S n"], us: Float[Array, "T m"], *, second_order: bool) -> Expansion:
+def expand(problem: Problem, xs: Float[Array, "T1 n"], us: Float[Array, "T m"], *, second_order: bool) -> Expansion:
     """Derivatives along a trajectory; with `second_order` the dynamics' curvature too.
 
+    A cost that is known only after the step, c(x, u, x'), is expanded through the affine dynamics, with the gradient
+    c_z + F'c_x' and the Hessian C_zz + F'C_x'z + C_zx'F + F'C_x'x'F.  Costs after the end of an episode are zero.
     The curvature is weighted by the costate of the trajectory, so the Hessians are those of the Lagrangian.
     Source: Dunn & Bertsekas (1989), "Efficient dynamic programming implementations of Newton's method", section 3.
     """
-    n = xs.shape[1]
-    zs, ts = jnp.concatenate([xs[:-1], us], axis=1), jnp.arange(us.shape[0])
-
-    def cost(z: Float[Array, "d"], t) -> Float[Array, ""]:
-        return problem.task.cost(z[:n], z[n:], t)
-
+    n, task = xs.shape[1], problem.task
+    zs, ts = jnp.concatenate([xs[:-1], us], axis=1), problem.times(us.shape[0])
+    runs = alive(task, xs)
     F = jax.vmap(lambda x, u, t: linearize(problem.dynamics, x, u, t).F)(xs[:-1], us, ts)
-    gradients = jax.vmap(jax.grad(cost))(zs, ts)
-    last_gradient = jax.grad(problem.task.final_cost)(xs[-1])
+
+    def cost(z: Float[Array, "d"], x_next: Float[Array, "n"], t, runs) -> Float[Array, ""]:
+        return jnp.where(runs, step_cost(task, z[:n], z[n:], x_next, t), 0)
+
+    def affine_cost(dz: Float[Array, "d"], z, x_next, F, t, runs) -> Float[Array, ""]:
+        return cost(z + dz, x_next + jnp.sum(F * dz[None], axis=1), t, runs)
+
+    here = jnp.zeros_like(zs), zs, xs[1:], F, ts, runs[:-1]
+    gradients = jax.vmap(jax.grad(affine_cost))(*here)
+    final_cost = lambda x: jnp.where(runs[-1], task.final_cost(x), 0)  # noqa: E731
+    last_gradient = jax.grad(final_cost)(xs[-1])
     if second_order:
 
-        def lagrangian(z: Float[Array, "d"], t, after) -> Float[Array, ""]:
-            return cost(z, t) + after @ problem.dynamics(z[:n], z[n:], t).mean
+        def lagrangian(z: Float[Array, "d"], after, t, runs) -> Float[Array, ""]:
+            x_next = problem.dynamics(z[:n], z[n:], t).mean
+            return cost(z, x_next, t, runs) + after @ x_next
 
-        hessians = jax.vmap(jax.hessian(lagrangian))(zs, ts, _costates(F, gradients, last_gradient))
+        hessians = jax.vmap(jax.hessian(lagrangian))(zs, _costates(F, gradients, last_gradient), ts, runs[:-1])
     else:
-        hessians = jax.vmap(jax.hessian(cost))(zs, ts)
-    last_hessian = jax.hessian(problem.task.final_cost)(xs[-1])
+        hessians = jax.vmap(jax.hessian(affine_cost))(*here)
+    last_hessian = jax.hessian(final_cost)(xs[-1])
     zero = jnp.zeros((), xs.dtype)
     return Expansion(
         F,

@@ -5,8 +5,9 @@ function of the model's posterior that the particle believes in.
     ts-inf   a particle keeps its function for the whole horizon
     ts1      a particle takes another function at every step
     mean     as ts-inf, without the noise of the predictions: only the disagreement of the functions is left
-The expected cost is the average over particles, hence over the members of an ensemble.  A particle that reaches a
-terminal state costs nothing from then on; one that diverges makes its candidate cost infinity.
+The expected cost is the average over particles, hence over the members of an ensemble.  The step that takes a
+particle to a terminal state is charged, nothing after it (`forethought.core.timing`); a particle that diverges makes
+the cost of its candidate infinite.
 Source: Chua et al. (2018), section 5.1.
 """
 
@@ -18,7 +19,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from forethought.core import HasSimulate, LinearGaussian, Plan, Problem, Result, Task, draw_many
+from forethought.core import HasSimulate, LinearGaussian, Plan, Problem, Result, Task, draw_many, step_cost
+from forethought.planning.rollout import stage_costs
 
 Propagation = Literal["ts-inf", "ts1", "mean"]
 over_functions = eqx.if_array(0)
@@ -40,7 +42,7 @@ def expected_cost(
     """
     if isinstance(problem.dynamics, HasSimulate):  # no noise and nothing unknown: all particles are one
         xs = problem.dynamics.simulate(x0, us)
-        cost = jax.vmap(lambda xs, us: trajectory_cost(problem.task, xs, us))(xs, us)
+        cost = jax.vmap(lambda xs, us: trajectory_cost(problem, xs, us))(xs, us)
         return jnp.where(jnp.isfinite(cost), cost, jnp.inf)
     draw_key, walk_key = jr.split(key)
     functions, copies = draw_many(problem.dynamics, particles, key=draw_key)
@@ -48,9 +50,9 @@ def expected_cost(
     # Rows are [copy and candidate], so that a group is one matrix product.
     us = jnp.tile(jnp.moveaxis(us, 1, 0), (1, copies, 1))
     if propagation == "ts1":
-        cost = _walk_together(problem.task, functions, groups, copies, x0, us, key=walk_key)
+        cost = _walk_together(problem, functions, groups, copies, x0, us, key=walk_key)
     else:
-        cost = _walk_apart(problem.task, functions, groups, x0, us, propagation == "mean", key=walk_key)
+        cost = _walk_apart(problem, functions, groups, x0, us, propagation == "mean", key=walk_key)
     mean = jnp.mean(cost.reshape(particles, -1), axis=0)
     return jnp.where(jnp.isfinite(mean), mean, jnp.inf)
 
@@ -79,7 +81,7 @@ class _Cloud(eqx.Module):
         return jnp.stack(self.states, axis=-1) if isinstance(self.states, tuple) else self.states
 
     def step(self, task: Task, function: Any, u, t, noiseless: bool, key) -> "_Cloud":
-        """All rows [R] by one function: pay, move, die."""
+        """All rows [R] one step on by one function; see `forethought.core.timing`."""
 
         def move(x, u, key):
             y = function(x, u, t)
@@ -87,23 +89,23 @@ class _Cloud(eqx.Module):
 
         xs, apart = self.xs, isinstance(self.states, tuple)
         rows = 1 if apart else 0  # the axis of the rows in the states after
-        now = jax.vmap(task.cost, (0, 0, None))(xs, u, t)
         after = jax.vmap(move, out_axes=rows)(xs, u, jr.split(key, u.shape[0]))
+        charge = jax.vmap(lambda x, u, x_next: step_cost(task, x, u, x_next, t), (0, 0, rows))(xs, u, after)
         alive = self.alive & ~jax.vmap(task.terminal, rows)(after)
         states = tuple(after[i] for i in range(after.shape[0])) if apart else after
-        return _Cloud(states, alive, self.cost + jnp.where(self.alive, now, 0))
+        return _Cloud(states, alive, self.cost + jnp.where(self.alive, charge, 0))
 
-    def final_cost(self, task: Task) -> Float[Array, "R"]:
-        """What each row has cost in the end."""
+    def total_cost(self, task: Task) -> Float[Array, "R"]:
+        """The cost of each row with the final cost of those whose episode did not end."""
         return self.cost + jnp.where(self.alive, jax.vmap(task.final_cost)(self.xs), 0)
 
 
-def _walk_apart(task: Task, functions: Any, groups: int, x0, us, noiseless: bool, *, key) -> Float[Array, "G R"]:
+def _walk_apart(problem: Problem, functions: Any, groups: int, x0, us, noiseless: bool, *, key) -> Float[Array, "G R"]:
     """Each group to the horizon by its own function.
 
     On a CPU one group after the other: the activations of one fit its cache, those of all do not.
     """
-    arrays, static = eqx.partition(functions, eqx.is_array)
+    task, (arrays, static) = problem.task, eqx.partition(functions, eqx.is_array)
 
     def walk(group) -> Float[Array, "R"]:
         arrays, key = group
@@ -113,8 +115,8 @@ def _walk_apart(task: Task, functions: Any, groups: int, x0, us, noiseless: bool
             t, u, key = inputs
             return cloud.step(task, function, u, t, noiseless, key), None
 
-        cloud, _ = jax.lax.scan(step, _Cloud.start(x0, us.shape[1]), _clock(us, key))
-        return cloud.final_cost(task)
+        cloud, _ = jax.lax.scan(step, _Cloud.start(x0, us.shape[1]), _clock(problem, us, key))
+        return cloud.total_cost(task)
 
     one_by_one = jax.default_backend() == "cpu"
     return (jax.lax.map if one_by_one else _at_once)(walk, (arrays, jr.split(key, groups)))
@@ -124,9 +126,9 @@ def _at_once(f, stacked):
     return jax.vmap(f)(stacked)
 
 
-def _walk_together(task: Task, functions: Any, groups: int, copies: int, x0, us, *, key) -> Float[Array, "G R"]:
+def _walk_together(problem: Problem, functions: Any, groups: int, copies: int, x0, us, *, key) -> Float[Array, "G R"]:
     """All groups step by step; after each, particles change places among them, every candidate by one permutation."""
-    particles = groups * copies
+    task, particles = problem.task, groups * copies
 
     def step(cloud: _Cloud, inputs):
         t, u, key = inputs
@@ -146,21 +148,18 @@ def _walk_together(task: Task, functions: Any, groups: int, copies: int, x0, us,
 
         return jax.tree.map(exchange, cloud)
 
-    cloud, _ = jax.lax.scan(step, _Cloud.start(x0, groups, us.shape[1]), _clock(us, key))
-    return jax.vmap(lambda h: h.final_cost(task))(cloud)
+    cloud, _ = jax.lax.scan(step, _Cloud.start(x0, groups, us.shape[1]), _clock(problem, us, key))
+    return jax.vmap(lambda h: h.total_cost(task))(cloud)
 
 
-def _clock(us: Float[Array, "T R m"], key) -> tuple[Array, Array, Array]:
+def _clock(problem: Problem, us: Float[Array, "T R m"], key) -> tuple[Array, Array, Array]:
     """Time, actions and a key for each step."""
-    return jnp.arange(us.shape[0]), us, jr.split(key, us.shape[0])
+    return problem.times(us.shape[0]), us, jr.split(key, us.shape[0])
 
 
-def trajectory_cost(task: Task, xs: Float[Array, "T1 n"], us: Float[Array, "T m"]) -> Float[Array, ""]:
-    """What the states `xs`, T1 = T + 1, under the actions `us` cost, up to the first terminal state."""
-    each = jax.vmap(task.cost)(xs[:-1], us, jnp.arange(us.shape[0]))
-    over = jax.lax.cummax(jax.vmap(task.terminal)(xs[1:]).astype(jnp.int32)).astype(bool)
-    before = jnp.concatenate([jnp.zeros(1, bool), over[:-1]])
-    return jnp.sum(jnp.where(before, 0, each)) + jnp.where(over[-1], 0, task.final_cost(xs[-1]))
+def trajectory_cost(problem: Problem, xs: Float[Array, "T1 n"], us: Float[Array, "T m"]) -> Float[Array, ""]:
+    """The cost of the states `xs`, T1 = T + 1, under the actions `us`; see `forethought.core.timing`."""
+    return jnp.sum(stage_costs(problem, xs, us))
 
 
 def predicted_states(problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"]) -> Float[Array, "T1 n"]:
@@ -173,19 +172,19 @@ def predicted_states(problem: Problem, x0: Float[Array, "n"], us: Float[Array, "
         after = problem.dynamics(x, u, t).mean
         return after, after
 
-    _, xs = jax.lax.scan(step, x0, (us, jnp.arange(us.shape[0])))
+    _, xs = jax.lax.scan(step, x0, (us, problem.times(us.shape[0])))
     return jnp.concatenate([x0[None], xs])
 
 
 def open_loop_plan(
     problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"], cost: Float[Array, ""] | None = None
 ) -> Plan:
-    """The plan that executes `us` whatever happens; its states are the means of the predictive distribution.
+    """The plan that executes `us` without feedback; its states are the means of the predictive distribution.
 
-    `cost` is what those states cost, where it is not given.
+    `cost` is the cost of those states where it is not given.
     """
     xs = predicted_states(problem, x0, us)
-    cost = trajectory_cost(problem.task, xs, us) if cost is None else cost
+    cost = trajectory_cost(problem, xs, us) if cost is None else cost
     (T, m), n = us.shape, x0.shape[0]
     policy = LinearGaussian(jnp.zeros((T, m, n), us.dtype), us, jnp.zeros((T, m, m), us.dtype))
     result = jnp.where(jnp.isfinite(cost), Result.converged, Result.not_finite)

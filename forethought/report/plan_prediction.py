@@ -11,7 +11,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from forethought.core import Planner, Problem, Task, Transition, box_of
+from forethought.core import Planner, Problem, Task, Transition, box_of, step_cost
 from forethought.core.draws import draw_many
 from forethought.dynamics.space import StateSpace
 from forethought.report.diagnostics import advance, reward_is_learned, shareable
@@ -49,8 +49,9 @@ def real_reward(problem: Problem, episode: Transition) -> Float[np.ndarray, "T"]
     """What a `Foresight` predicts: the recorded reward where it is learned, else the negative of the task's cost."""
     if reward_is_learned(problem):
         return np.asarray(episode.reward)
-    x, u = jnp.asarray(episode.x), jnp.asarray(episode.u)
-    return -np.asarray(jax.vmap(problem.task.cost)(x, u, jnp.arange(len(episode))))
+    x, u, x_next = (jnp.asarray(part) for part in (episode.x, episode.u, episode.x_next))
+    charge = lambda x, u, x_next, t: step_cost(problem.task, x, u, x_next, t)  # noqa: E731
+    return -np.asarray(jax.vmap(charge)(x, u, x_next, jnp.arange(len(episode))))
 
 
 def share_at_limits(task: Task, us: Float[np.ndarray, "*b m"]) -> float:
@@ -72,9 +73,8 @@ def _plan_and_imagine(
 
     def gain(x: Array, x_next: Array, u: Array, t: Array) -> Array:
         """The reward of each particle's step."""
-        if reward_is_learned(problem):
-            return x_next[..., -1]
-        return -jnp.vectorize(lambda x: problem.task.cost(x, u, t), signature="(n)->()")(x)
+        charge = lambda x, x_next: step_cost(problem.task, x, u, x_next, t)  # noqa: E731
+        return -jnp.vectorize(charge, signature="(n),(n)->()")(x, x_next)
 
     def step(carry: tuple[Array, Array, Array], inputs: tuple[Array, Array, PRNGKeyArray]):
         cloud, total, alive = carry

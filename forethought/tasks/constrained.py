@@ -1,4 +1,4 @@
-"""A task with constraints on states and actions, for planners that keep them."""
+"""A task with constraints on states and actions, for planners that respect them."""
 
 from collections.abc import Callable
 
@@ -6,14 +6,14 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Task, Trajectory
+from forethought.core import Task, Trajectory, step_cost
 from forethought.tasks.wrapped_task import WrappedTask
 
 
 class Constrained(WrappedTask):
-    """The task `base`, subject to `limit(x, u, t) <= 0` [k] at every step and `final_limit(x) <= 0` [j] in the end.
+    """The task `base` with constraints: `limit(x, u, t) <= 0` [k] at each step, `final_limit(x) <= 0` [j] at the last.
 
-    Costs, limits of actions and the test of success stay the base task's.
+    Costs, action limits and the test of success are those of the base task.
     """
 
     base: Task
@@ -28,6 +28,12 @@ class Constrained(WrappedTask):
         """The base task's."""
         return self.base.cost(x, u, t)
 
+    def step_cost(
+        self, x: Float[Array, "n"], u: Float[Array, "m"], x_next: Float[Array, "n"], t: Int[Array, ""]
+    ) -> Float[Array, ""]:
+        """The base task's."""
+        return step_cost(self.base, x, u, x_next, t)
+
     def final_cost(self, x: Float[Array, "n"]) -> Float[Array, ""]:
         """The base task's."""
         return self.base.final_cost(x)
@@ -41,9 +47,9 @@ class Constrained(WrappedTask):
         return self.base.solved(trajectory)
 
     def constraint(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, "k"]:
-        """What must not be positive at a step."""
+        """The values that must not be positive at a step."""
         return self.limit(x, u, t)
 
     def final_constraint(self, x: Float[Array, "n"]) -> Float[Array, "j"]:
-        """What must not be positive in the end."""
+        """The values that must not be positive in the last state."""
         return jnp.zeros(0, x.dtype) if self.final_limit is None else self.final_limit(x)

@@ -1,8 +1,8 @@
 """Tasks whose cost or termination is learned from what the environment reported.
 
-A learned reward is one more coordinate of the state, x = [o; r], r the reward of the step that led there: the model
-of the dynamics predicts it beside the observation, and its particles carry it.  So the cost of a state is -r, whether
-the reward depends on the state, the action or the state that follows.
+A learned reward is one more coordinate of the state, x = [o; r], where r is the reward of the step that led to x: the
+model of the dynamics predicts it beside the observation.  So the cost of a step is -r of the state after it, whether
+the reward depends on the state, the action or the next state (`forethought.core.timing`).
 """
 
 from typing import Any
@@ -11,34 +11,47 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Conditional, Controller, Task, Trajectory
+from forethought.core import Conditional, Controller, Task, Trajectory, UsageError, step_cost
 from forethought.tasks.wrapped_task import WrappedTask
 
 
 class LearnedTask(WrappedTask):
     """The `base` task with its unknown parts replaced by learned ones.
 
-    `reward_in_state`: states are [o; r] and the cost is -r.  `termination`: the log-odds that `o` is terminal; None
-    where the base task knows.
+    `reward_in_state`: states are [o; r], and the cost of a step is -r of the state after it.  `termination`: the
+    log-odds that `o` is terminal; None where the base task has its own test.
     """
 
     base: Task
     termination: Conditional | None
     reward_in_state: bool = eqx.field(static=True)
-    never_terminal: bool = eqx.field(static=True, default=False)  # no end was ever seen
-    final_weight: float = eqx.field(static=True, default=1.0)  # of the final cost: a crude value beyond the horizon
+    never_terminal: bool = eqx.field(static=True, default=False)  # no episode has ended so far
+    final_weight: float = eqx.field(static=True, default=1.0)  # how often the last state counts; see `final_cost`
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "n"]:
         """The base task's, with no reward yet."""
         return self._extend(self.base.initial(key=key))
 
     def cost(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, ""]:
-        """Minus the reward of the step that led to `x`, or the base task's cost."""
-        return -x[-1] if self.reward_in_state else self.base.cost(x, u, t)
+        """The base task's cost; raises `UsageError` where the reward is learned, for it is known only after a step."""
+        if self.reward_in_state:
+            raise UsageError("A learned reward is known only after the step: use step_cost(task, x, u, x_next, t).")
+        return self.base.cost(x, u, t)
+
+    def step_cost(
+        self, x: Float[Array, "n"], u: Float[Array, "m"], x_next: Float[Array, "n"], t: Int[Array, ""]
+    ) -> Float[Array, ""]:
+        """Minus the learned reward of the step, or the base task's cost."""
+        return -x_next[-1] if self.reward_in_state else step_cost(self.base, x, u, x_next, t)
 
     def final_cost(self, x: Float[Array, "n"]) -> Float[Array, ""]:
-        """Likewise for the last state, `final_weight` times."""
-        return self.final_weight * (-x[-1] if self.reward_in_state else self.base.final_cost(x))
+        """What makes the last state count `final_weight` times: a crude estimate of the cost beyond the horizon.
+
+        A learned reward of the last step has been charged once already, so its weight here is `final_weight` - 1.
+        """
+        if self.reward_in_state:
+            return (self.final_weight - 1) * -x[-1]
+        return self.final_weight * self.base.final_cost(x)
 
     def terminal(self, x: Float[Array, "n"]) -> Bool[Array, ""]:
         """Whether the episode ends in `x`."""
@@ -58,16 +71,16 @@ class LearnedTask(WrappedTask):
 
 
 class FromObservation(eqx.Module):
-    """A controller for observations `o`, made of one for states `[o; r]`."""
+    """A controller for observations `o`, made of one for states `[o; r]`; the reward so far does not matter: r = 0."""
 
     inner: Controller
 
     def init(self, x0: Float[Array, "n"], *, key: PRNGKeyArray) -> Any:
-        """The inner controller's."""
+        """The inner controller's first carry."""
         return self.inner.init(jnp.pad(x0, (0, 1)), key=key)
 
     def act(
         self, x: Float[Array, "n"], t: Int[Array, ""], carry: Any, *, key: PRNGKeyArray
     ) -> tuple[Float[Array, "m"], Any]:
-        """The reward so far is sunk: zero."""
+        """The inner controller's action."""
         return self.inner.act(jnp.pad(x, (0, 1)), t, carry, key=key)

@@ -1,8 +1,7 @@
-"""A task whose reward and end are coordinates of the state, put there by the simulator that knows them.
+"""A task whose reward and end are coordinates of the state, put there by the simulator that computes them.
 
-States are x = [s; r; done]: r is the reward of the step that led to s; done is 0 while the episode lasts, 1 in the
-state that ended it, 2 from then on (`forethought.dynamics.mujoco`).  An episode is over where done is 2, one step after
-the state that ended it, so that the reward of the step that led there still counts.
+States are x = [s; r; done]: r is the reward of the step that led to x, and done is 1 from the state that ended the
+episode on, else 0 (`forethought.dynamics.mujoco.mujoco_dynamics`).
 """
 
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Trajectory
+from forethought.core import Trajectory, UsageError
 from forethought.tasks.function_task import FunctionTask
 from forethought.tasks.wrapped_task import WrappedTask
 
@@ -22,37 +21,45 @@ Reset = Callable[[int], np.ndarray]  # reset(seed) -> the first state [n], on th
 
 
 class SimulatedTask(WrappedTask):
-    """What a simulator's episode wants: the cost and the termination of `base` where it has them, else those carried.
+    """The task of a simulated episode: the functions of `base` where it has them, else reward and end of the simulator.
 
-    `carried`: states are [s; r; done]; the base task's functions see s only.
+    `simulated`: states are [s; r; done]; the functions of the base task are given s only.
     """
 
     base: FunctionTask
     size: int = eqx.field(static=True)  # coordinates of s
-    carried: bool = eqx.field(static=True)
+    simulated: bool = eqx.field(static=True)
     reset: Reset = eqx.field(static=True)
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "n"]:
         """The simulator's own reset, seeded by `key`."""
         seed = jr.randint(key, (), 0, np.iinfo(np.int32).max)
-        shape = jax.ShapeDtypeStruct((self.size + 2 * self.carried,), jnp.result_type(float))
+        shape = jax.ShapeDtypeStruct((self.size + 2 * self.simulated,), jnp.result_type(float))
         read = lambda seed: np.asarray(self.reset(int(seed)), shape.dtype)  # noqa: E731
         return jax.pure_callback(read, shape, seed, vmap_method="sequential")
 
     def cost(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, ""]:
-        """The base task's, or minus the reward of the step that led to `x`."""
-        return -x[-2] if self.base.cost_function is None else self.base.cost(x[: self.size], u, t)
+        """The base task's cost; raises `UsageError` where the reward is simulated: it is known only after a step."""
+        if self.base.cost_function is None:
+            raise UsageError("A simulated reward is known only after the step: use step_cost(task, x, u, x_next, t).")
+        return self.base.cost(x[: self.size], u, t)
+
+    def step_cost(
+        self, x: Float[Array, "n"], u: Float[Array, "m"], x_next: Float[Array, "n"], t: Int[Array, ""]
+    ) -> Float[Array, ""]:
+        """The base task's cost, or minus the simulated reward of the step."""
+        return -x_next[-2] if self.base.cost_function is None else self.cost(x, u, t)
 
     def final_cost(self, x: Float[Array, "n"]) -> Float[Array, ""]:
-        """Likewise for the last state."""
-        return -x[-2] if self.base.cost_function is None else self.base.final_cost(x[: self.size])
+        """The base task's: zero."""
+        return self.base.final_cost(x[: self.size])
 
     def terminal(self, x: Float[Array, "n"]) -> Bool[Array, ""]:
-        """Whether the episode is over in `x`."""
+        """Whether `x` ends the episode: by the base task's termination, else as simulated, else never."""
         if self.base.termination_function is not None:
             return self.base.terminal(x[: self.size])
-        return x[-1] > 1.5 if self.carried else jnp.zeros((), bool)
+        return x[-1] > 0.5 if self.simulated else jnp.zeros((), bool)
 
     def solved(self, trajectory: Trajectory) -> None:
-        """None: there is no test of its own."""
+        """None: the task has no test of success."""
         del trajectory

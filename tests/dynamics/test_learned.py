@@ -5,7 +5,16 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from forethought.core import Buffer, DiagonalGaussian, Gaussian, LinearGaussian, Problem, Transition, draw_many
+from forethought.core import (
+    Buffer,
+    DiagonalGaussian,
+    Gaussian,
+    LinearGaussian,
+    Problem,
+    Transition,
+    draw_many,
+    step_cost,
+)
 from forethought.dynamics.learned import (
     LearnedDynamics,
     fit_dynamics,
@@ -106,8 +115,7 @@ def test_learned_reward_is_a_coordinate_of_the_state():
     after = dynamics(jnp.array([1.0, 2.0, -99.0]), jnp.array([0.5]), jnp.array(0)).mean
     np.testing.assert_allclose(after, [1.2, 2.05, 7.0], rtol=1e-6)
     task = LearnedTask(QuadraticTask(), None, reward_in_state=True)
-    assert task.cost(after, jnp.zeros(1), jnp.array(0)) == -7.0 and task.final_cost(after) == -7.0
-    assert LearnedTask(QuadraticTask(), None, True, final_weight=8.0).final_cost(after) == -56.0
+    assert step_cost(task, jnp.zeros(3), jnp.zeros(1), after, jnp.array(0)) == -7.0 and task.final_cost(after) == 0
     assert task.initial(key=jr.key(0)).shape == (3,)
     controller = FromObservation(MPC(RandomShooting(horizon=3, population=4), Problem(dynamics, task)))
     x = jnp.array([1.0, 2.0])

@@ -151,34 +151,36 @@ def test_divergence_is_not_a_number():
     assert not model.opt.disableflags & int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)  # the caller's is left alone
 
 
-class SpeedPays:
-    """Pays the speed, and ends an episode beyond 0.2 m."""
+class SpeedReward:
+    """The reward is the speed; an episode ends beyond 0.2 m."""
 
     def __call__(self, start, nearly, after, us):
         return after[..., 1], after[..., 0] > 0.2
 
 
-def test_an_episode_that_ended_stands_still_and_is_paid_nothing_more():
-    dynamics = MujocoDynamics(simulator(CART), SpeedPays())
+def test_an_episode_that_ended_stands_still_without_reward():
+    dynamics = MujocoDynamics(simulator(CART), SpeedReward())
     x0 = jnp.array([0.17, 1.0, 0.0, 0.0])
     xs = dynamics.simulate(x0, jnp.zeros((1, 6, 1)))[0]
     np.testing.assert_allclose(xs[:, 0], [0.17, 0.18, 0.19, 0.2, 0.21, 0.21, 0.21], atol=0.0101)
     done = np.asarray(xs[:, 3])
     first = int(np.argmax(done == 1))
-    np.testing.assert_array_equal(done, [0] * first + [1] + [2] * (6 - first))
+    np.testing.assert_array_equal(done, [0] * first + [1] * (7 - first))
     np.testing.assert_allclose(xs[:, 2], [0] + [1] * first + [0] * (6 - first))
     np.testing.assert_array_equal(xs[first, :2], xs[-1, :2])
     again = dynamics(xs[first], jnp.ones(1), NOW).mean
-    np.testing.assert_array_equal(again, jnp.array([*xs[first, :2], 0.0, 2.0]))
+    np.testing.assert_array_equal(again, jnp.array([*xs[first, :2], 0.0, 1.0]))
 
 
 def test_derivative_of_the_reward():
     """Also side by side with an episode that is over, where nothing moves."""
-    linear = MujocoDynamics(simulator(CART), SpeedPays()).linearize(jnp.array([0.0, 1.0, 0.0, 0.0]), jnp.ones(1), NOW)
+    linear = MujocoDynamics(simulator(CART), SpeedReward()).linearize(jnp.array([0.0, 1.0, 0.0, 0.0]), jnp.ones(1), NOW)
     np.testing.assert_allclose(linear.F[2], [0, 1, 0, 0, 0.005], atol=1e-5)
     np.testing.assert_array_equal(linear.F[3], 0)
     states = jnp.array([[0.0, 1.0, 0.0, 0.0], [0.3, 1.0, 0.0, 1.0], [0.1, 1.0, 0.0, 0.0]])
-    both = jax.vmap(MujocoDynamics(simulator(CART), SpeedPays()).linearize, (0, 0, None))(states, jnp.ones((3, 1)), NOW)
+    both = jax.vmap(MujocoDynamics(simulator(CART), SpeedReward()).linearize, (0, 0, None))(
+        states, jnp.ones((3, 1)), NOW
+    )
     np.testing.assert_array_equal(both.F[0], linear.F)
     np.testing.assert_array_equal(both.F[1, :2, :2], np.eye(2))
     np.testing.assert_allclose(both.F[2, 2], linear.F[2], atol=1e-5)

@@ -2,8 +2,8 @@
 
 Symbols
     s = [qpos; qvel; act]   physics state [k], k = nq + nv + na
-    x = s, or x = [s; r; done] where a judge pays: r is the reward of the step that led to s, done is 0 while the
-        episode lasts, 1 in the state that ended it and 2 from then on, where nothing moves and nothing is paid
+    x = s, or x = [s; r; done] with a reward function: r is the reward of the step that led to x, and done is 1 from
+        the state that ended the episode on, else 0; after that state nothing moves and r = 0
     u = ctrl [nu], held for `frame_skip` steps of the simulator
     dv [2 nv + na]          a small change of s in the tangent space, where a quaternion has three coordinates:
                             ds = G(s) dv, dv = G(s)^+ ds   (see `forethought.dynamics.mujoco.derivatives`)
@@ -25,18 +25,18 @@ from forethought.dynamics.mujoco.simulator import Simulator
 
 
 @runtime_checkable
-class Judge(Protocol):
-    """Pays for simulated steps, on the host."""
+class RewardFunction(Protocol):
+    """Gives simulated steps their rewards, and says where the episode ends; on the host."""
 
     def __call__(
         self, start: np.ndarray, nearly: np.ndarray, after: np.ndarray, us: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Rewards [B, T] and whether the episode ended [B, T], of B rollouts.
+        """Rewards [B, T], and whether each step ended the episode [B, T], for B rollouts.
 
         Args:
-            start: where each began, s [B, k].
-            nearly: one simulator step before the end of every step, s [B, T, k].
-            after: at the end of every step, s [B, T, k].
+            start: first states, s [B, k].
+            nearly: states one simulator step before the end of each step, s [B, T, k].
+            after: states at the end of each step, s [B, T, k].
             us: actions [B, T, m].
         """
         ...
@@ -46,7 +46,7 @@ class MujocoDynamics(eqx.Module):
     """`x' = f(x, u)` by MuJoCo; see the symbols above.  Under `vmap`, calls go to the simulator's threads together."""
 
     simulator: Simulator = eqx.field(static=True)
-    judge: Judge | None = eqx.field(static=True, default=None)
+    reward_function: RewardFunction | None = eqx.field(static=True, default=None)
 
     @property
     def dt(self) -> float:
@@ -56,7 +56,7 @@ class MujocoDynamics(eqx.Module):
     @property
     def size(self) -> int:
         """Coordinates of x."""
-        return self.simulator.size + (0 if self.judge is None else 2)
+        return self.simulator.size + (0 if self.reward_function is None else 2)
 
     def __call__(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Delta:
         """The state after one action."""
@@ -77,7 +77,7 @@ class MujocoDynamics(eqx.Module):
         """`x' = F [x; u] + f` around (x, u), by finite differences; see `HasLinearize`.
 
         Under `vmap`, one call and all threads serve the whole batch: a trajectory's derivatives cost one call.
-        Quaternions are differentiated along the unit sphere, and the reward of a judge by central differences.
+        Quaternions are differentiated along the unit sphere, and rewards by central differences.
         """
         del t
         n, m = x.shape[0], u.shape[0]
@@ -103,10 +103,10 @@ class MujocoDynamics(eqx.Module):
         s = x0[:, :k]
         fine = self.simulator.roll(s, us)
         after = fine[:, :, -1]
-        if self.judge is None:
+        if self.reward_function is None:
             return after
         nearly = fine[:, :, -2] if fine.shape[2] > 1 else np.concatenate([s[:, None], after[:, :-1]], axis=1)
-        rewards, ended = self.judge(s, nearly, after, us)
+        rewards, ended = self.reward_function(s, nearly, after, us)
         return _stopped(x0, after, rewards, ended)
 
     def _derivative(self, x: Any, u: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -118,18 +118,18 @@ class MujocoDynamics(eqx.Module):
         physics = np.r_[0:k, n : n + m]  # neither r nor done moves anything
         F = np.zeros((x.shape[0], n, n + m))
         after = self.roll(x, u[:, None])[:, 0]
-        if self.judge is None:
+        if self.reward_function is None:
             F[:, :k, physics] = step_derivatives(self.simulator, x, u)
         else:
-            on = np.flatnonzero(after[:, -1] < 2)
-            F[:, np.arange(k), np.arange(k)] = 1.0  # where the episode is over
+            on = np.flatnonzero(x[:, -1] < 0.5)
+            F[:, np.arange(k), np.arange(k)] = 1.0  # after the end of an episode
             if on.size:
                 F[np.ix_(on, np.arange(k), physics)] = step_derivatives(self.simulator, x[on, :k], u[on])
-                F[np.ix_(on, [k], physics)] = self._pay_by(x[on], u[on], np.eye(n + m)[physics])
+                F[np.ix_(on, [k], physics)] = self._reward_derivative(x[on], u[on], np.eye(n + m)[physics])
         with np.errstate(over="ignore"):
             return after.astype(dtype).reshape(*batch, n), F.astype(dtype).reshape(*batch, n, n + m)
 
-    def _pay_by(self, x: np.ndarray, u: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    def _reward_derivative(self, x: np.ndarray, u: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """The derivative of r by moves of [x; u] along directions [D, n + m], [B, 1, D]."""
         n = x.shape[1]
         moves = np.broadcast_to(directions, (x.shape[0], *directions.shape))
@@ -137,8 +137,8 @@ class MujocoDynamics(eqx.Module):
 
 
 def _stopped(x0: np.ndarray, after: np.ndarray, rewards: np.ndarray, ended: np.ndarray) -> np.ndarray:
-    """The states x [B, T, n] where rollouts stand still after the step that ended their episode."""
-    was_over = x0[:, -1:] >= 1
+    """The states x [B, T, n] of rollouts that stand still after the step that ended their episode."""
+    was_over = x0[:, -1:] > 0.5
     over = np.concatenate([was_over, was_over | np.logical_or.accumulate(ended, axis=1)], axis=1)  # [B, T + 1]
     states = np.concatenate([x0[:, None, :-2], after], axis=1)
     # Where an episode is over already, the last state in which it was not: the latest t whose predecessor went on.
@@ -146,5 +146,4 @@ def _stopped(x0: np.ndarray, after: np.ndarray, rewards: np.ndarray, ended: np.n
     last = np.maximum.accumulate(np.where(moved, np.arange(moved.shape[1]), 0), axis=1)
     states = np.take_along_axis(states, last[..., None], axis=1)[:, 1:]
     r = np.where(over[:, :-1], 0.0, rewards)
-    done = over[:, 1:].astype(float) + over[:, :-1]
-    return np.concatenate([states, r[..., None], done[..., None]], axis=-1)
+    return np.concatenate([states, r[..., None], over[:, 1:, None]], axis=-1)

@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 
 from forethought.core import Box, Problem, UsageError
-from forethought.dynamics.mujoco.mujoco_dynamics import Judge, MujocoDynamics
+from forethought.dynamics.mujoco.mujoco_dynamics import MujocoDynamics, RewardFunction
 from forethought.dynamics.mujoco.simulator import Simulator, load_model
 from forethought.envs.codecs import ActionCodec
 from forethought.envs.coordinate_names import state_names
@@ -77,10 +77,13 @@ def known_model(
     inner, name = require_mujoco(env), env.spec.id if env.spec else type(env.unwrapped).__name__
     action = ActionCodec(inner.action_space, name)
     simulator = Simulator(inner.model, frame_skip=inner.frame_skip, threads=threads)
-    judge = None if None not in functions else Replay(_spare(env, name), simulator)
+    simulated = None in functions
+    reward = Replay(_spare(env, name), simulator, ends=functions[1] is None) if simulated else None
     steps = horizon or time_limit(env) or 1000
-    reset = StateObservation(_spare(env, name), rewarded=judge is not None)
-    return _problem(simulator, judge, functions, steps, action.low, action.high, lambda seed: reset.reset(seed=seed)[0])
+    reset = StateObservation(_spare(env, name), rewarded=simulated)
+    return _problem(
+        simulator, reward, functions, steps, action.low, action.high, lambda seed: reset.reset(seed=seed)[0]
+    )
 
 
 def known_system(source: Source, **options: Any) -> tuple[Env, Problem]:
@@ -113,7 +116,7 @@ def known_system(source: Source, **options: Any) -> tuple[Env, Problem]:
 
 def _problem(
     simulator: Simulator,
-    judge: Judge | None,
+    reward: RewardFunction | None,
     functions: tuple[CostFunction | None, TerminationFunction | None],
     horizon: int,
     low: np.ndarray,
@@ -126,8 +129,8 @@ def _problem(
     if termination is not None:
         require_termination(termination, simulator.size)
     base = FunctionTask(horizon, simulator.dt, Box(jnp.asarray(low), jnp.asarray(high)), cost, termination)
-    dynamics = MujocoDynamics(simulator, judge)
-    return Problem(dynamics, SimulatedTask(base, simulator.size, judge is not None, reset))
+    dynamics = MujocoDynamics(simulator, reward)
+    return Problem(dynamics, SimulatedTask(base, simulator.size, reward is not None, reset))
 
 
 def _is_mjcf(source: Any) -> bool:

@@ -25,7 +25,7 @@ class StateObservation(gym.Wrapper):
         return self._state(), info
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """The environment's own step; the reward in the state is sunk, hence zero."""
+        """The environment's own step; r = done = 0 in the state, as a plan from it needs them."""
         _, reward, terminated, truncated, info = self.env.step(action)
         return self._state(), float(reward), terminated, truncated, info
 
@@ -35,7 +35,7 @@ class StateObservation(gym.Wrapper):
 
 
 class Replay:
-    """A judge that has a spare copy of the environment go through the simulated states and asks what it pays.
+    """The reward function that lets a second instance of the environment go through the simulated states.
 
     Its `step` runs as it is, but where it would simulate, the state that the rollout came to is put in place: all but
     the last simulator step are skipped, and the last one computes what the environment may read beside the state
@@ -44,9 +44,13 @@ class Replay:
     episode: there it is as after a reset, where MuJoCo has it lag behind by one simulator step.
     """
 
-    def __init__(self, env: gym.Env, simulator: Simulator):
-        """Takes `env` over.  Raises `UsageError` where its steps do more than hold the action and simulate."""
-        self._env, self._simulator = require_mujoco(env), simulator
+    def __init__(self, env: gym.Env, simulator: Simulator, *, ends: bool = True):
+        """Takes `env` over; without `ends`, episodes go on where the environment ends them.
+
+        Raises:
+            UsageError: the steps of the environment do more than hold the action and simulate.
+        """
+        self._env, self._simulator, self._ends = require_mujoco(env), simulator, ends
         self._nearly = self._after = np.zeros(simulator.size)
         self._dtype = self._env.action_space.dtype
         self._require_held(env)
@@ -57,7 +61,7 @@ class Replay:
     def __call__(
         self, start: np.ndarray, nearly: np.ndarray, after: np.ndarray, us: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Rewards and ends [B, T]; see `Judge`.  Nothing is asked after an end; what diverged is paid NaN."""
+        """Rewards and ends [B, T]; see `RewardFunction`.  Zero after an end; NaN where the simulation diverged."""
         with self._simulator.lock:
             return self._replay(start, nearly, after, us)
 
@@ -74,8 +78,9 @@ class Replay:
                     rewards[b, t:] = np.nan
                     break
                 self._nearly, self._after = nearly[b, t], after[b, t]
-                _, rewards[b, t], ended[b, t], _, _ = self._env.step(actions[b, t])
-                if ended[b, t]:
+                _, rewards[b, t], over, _, _ = self._env.step(actions[b, t])
+                if over and self._ends:
+                    ended[b, t] = True
                     break
         return rewards, ended
 

@@ -5,6 +5,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from gymnasium.envs.mujoco import MujocoEnv
+from gymnasium.envs.mujoco.inverted_pendulum_v5 import InvertedPendulumEnv
 
 from forethought.core import UsageError
 from forethought.envs.mujoco.known_model import known_model, known_system
@@ -37,20 +38,51 @@ def test_rolled_states_rewards_and_ends_are_those_of_the_environment(name):
         env.close()
 
 
-def test_expected_cost_is_minus_the_return_with_the_last_reward():
-    """An episode that ends early: its last reward counts, nothing after it does."""
-    env, problem = known_system("InvertedPendulum-v5", threads=1)
-    real, total = env._env, 0.0
-    x0 = real.reset(seed=0)[0].astype(np.float32)
-    us = jnp.full((1, 30, 1), 3.0)
-    for _ in range(30):
-        _, reward, ended, _, _ = real.step(np.array([3.0], np.float32))
-        total += reward
-        if ended:
-            break
-    assert ended
-    cost = expected_cost(problem, jnp.asarray(x0), us, particles=1, propagation="mean", key=jr.key(0))
-    assert cost[0] == pytest.approx(-total)
+class Fall(InvertedPendulumEnv):
+    """The step that ends an episode has the reward -50 instead of 1."""
+
+    def step(self, action):
+        observation, _, ended, *rest = super().step(action)
+        return observation, -50.0 if ended else 1.0, ended, *rest
+
+
+class Catch(InvertedPendulumEnv):
+    """The step that ends an episode has the reward 50."""
+
+    def step(self, action):
+        observation, _, ended, *rest = super().step(action)
+        return observation, 50.0 if ended else 1.0, ended, *rest
+
+
+@pytest.fixture
+def registered():
+    """Registers classes under their own names, "Name-v0"."""
+    names = []
+
+    def register(entry):
+        names.append(f"{entry.__name__}-v0")
+        gym.register(names[-1], entry_point=entry, max_episode_steps=100)
+        return names[-1]
+
+    yield register
+    for name in names:
+        gym.registry.pop(name, None)
+
+
+@pytest.mark.parametrize("entry", [Fall, Catch])
+@pytest.mark.parametrize("termination", [None, lambda x: jnp.abs(x[1]) > 0.2, lambda x: jnp.abs(x[1]) > 0.1])
+@pytest.mark.parametrize("cost", [None, lambda x, u: 2.0 + 0 * x[0]])
+def test_expected_cost_is_minus_the_return_of_the_environment(entry, termination, cost, registered):
+    """Also where only one of cost and termination is given: the step that ends the episode counts, nothing after it."""
+    env, problem = known_system(registered(entry), threads=1, cost=cost, termination=termination)
+    x0 = env._env.reset(seed=0)[0]
+    us, expected, ended = jnp.full((30, 1), 3.0), 0.0, False
+    while not ended:
+        x, reward, ended, _, _ = env._env.step(np.array([3.0], np.float32))
+        ended = ended if termination is None else bool(termination(jnp.asarray(x)))
+        expected += -reward if cost is None else 2.0
+    one = jax.jit(lambda x0: expected_cost(problem, x0, us[None], particles=1, propagation="mean", key=jr.key(0))[0])
+    assert one(jnp.asarray(x0, jnp.float32)) == pytest.approx(expected)
     env.close()
 
 
@@ -66,7 +98,7 @@ def test_a_cost_of_ones_own_needs_no_replay():
     problem = known_model(
         "InvertedPendulum-v5", cost=lambda x, u: x[1] ** 2 + u[0] ** 2, termination=lambda x: jnp.abs(x[1]) > 0.2
     )
-    assert problem.dynamics.judge is None and problem.dynamics.size == 4
+    assert problem.dynamics.reward_function is None and problem.dynamics.size == 4
     x = jnp.array([0.0, 0.3, 0.0, 0.0])
     assert problem.task.cost(x, jnp.ones(1), jnp.array(0)) == pytest.approx(1.09)
     assert problem.task.terminal(x) and not problem.task.terminal(0.5 * x)
@@ -135,12 +167,8 @@ def test_what_cannot_be_known_is_refused(make, complaint):
         make()
 
 
-def test_an_environment_that_changes_its_actions_is_refused():
-    gym.register("Halved-v0", Halved, max_episode_steps=10)
-    try:
-        with pytest.raises(UsageError, match="more than hold its action"):
-            known_model("Halved-v0")
-        with pytest.raises(UsageError, match="without a spec"):
-            known_model(Halved())
-    finally:
-        del gym.registry["Halved-v0"]
+def test_an_environment_that_changes_its_actions_is_refused(registered):
+    with pytest.raises(UsageError, match="more than hold its action"):
+        known_model(registered(Halved))
+    with pytest.raises(UsageError, match="without a spec"):
+        known_model(Halved())
