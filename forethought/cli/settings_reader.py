@@ -24,7 +24,10 @@ _TYPES = {"Literal": Literal, "Callable": Callable, "Any": Any, **{name: getattr
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a settings class; where `default` is itself `Settings`, the field is an area and `type` None."""
+    """One field of a settings class.
+
+    Where `default` is itself `Settings`, the field is an area, and `type` the homes of the classes that annotate it.
+    """
 
     name: str
     type: Any
@@ -133,7 +136,8 @@ def _read_field(module: str, line: ast.AnnAssign, home: str) -> Field:
         raise ValueError(f"{home}.{name} has no default.")
     try:
         default = _read_value(module, line.value)
-        type_ = None if isinstance(default, Settings) else _read_type(module, line.annotation)
+        read_type = _read_homes if isinstance(default, Settings) else _read_type
+        type_ = read_type(module, line.annotation)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{home}.{name} is not of the form `name: type = literal  # meaning`: {error}") from error
     return Field(name, type_, default, help_)
@@ -145,6 +149,13 @@ def _read_type(module: str, annotation: ast.expr) -> Any:
     aliases = {name: _read_alias(module, name) for name in names}
     code = compile(ast.Expression(annotation), "<annotation>", "eval")
     return eval(code, {"__builtins__": {}, **_TYPES, **aliases})
+
+
+def _read_homes(module: str, annotation: ast.expr) -> tuple[str, ...]:
+    """Where the classes of an annotation are defined; builtin types, such as `object`, are left out."""
+    names = [node.id for node in ast.walk(annotation) if isinstance(node, ast.Name) and not hasattr(builtins, node.id)]
+    found = [_find(module, name) for name in names]
+    return tuple(f"{home}:{node.name}" for home, node in found if isinstance(node, ast.ClassDef))
 
 
 def _read_alias(module: str, name: str) -> Any:

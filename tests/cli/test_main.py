@@ -80,6 +80,8 @@ def test_version(capsys):
         (["tarin"], "did you mean 'train'?"),
         (["train", "pest", "E"], "did you mean 'pets'?"),
         (["train", "pets", "E", "--planner", "icme"], "did you mean 'icem'?"),
+        (["train", "pilco", "E", "--model", "ensemble"], "--model cannot be 'ensemble'; it takes: gp"),
+        (["train", "pilco", "E", "--planner", "cem"], "unexpected argument '--planner'"),
         (["train", "pets", "E", "--planner.horizn", "3"], "did you mean '--planner.horizon'?"),
         (["train", "pets", "E", "--planner.horizn=3"], "did you mean '--planner.horizon'?"),
         (["train", "pets", "E", "--planner.horizon", "many"], "invalid int value: 'many'"),
