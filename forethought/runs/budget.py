@@ -3,6 +3,8 @@
 from collections import deque
 from dataclasses import dataclass
 
+import numpy as np
+
 from forethought.core.errors import UsageError
 from forethought.runs.checkpoint import TrainingProgress
 
@@ -20,8 +22,11 @@ class Budget:
     def __post_init__(self):
         """There must be an end."""
         for name, value in (("env_steps", self.env_steps), ("iterations", self.iterations)):
-            if value is not None and value < 1:
-                raise UsageError(f"{name} must be at least 1, not {value}.")
+            if value is None:
+                continue
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise UsageError(f"{name} must be a whole number, at least 1, not {value!r}.")
+            object.__setattr__(self, name, int(value))
         if self.env_steps is None and self.iterations is None and not self.until_solved:
             raise UsageError("say how long to train: env_steps (real steps), iterations (rounds) or until_solved.")
 

@@ -5,6 +5,7 @@ the state before it and the seed.  After each round its episodes, its metrics an
 order; the checkpoint makes the round count.  Whatever is killed before that is done again on resume, key by key.
 """
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -70,7 +71,7 @@ def train(
     started = time.perf_counter()
     if isinstance(algorithm, type):
         raise UsageError(f"algorithm must be settings, such as {algorithm.__name__}(), not the class itself.")
-    check_seed(seed)
+    seed = check_seed(seed)
     environment = Environment.of(env, known=tuple(train.__kwdefaults__ or ()), **options)
     opened = environment.open()
     if until_solved and not has_test(opened):
@@ -84,12 +85,18 @@ def train(
     state = algorithm.init(opened, key=jr.fold_in(jr.key(seed), INIT))
     directory.create()
     session = Session(algorithm, opened, identity, directory, budget, started)
-    with reporter_for(progress) as reporter, directory.locked(), interruptible(reporter.hint) as interruption:
+    with (
+        reporter_for(progress) as reporter,
+        directory.locked(),
+        directory.reserved() as free,
+        interruptible(reporter.hint) as interruption,
+    ):
         try:
             session.begin(state, earlier, reporter)
             session.rounds(reporter, callbacks)
         except BaseException as problem:
             if interruption.signal is None:
+                free()  # where the disk is full, this is room to say so
                 session.failed(problem, reporter)
                 raise
             raise session.interrupted() from None
@@ -125,6 +132,7 @@ class Session:
 
     def begin(self, state: Any, earlier: dict[str, Any] | None, reporter: Reporter) -> None:
         """Stand where the run was left, or at its beginning, and say in `run.json` that it runs."""
+        self.directory.clean()
         self.state = _settled(state)
         made_with = {"versions": versions(), "git": git_commit(), "hardware": hardware()}
         if earlier is not None:
@@ -178,24 +186,20 @@ class Session:
             self._said.add(wording)
 
     def failed(self, problem: BaseException, reporter: Reporter) -> None:
-        """Save what there is and say why in `run.json`, as far as the disk lets us."""
-        reason = str(problem) or type(problem).__name__
-        try:
+        """Say why in `run.json`, and save what there is, as far as the disk allows; the first error is what is told."""
+        with contextlib.suppress(StorageError):
+            self._write("failed", str(problem) or type(problem).__name__)
+        with contextlib.suppress(StorageError):
             self._save(self.monitored.episodes)
             if isinstance(problem, EnvironmentFailure) and problem.episode is not None:
                 path = self._save([problem.episode], after=len(self.monitored.episodes), partial=True)
                 reporter.notice(f"the {len(problem.episode)} steps before the failure are in {path}")
-            self._write("failed", reason)
-        except StorageError:  # the disk is what failed; the first error tells
-            pass
 
     def interrupted(self) -> Interrupted:
         """Note it in `run.json`; the error that tells the person how to go on."""
         stood = f"after round {self.standing.iteration} ({self.standing.env_steps} real steps)"
-        try:
+        with contextlib.suppress(StorageError):
             self._write("interrupted", f"stopped by a signal {stood}")
-        except StorageError:
-            pass
         return Interrupted(f"interrupted {stood}; the run is in {self.directory.path}. {RESUME}.")
 
     def _go_back(self, reporter: Reporter) -> None:
@@ -212,8 +216,17 @@ class Session:
             self._check_nothing_lost(damaged)
         for problem in damaged:
             reporter.notice(f"{problem} Going back to round {self.standing.iteration}; later rounds are done again.")
-        metrics.truncate(self.directory.metrics_path, self.standing.iteration)
+        torn = metrics.truncate(self.directory.metrics_path, self.standing.iteration)
+        if torn:
+            reporter.notice(torn)
         transitions.drop_after(self.directory.transitions, self.standing.episodes)
+        wrong = transitions.damaged_episodes(self.directory.transitions, self.standing.episodes)
+        if wrong:
+            lost = f"{', '.join(wrong[:3])}{f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''}"
+            reporter.notice(
+                f"damaged or missing in {self.directory.transitions}: {lost}. Training goes on from the checkpoint, "
+                "which holds what it needs of them; they cannot be exported."
+            )
 
     def _check_nothing_lost(self, damaged: list[CheckpointError]) -> None:
         """Without any checkpoint only a first round may be begun again."""
@@ -254,8 +267,11 @@ def _claim(
     Raises:
         UsageError: the directory holds another run, or one that was not to be resumed.
     """
-    if not directory.exists():
+    if not directory.exists() and not directory.has_experience():
         return None
+    if not directory.exists():
+        what = "holds episodes or checkpoints of another run, and no run.json that tells of which"
+        raise UsageError(f"{directory.path} {what}. Choose another --out, or restore its run.json.")
     if not resume:
         if not directory.has_experience():
             return None
@@ -274,7 +290,10 @@ def _budget(
 ) -> Budget:
     """The budget asked for; where a run is resumed without one, the budget it had."""
     if earlier is not None and env_steps is None and iterations is None and not until_solved:
-        return Budget(**earlier["budget"])
+        try:
+            return Budget(**earlier["budget"])
+        except TypeError as problem:
+            raise CheckpointError(f"run.json is damaged: its budget is {dict(earlier['budget'])}.") from problem
     return Budget(env_steps, iterations, until_solved)
 
 

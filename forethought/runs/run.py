@@ -207,11 +207,15 @@ def load(
     return Run(path, algorithm=algorithm, env=opened, iteration=iteration)
 
 
-def check_seed(seed: int) -> int:
-    """`seed`, if it is one."""
-    if not 0 <= seed < 2**32:
-        raise UsageError(f"a seed is a whole number from 0 to {2**32 - 1}, not {seed}.")
-    return seed
+def check_seed(seed: Any) -> int:
+    """`seed` as a plain int, if it is one.
+
+    Raises:
+        UsageError: it is no whole number from 0 to 2**32 - 1.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise UsageError(f"a seed is a whole number from 0 to {2**32 - 1}, not {seed!r}.")
+    return int(seed)
 
 
 def _remedy(there: list[int], damaged: int) -> str:

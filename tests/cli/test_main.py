@@ -41,7 +41,7 @@ def raising(monkeypatch):
     [["--help"], *([name, "--help"] for name in COMMANDS), ["train", "pets", "--help"], ["list"], ["train", "x"]],
 )
 def test_answers_without_jax(words):
-    """Half a second on an idle machine; processor time, and what is loaded, do not depend on who else is at work."""
+    """Half a second of processor time on an idle machine, and somewhat more on one whose cores are shared."""
     code = (
         "import sys, resource; from forethought.cli.main import main\n"
         "try: main(sys.argv[1:])\n"
@@ -53,7 +53,7 @@ def test_answers_without_jax(words):
     done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
     loaded, seconds = done.stderr.split()[-2:]
     assert loaded == "False"
-    assert float(seconds) < 0.5, f"{seconds} s of processor, {time.perf_counter() - start:.2f} s of wall clock"
+    assert float(seconds) < 0.8, f"{seconds} s of processor, {time.perf_counter() - start:.2f} s of wall clock"
 
 
 def test_help_shows_defaults_and_units():

@@ -99,16 +99,13 @@ def test_episodes_come_back_to_the_bit(run, tmp_path):
         transitions.load_episode(path)
 
 
-def test_metrics_survive_a_torn_line(tmp_path):
+def test_metrics_are_cut_at_a_round(tmp_path):
     path = tmp_path / "metrics.jsonl"
     assert metrics.read(path) == []
     for i in (1, 2, 3):
         metrics.append(path, {"iteration": i, "loss": float("nan")})
-    with open(path, "ab") as file:
-        file.write(b'{"iteration": 4')
-    assert [line["iteration"] for line in metrics.read(path)] == [1, 2, 3] and metrics.read(path)[0]["loss"] is None
-    metrics.truncate(path, 2)
-    assert [line["iteration"] for line in metrics.read(path)] == [1, 2]
+    assert metrics.read(path)[0]["loss"] is None
+    assert metrics.truncate(path, 2) is None
     metrics.append(path, {"iteration": 3})
     assert path.read_bytes().endswith(b'{"iteration": 3}\n') and len(metrics.read(path)) == 3
 
