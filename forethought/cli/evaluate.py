@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,11 @@ def run(values: argparse.Namespace) -> int:
     """Evaluate and print."""
     from forethought.runs.run import load
 
-    evaluation = load(values.run).evaluate(episodes=values.episodes, seed=values.seed)
+    run = load(values.run)
+    code = run.foreign_code
+    if code:
+        print(f"note: uses code that {values.run}/run.json names: {', '.join(code)}", file=sys.stderr)
+    evaluation = run.evaluate(episodes=values.episodes, seed=values.seed)
     if values.json:
         print(json.dumps(evaluation.as_json(), allow_nan=False))
     else:

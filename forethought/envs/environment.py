@@ -39,6 +39,7 @@ class Environment:
     termination: str | Function | None = None  # termination(x) in place of a learned one
     angles: tuple[int, ...] | None = None  # indices of observation entries that are angles, rad
     velocities: tuple[tuple[int, int], ...] | None = None  # pairs i:j, entry j being the rate of change of entry i, 1/s
+    names: tuple[str, ...] | None = None  # names of the observation entries with units, as "pole angle (rad)"
     observation_noise: float | tuple[float, ...] | None = None  # standard deviation of the sensors, all entries or each
     horizon: int | None = None  # length of an episode, steps, in place of the environment's time limit
     dt: float | None = None  # duration of a step, s, in place of the environment's own
@@ -120,6 +121,7 @@ class Environment:
             "termination": load_function(self.termination, "termination"),
             "angles": self.angles or (),
             "speeds": self.velocities or (),
+            "names": self.names or (),
             "horizon": self.horizon,
             "dt": self.dt,
         }
@@ -137,6 +139,7 @@ class Environment:
         """
         later: dict[str, Any] = {
             "velocities": _plain(self.velocities),
+            "names": _plain(self.names),
             "observation_noise": self._noise(),
             "horizon": self.horizon,
             "dt": self.dt,
@@ -249,6 +252,7 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         _are(lambda pair: _are(_is_index)(pair) and len(pair) == 2),
         "pairs (i, j) of indices of observation entries, entry j being the rate of change of entry i",
     ),
+    ("names", _are(lambda name: isinstance(name, str) and bool(name)), "texts, one for each observation entry"),
     (
         "observation_noise",
         lambda v: _is_number(v) or _are(_is_number)(v),

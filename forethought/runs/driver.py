@@ -19,6 +19,8 @@ from forethought.algorithms.protocol import Algorithm
 from forethought.core import CheckpointError, EnvironmentFailure, Transition, UsageError
 from forethought.envs.env import Env
 from forethought.envs.environment import Environment
+from forethought.envs.functions import can_be_loaded, is_script, name_of
+from forethought.registry import ALGORITHMS
 from forethought.runs import checkpoint, metrics, transitions
 from forethought.runs.budget import Budget
 from forethought.runs.checkpoint import TrainingProgress
@@ -27,9 +29,9 @@ from forethought.runs.files import StorageError
 from forethought.runs.monitored_env import MonitoredEnv, has_test
 from forethought.runs.progress import Reporter, reporter_for
 from forethought.runs.provenance import git_commit, hardware, versions
-from forethought.runs.run import INIT, Run, check_seed
+from forethought.runs.run import INIT, Run, check_seed, check_sizes, sizes
 from forethought.runs.serialization import fingerprint, first_difference, to_plain
-from forethought.runs.signals import Interrupted, interruptible
+from forethought.runs.signals import Interrupted, Interruption, interruptible
 
 RESUME = "Continue it with the same command and --resume (in Python: resume=True)"
 
@@ -69,8 +71,7 @@ def train(
         EnvironmentFailure, NumericalFailure, StorageError: what was collected before is on disk.
     """
     started = time.perf_counter()
-    if isinstance(algorithm, type):
-        raise UsageError(f"algorithm must be settings, such as {algorithm.__name__}(), not the class itself.")
+    _check_algorithm(algorithm)
     seed = check_seed(seed)
     environment = Environment.of(env, known=tuple(train.__kwdefaults__ or ()), **options)
     opened = environment.open()
@@ -79,12 +80,15 @@ def train(
             f"until_solved: the task of '{opened.name}' has no test of being solved; give a number of steps."
         )
     identity = {"algorithm": to_plain(algorithm, "algorithm"), "env": environment.record(), "seed": seed}
+    if out is not None and not str(out):
+        raise UsageError("out is empty: name a directory for the run.")
     directory = RunDirectory(Path(out) if out is not None else default_out(algorithm, opened, seed))
     earlier = _claim(directory, identity, environment, resume)
     budget = _budget(earlier, env_steps, iterations, until_solved)
     state = algorithm.init(opened, key=jr.fold_in(jr.key(seed), INIT))
     directory.create()
     session = Session(algorithm, opened, identity, directory, budget, started)
+    session.notices = notices(environment)
     with (
         reporter_for(progress) as reporter,
         directory.locked(),
@@ -93,7 +97,7 @@ def train(
     ):
         try:
             session.begin(state, earlier, reporter)
-            session.rounds(reporter, callbacks)
+            session.rounds(reporter, callbacks, interruption)
         except BaseException as problem:
             if interruption.signal is None:
                 free()  # where the disk is full, this is room to say so
@@ -127,6 +131,7 @@ class Session:
         self.standing = TrainingProgress()
         self.info: dict[str, Any] = {}
         self.monitored = MonitoredEnv(env, lambda *_: None)
+        self.notices: tuple[str, ...] = ()  # what is said as training begins
         self._clock = started  # the time up to which `standing.wall_s` counts
         self._said: set[str] = set()  # notes of earlier rounds, whatever their numbers
 
@@ -136,6 +141,7 @@ class Session:
         self.state = _settled(state)
         made_with = {"versions": versions(), "git": git_commit(), "hardware": hardware()}
         if earlier is not None:
+            check_sizes(earlier, self.env)
             self._go_back(reporter)
             difference = first_difference(earlier["versions"], made_with["versions"])
             if difference:
@@ -144,21 +150,36 @@ class Session:
             "format": FORMAT,
             **self.identity,
             "fingerprint": self.settings,
+            "sizes": sizes(self.env),
             **made_with,
             "created": earlier["created"] if earlier else now(),
         }
         self._write("running")
         reporter.begin(str(self.directory.path), self.budget, self.standing)
+        for notice in self.notices:
+            reporter.notice(f"note: {notice}")
 
-    def rounds(self, reporter: Reporter, callbacks: Sequence[Callable[[dict[str, Any], Any], None]]) -> None:
-        """Round after round until the budget is spent."""
-        self.monitored = MonitoredEnv(self.env, reporter.step)
+    def rounds(
+        self,
+        reporter: Reporter,
+        callbacks: Sequence[Callable[[dict[str, Any], Any], None]],
+        interruption: Interruption,
+    ) -> None:
+        """Round after round until the budget is spent; a signal is looked for after every step and round."""
+
+        def on_step(steps: int, episode_return: float) -> None:
+            interruption.check()
+            reporter.step(steps, episode_return)
+
+        self.monitored = MonitoredEnv(self.env, on_step)
         while not self.budget.spent(self.standing):
+            interruption.check()
             line = self.round()
             reporter.round(line)
             self._say(line.get("notes", ()), reporter)
             for callback in callbacks:
                 callback(line, self.state)
+                interruption.check()
         self._write("done")
 
     def round(self) -> dict[str, Any]:
@@ -257,6 +278,34 @@ class Session:
         """Seconds since this was last asked."""
         before, self._clock = self._clock, time.perf_counter()
         return self._clock - before
+
+
+def notices(environment: Environment) -> tuple[str, ...]:
+    """What a person should know about an environment before training on it."""
+    found = []
+    for kind in ("cost", "termination"):
+        function = getattr(environment, kind)
+        if not can_be_loaded(function):
+            how = f"ft.load(path, {kind}=...)"
+            found.append(f"the {kind} function cannot be found by name again: load the run with {how}.")
+        elif is_script((name_of(function) or "").partition(":")[0]):
+            guard = 'keep what it runs under `if __name__ == "__main__":`, or put the function into a module of its own'
+            found.append(f"the {kind} function is recorded as '{name_of(function)}', so that loading the run imports "
+                         f"the script: {guard}.")  # fmt: skip
+    return tuple(found)
+
+
+def _check_algorithm(algorithm: Any) -> None:
+    """Raise `UsageError` for what is not the settings of an algorithm."""
+    if isinstance(algorithm, type):
+        raise UsageError(f"algorithm must be settings, such as {algorithm.__name__}(), not the class itself.")
+    if isinstance(algorithm, str):
+        known = {name: home.rpartition(":")[2] for name, home in ALGORITHMS.items()}
+        remedy = f"ft.{known[algorithm]}()" if algorithm in known else "ft.PETS()"
+        raise UsageError(f"algorithm must be settings, such as {remedy}, not the text '{algorithm}'.")
+    if not isinstance(algorithm, Algorithm):
+        kind = type(algorithm).__name__
+        raise UsageError(f"algorithm must be the settings of one, such as ft.PETS(); {kind} has no init and iterate.")
 
 
 def _claim(

@@ -81,12 +81,22 @@ class Run:
     @functools.cached_property
     def algorithm(self) -> Algorithm:
         """The settings it was trained with."""
-        return self._algorithm or from_plain(self.info["algorithm"])
+        algorithm = self._algorithm or from_plain(self.info["algorithm"])
+        if not isinstance(algorithm, Algorithm):
+            raise CheckpointError(f"{self.path} was trained by a {type(algorithm).__name__}, which is no algorithm.")
+        return algorithm
 
     @functools.cached_property
     def env(self) -> Env:
         """The environment it was trained on; opening one given as `module:Name` imports that module."""
         return self._env or Environment.from_record(self.info["env"]).open()
+
+    @property
+    def foreign_code(self) -> tuple[str, ...]:
+        """What opening the environment imports and calls beyond installed packages: "module:name" as recorded."""
+        record = self.info["env"]
+        named = (record["spec"], record["cost"], record["termination"])
+        return tuple(name for name in named if name is not None and ":" in name)
 
     @functools.cached_property
     def _checkpoint(self) -> tuple[Any, TrainingProgress]:
@@ -99,6 +109,7 @@ class Run:
         iteration = there[-1] if self._iteration is None else self._iteration
         if iteration not in there:
             raise UsageError(f"{folder} has no checkpoint of round {iteration}; it has rounds {there}.")
+        check_sizes(self.info, self.env)
         skeleton = self.algorithm.init(self.env, key=jr.fold_in(jr.key(self.info["seed"]), INIT))
         try:
             return checkpoint.load(folder, iteration, skeleton)
@@ -129,15 +140,17 @@ class Run:
             obs: the state as the environment shows it.
             t: step of the episode; by default the number of calls since `reset`.
         Raises:
-            UsageError: the observation has another size than those of the training.
+            UsageError: the observation has another shape than those of the training, or is not finite.
         """
         x = jnp.asarray(np.asarray(obs), box_of(self.env.task).low.dtype)
         if x.shape != (self.env.space.size,):
             raise UsageError(f"act needs an observation of shape ({self.env.space.size},), not {x.shape}.")
+        if not np.isfinite(x).all():
+            raise UsageError(f"act needs a finite observation, not {np.asarray(x).tolist()}.")
         key = self._act_key
         steps, carry = self._carry or (0, self.controller.init(x, key=jr.fold_in(key, 0)))
         step_key = jr.fold_in(key, steps + 1)
-        u, carry = _act(self.controller, x, jnp.asarray(steps if t is None else t), carry, step_key)
+        u, carry = _act(self.controller, x, jnp.asarray(steps if t is None else int(t), jnp.int32), carry, step_key)
         self._carry = (steps + 1, carry)
         return np.asarray(u)
 
@@ -189,6 +202,9 @@ def load(
 ) -> Run:
     """The run in directory `path`.
 
+    Using its environment imports the modules, and calls the functions, that `run.json` names: load only runs whose
+    origin is trusted.
+
     Args:
         path: the `out` of a training.
         algorithm: its settings, where they are of a class that is not part of Forethought.
@@ -216,6 +232,21 @@ def check_seed(seed: Any) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
         raise UsageError(f"a seed is a whole number from 0 to {2**32 - 1}, not {seed!r}.")
     return int(seed)
+
+
+def sizes(env: Env) -> dict[str, int]:
+    """How many numbers its observations and actions have."""
+    return {"observation": env.space.size, "action": env.task.action_space.size}
+
+
+def check_sizes(info: dict[str, Any], env: Env) -> None:
+    """Raise `CheckpointError` if an environment has changed since the run recorded in `info` was trained on it."""
+    for what, size in info.get("sizes", {}).items():  # earlier versions recorded none
+        if sizes(env).get(what) != size:
+            raise CheckpointError(
+                f"the run was trained on {what}s of size {size}, and '{env.name}' now has size {sizes(env).get(what)}: "
+                "restore the environment, or train anew."
+            )
 
 
 def _remedy(there: list[int], damaged: int) -> str:

@@ -34,6 +34,7 @@ EVERYTHING = Environment(
     termination=f"{__name__}:never",
     angles=(2,),
     velocities=((0, 2),),
+    names=("cosine", "sine", "angular velocity (rad/s)"),
     horizon=30,
     dt=0.1,
     make_kwargs={"g": 9.0},
@@ -45,6 +46,7 @@ def test_all_options_are_recorded():
     env = again(EVERYTHING).open()
     assert env.space.angles == (2,) and env.task.horizon == 30 and env.task.dt == 0.1
     assert not env.learn_reward and not env.learn_termination
+    assert env.space.names == EVERYTHING.names
 
 
 def test_the_options_are_one_list():

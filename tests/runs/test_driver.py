@@ -4,10 +4,11 @@ import math
 import jax
 import numpy as np
 import pytest
-from toy import LeastSquares, Noise, ToyEnv, leaves
+from toy import LeastSquares, Noise, ToyEnv, Wander, leaves, never, price
 
 import forethought as ft
-from forethought.core import EnvironmentFailure, NumericalFailure, UsageError
+from forethought.core import CheckpointError, EnvironmentFailure, NumericalFailure, UsageError
+from forethought.dynamics.space import StateSpace
 from forethought.runs import transitions
 from forethought.runs.run import load
 
@@ -96,7 +97,38 @@ def test_wrong_requests_are_usage_errors_and_write_nothing(tmp_path):
         _train(tmp_path / "a", seed=-1)
     with pytest.raises(UsageError, match="no test of being solved"):
         _train(tmp_path / "a", env=ToyEnv(near=None), until_solved=True)
+    with pytest.raises(UsageError, match=r"such as ft.PILCO\(\), not the text 'pilco'"):
+        _train(tmp_path / "a", algorithm="pilco")
+    with pytest.raises(UsageError, match="CEM has no init and iterate"):
+        _train(tmp_path / "a", algorithm=ft.CEM())
+    with pytest.raises(UsageError, match="out is empty"):
+        _train("")
+    with pytest.raises(UsageError, match="no option 'angels'; did you mean 'angles'"):
+        _train(tmp_path / "a", angels=(2,))
+    with pytest.raises(UsageError, match="no option 'itertions'; did you mean 'iterations'"):
+        _train(tmp_path / "a", itertions=2)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_functions_without_a_name_are_said_and_passed_again(tmp_path):
+    options = {"termination": never, "horizon": 3, "iterations": 1, "progress": False}
+    with pytest.warns(UserWarning, match=r"the cost function cannot be found by name .* ft.load\(path, cost=...\)"):
+        run = ft.train(Wander(3), "Pendulum-v1", cost=lambda x, u: x[0], out=tmp_path / "run", **options)
+    assert run.info["env"]["termination"] == "toy:never"
+    with pytest.raises(UsageError, match=r"'.*<lambda>' was a function of a script or notebook"):
+        _ = load(tmp_path / "run", algorithm=Wander(3)).env
+    again = load(tmp_path / "run", algorithm=Wander(3), cost=price)
+    assert again.env.task.cost_function is price and again.env.task.termination_function is never
+
+
+def test_an_environment_that_has_changed_is_refused(whole):
+    class Grown(ToyEnv):
+        space = StateSpace(3)
+
+    with pytest.raises(CheckpointError, match="observations of size 2, and 'toys/Point-v0' now has size 3"):
+        _ = load(whole.path, algorithm=LeastSquares(), env=Grown()).state
+    with pytest.raises(CheckpointError, match="observations of size 2"):
+        _train(whole.path, 6, env=Grown(), resume=True)
 
 
 def test_a_directory_with_a_run_is_not_overwritten(whole):

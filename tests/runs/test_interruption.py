@@ -13,7 +13,7 @@ from toy import LeastSquares, ToyEnv, leaves
 
 import forethought as ft
 from forethought.runs.run import load
-from forethought.runs.signals import Interrupted, interruptible
+from forethought.runs.signals import Interrupted, interruptible, noted
 
 TOY = Path(__file__).with_name("toy.py")
 ROUNDS = 6
@@ -105,6 +105,51 @@ def test_an_interrupt_that_a_library_swallows_still_counts(tmp_path):
 
     with pytest.raises(Interrupted):
         ft.train(LeastSquares(), Deaf(), iterations=1, out=tmp_path / "run", progress=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_whose_exception_is_lost_still_stops(tmp_path, number):
+    """As in a garbage-collection callback: whatever the handler raises there is swallowed."""
+
+    def lose(line, state):
+        if line["iteration"] == 2:
+            _signal_lost(number)
+
+    with pytest.raises(Interrupted, match="after round 2 "):
+        ft.train(LeastSquares(), ToyEnv(), iterations=4, out=tmp_path / "run", progress=False, callbacks=[lose])
+    assert _loaded(tmp_path / "run").info["status"] == "interrupted"
+
+
+def test_a_signal_that_is_lost_within_a_round_stops_at_the_next_step(tmp_path):
+    class Losing(ToyEnv):
+        def run(self, controller, *, on_step, **more):
+            def step(done, total):
+                steps.append(done)
+                if len(steps) == 10:
+                    _signal_lost(signal.SIGINT)
+                on_step(done, total)
+
+            return super().run(controller, on_step=step, **more)
+
+    steps = []
+    with pytest.raises(Interrupted, match="after round 1 "):
+        ft.train(LeastSquares(), Losing(), iterations=4, out=tmp_path / "run", progress=False)
+    assert len(steps) == 10
+
+
+def test_a_signal_before_training_begins_is_not_lost(tmp_path):
+    with noted() as early, pytest.raises(Interrupted):
+        _signal_lost(signal.SIGINT)
+        ft.train(LeastSquares(), ToyEnv(), iterations=2, out=tmp_path / "run", progress=False)
+    assert early.signal == signal.SIGINT and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def _signal_lost(number):
+    try:
+        os.kill(os.getpid(), number)
+        time.sleep(1)
+    except KeyboardInterrupt:
+        pass
 
 
 def test_a_second_signal_ends_the_process_even_inside_a_long_call():
