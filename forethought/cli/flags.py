@@ -1,4 +1,4 @@
-"""An argument parser that answers in one line, and settings as its flags."""
+"""An argument parser whose errors are one line, and settings as its flags."""
 
 import argparse
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""`forethought COMMAND ...`: finds the command, and turns every failure into one line and an exit status.
+"""`forethought COMMAND ...`: runs a command; every failure becomes one line and an exit status.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 """

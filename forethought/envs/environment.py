@@ -1,7 +1,7 @@
-"""`Environment`: an environment by its name, with everything a person may say about it, as one value.
+"""`Environment`: the name of an environment and the options it is opened with, as one value.
 
 Its fields are the options of `train`, `open_env` and `check_env`, and the flags of the command line, which reads them
-here: a new option is a new field.
+from this file: a new option is a new field here.
 """
 
 import dataclasses
@@ -28,22 +28,26 @@ ALIASES = {"speeds": "velocities"}  # an option's earlier name, in calls, flags 
 
 @dataclass(frozen=True)
 class Environment:
-    """An environment, and what is known about it beyond what it tells itself.
+    """An environment, and what is known about it beyond what the environment itself says.
 
     `Environment("Pendulum-v1", cost="costs:upright", angles=(2,)).open()` is a system that episodes can be run on.
-    What is not given comes from the environment, or is learned.
+    An option that is not given is read from the environment or learned from its transitions.
     """
 
     id: Any  # Gymnasium id, "module:Name-v0", shipped system ("forethought/CartPoleSwingUp-v0"), gymnasium.Env or Env
-    cost: str | Function | None = None  # cost(x, u) in place of a learned reward
-    termination: str | Function | None = None  # termination(x) in place of a learned one
+    cost: str | Function | None = None  # cost function cost(x, u), in place of a learned reward
+    termination: str | Function | None = None  # termination function termination(x), in place of a learned one
     angles: tuple[int, ...] | None = None  # indices of observation entries that are angles, rad
-    velocities: tuple[tuple[int, int], ...] | None = None  # pairs i:j, entry j being the rate of change of entry i, 1/s
+    velocities: tuple[tuple[int, int], ...] | None = (
+        None  # index pairs i:j, entry j is the rate of change of entry i, 1/s
+    )
     names: tuple[str, ...] | None = None  # names of the observation entries with units, as "pole angle (rad)"
-    observation_noise: float | tuple[float, ...] | None = None  # standard deviation of the sensors, all entries or each
-    horizon: int | None = None  # length of an episode, steps, in place of the environment's time limit
-    dt: float | None = None  # duration of a step, s, in place of the environment's own
-    make_kwargs: Any = ()  # arguments of the environment's constructor: a mapping, kept as (name, value) pairs
+    observation_noise: float | tuple[float, ...] | None = (
+        None  # standard deviation of sensor noise, one or one per entry
+    )
+    horizon: int | None = None  # episode length, steps (default: the environment's time limit)
+    dt: float | None = None  # time step, s (default: the environment's own)
+    make_kwargs: Any = ()  # keyword arguments of the environment's constructor: a mapping, kept as pairs
 
     def __post_init__(self):
         """Check what needs no environment to be checked.
@@ -103,7 +107,7 @@ class Environment:
         return self.id.startswith(NAMESPACE) if isinstance(self.id, str) else not isinstance(self.id, gym.Env)
 
     def _own(self) -> Env:
-        """A shipped system, or an object that is an `Env` already; both know what could be said of them."""
+        """A shipped system, or an object that is an `Env` already; both define all options except noise."""
         said = [name for name in self.given() if name != "observation_noise"]
         if said:
             remedy = "leave it out, or build a SystemEnv with a task of your own"

@@ -1,8 +1,8 @@
 """Checkpoints: a state's arrays by name in safetensors, with a JSON manifest beside them.
 
-`000012.safetensors` holds the leaves of the state after round 12; `000012.json` is written after it and makes the
-checkpoint exist: what the arrays are, their SHA-256, and where the run stood.  Nothing in them is code: the structure
-of the state comes from the algorithm, and the arrays are put into it by name.
+`000012.safetensors` holds the leaves of the state after round 12.  The manifest `000012.json` is written after it and
+makes the checkpoint valid: it lists the arrays, their SHA-256, and the progress of the run.  Nothing in them is
+code: the structure of the state comes from the algorithm, and the arrays are put into it by name.
 """
 
 import dataclasses
@@ -31,22 +31,22 @@ _NATIVE = frozenset("float64 float32 float16 int64 int32 int16 int8 uint64 uint3
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where a run stands after a whole round."""
+    """How far a run has come after a whole round."""
 
     iteration: int = 0  # rounds done
     env_steps: int = 0  # real steps taken
     episodes: int = 0  # real episodes ended
     wall_s: float = 0.0  # s of training, over all sessions
-    solved: bool | None = None  # whether the last episode met the task's test; None where there is no test
+    solved: bool | None = None  # whether the last episode passed the task's success test; None if it has none
 
 
-def save(folder: Path, state: Any, standing: TrainingProgress, settings: str) -> None:
+def save(folder: Path, state: Any, progress: TrainingProgress, settings: str) -> None:
     """Write the checkpoint of `state`, then drop all but the last few.
 
     Args:
         folder: `checkpoints/` of the run.
         state: the algorithm's state.
-        standing: where the run stands with it.
+        progress: how far the run has come.
         settings: fingerprint of the run's settings.
     Raises:
         StorageError: it cannot be written; the earlier ones are intact.
@@ -55,18 +55,18 @@ def save(folder: Path, state: Any, standing: TrainingProgress, settings: str) ->
     leaves = {name: _pack(name, leaf) for name, leaf in named_leaves(state).items() if not callable(leaf)}
     arrays = {name: array for name, (array, _) in leaves.items()}
     content = safetensors.numpy.save(arrays)
-    arrays_path, manifest_path = _paths(folder, standing.iteration)
+    arrays_path, manifest_path = _paths(folder, progress.iteration)
     manifest_path.unlink(missing_ok=True)  # of a damaged one with this number: it does not describe the new arrays
     write_whole(arrays_path, content)
     manifest = {
         "format": FORMAT,
-        "standing": dataclasses.asdict(standing),
+        "standing": dataclasses.asdict(progress),
         "settings": settings,
         "sha256": hashlib.sha256(content).hexdigest(),
         "leaves": {name: {"kind": kind, "shape": list(arrays[name].shape)} for name, (_, kind) in leaves.items()},
     }
     write_json(manifest_path, {**manifest, "digest": fingerprint(manifest)})
-    for old in [number for number in iterations(folder) if number <= standing.iteration][:-KEPT]:
+    for old in [number for number in iterations(folder) if number <= progress.iteration][:-KEPT]:
         for path in reversed(_paths(folder, old)):
             path.unlink(missing_ok=True)
     sync_directory(folder)
@@ -78,7 +78,7 @@ def iterations(folder: Path) -> list[int]:
 
 
 def load(folder: Path, iteration: int, skeleton: Any, settings: str | None = None) -> tuple[Any, TrainingProgress]:
-    """The state after round `iteration`, and where the run stood with it.
+    """The state after round `iteration`, and the progress of the run.
 
     Args:
         folder: `checkpoints/` of the run.
@@ -145,7 +145,7 @@ def _read_arrays(path: Path, sha256: str) -> dict[str, np.ndarray]:
 
 
 def _pack(name: str, leaf: Any) -> tuple[np.ndarray, str]:
-    """A leaf as an array that safetensors holds, and what it was: `jax float32`, `key threefry2x32`, `python int`."""
+    """A leaf as an array for safetensors, and its kind: `jax float32`, `key threefry2x32`, `python int`."""
     if isinstance(leaf, bool | int | float):
         return np.asarray(leaf), f"python {type(leaf).__name__}"
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):

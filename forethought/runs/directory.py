@@ -1,6 +1,6 @@
-"""The run directory: what lies where, `run.json`, and who may write there.
+"""The run directory: its files, `run.json`, and the lock of the process that writes there.
 
-run.json        settings, seed, versions, hardware, standing, status (running | done | interrupted | failed + why)
+run.json        settings, seed, versions, hardware, progress, status (running | done | interrupted | failed + why)
 metrics.jsonl   one object per round
 checkpoints/    the last few states
 transitions/    the real experience, one file per episode
@@ -20,13 +20,13 @@ from forethought.runs.files import open_own, remove_leftovers, storage_errors, w
 from forethought.runs.serialization import fingerprint
 
 FORMAT = 1
-IDENTITY = ("algorithm", "env", "seed")  # what makes a run the one it is; its fingerprint is recorded
+IDENTITY = ("algorithm", "env", "seed")  # entries that define a run; their fingerprint is recorded
 KINDS: dict[str, type] = {name: dict for name in ("algorithm", "env", "versions", "budget", "standing")} | {
     "seed": int,
     "created": str,
     "status": str,
 }
-RESERVE = 64 * 1024  # bytes kept free for a last `run.json` on a full disk
+RESERVE = 64 * 1024  # size of the file that is deleted to write `run.json` on a full disk, bytes
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class RunDirectory:
         return self.info_path.is_file()
 
     def has_experience(self) -> bool:
-        """Whether there is anything here that took time to collect."""
+        """Whether there are checkpoints or episodes here."""
         return any(folder.is_dir() and any(folder.iterdir()) for folder in (self.checkpoints, self.transitions))
 
     def read_info(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def reserved(self) -> Iterator[Callable[[], None]]:
-        """Some room on the disk, so that `run.json` can tell of a full one; what is given frees it early."""
+        """Disk space kept in reserve to write `run.json` on a full disk; call the value to free it early."""
         path = self.path / ".reserve"
         write_whole(path, bytes(RESERVE))
 
@@ -136,7 +136,7 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other trainings out while this one writes; the lock goes with the process, however it ends.
+        """Keep other trainings out while this one writes; the lock ends with the process.
 
         Raises:
             UsageError: another process trains into this directory.
@@ -159,7 +159,7 @@ class RunDirectory:
 
 
 class _Info(dict):
-    """A part of `run.json`; what it lacks is one clear error."""
+    """A part of `run.json`; reading a missing entry raises `CheckpointError`."""
 
     def __init__(self, path: Path, parts: dict[str, Any]):
         super().__init__(parts)

@@ -1,8 +1,9 @@
 """`train`: one driver for every algorithm.
 
-Round i (from 0) is `algorithm.iterate(state, env, key=fold_in(key(seed), i))`, so that a round depends on nothing but
-the state before it and the seed.  After each round its episodes, its metrics and the new state go to disk, in this
-order; the checkpoint makes the round count.  Whatever is killed before that is done again on resume, key by key.
+Round i (from 0) is `algorithm.iterate(state, env, key=fold_in(key(seed), i))`, so that a round depends only on the
+state before it and the seed.  After each round its episodes, its metrics and the new state are written to disk, in this
+order.  A round counts once its checkpoint is written; one that was interrupted before is repeated on resume, with the
+same keys.
 """
 
 import contextlib
@@ -50,17 +51,18 @@ def train(
     callbacks: Sequence[Callable[[dict[str, Any], Any], None]] = (),
     **options: Any,
 ) -> Run:
-    """Train `algorithm` on `env`, leaving a run directory; the run.
+    """Train `algorithm` on `env` and write a run directory.
 
     Args:
         algorithm: settings, such as `PETS()`.
         env: a Gymnasium id, a `gymnasium.Env`, an `Env`, or an `Environment`.
         env_steps: end with the first round that reaches so many real steps.
         iterations: end after so many rounds.
-        seed: everything random follows from it.
+        seed: random seed of everything.
         out: the run directory; by default `runs/ALGORITHM-ENV-seedSEED`.
-        resume: continue the run in `out`, to the bit as if it had not stopped; begin it where there is none.
-        until_solved: end after the first round whose last episode meets the task's own test.
+        resume: continue the run in `out`; the result is bitwise identical to that of a run that was never
+            interrupted.  If there is no run in `out`, one is begun.
+        until_solved: end after the first round whose last episode passes the task's success test.
         progress: show progress on standard output.
         callbacks: each is called after every round, once it is on disk, with its metrics and the state.
         **options: the fields of `Environment` (cost, termination, angles, velocities, observation_noise, horizon, dt,
@@ -76,9 +78,7 @@ def train(
     environment = Environment.of(env, known=tuple(train.__kwdefaults__ or ()), **options)
     opened = environment.open()
     if until_solved and not has_test(opened):
-        raise UsageError(
-            f"until_solved: the task of '{opened.name}' has no test of being solved; give a number of steps."
-        )
+        raise UsageError(f"until_solved: the task of '{opened.name}' has no success test; give a number of steps.")
     identity = {"algorithm": to_plain(algorithm, "algorithm"), "env": environment.record(), "seed": seed}
     if out is not None and not str(out):
         raise UsageError("out is empty: name a directory for the run.")
@@ -104,7 +104,7 @@ def train(
                 session.failed(problem, reporter)
                 raise
             raise session.interrupted() from None
-    return Run(directory.path, algorithm=algorithm, env=opened, restored=(session.state, session.standing))
+    return Run(directory.path, algorithm=algorithm, env=opened, restored=(session.state, session.progress))
 
 
 def default_out(algorithm: Algorithm, env: Env, seed: int) -> Path:
@@ -114,7 +114,7 @@ def default_out(algorithm: Algorithm, env: Env, seed: int) -> Path:
 
 
 class Session:
-    """One process's part of a training: it carries the state from round to round and writes what a round leaves."""
+    """The part of a training that one process does: runs round after round and writes the results of each to disk."""
 
     def __init__(
         self,
@@ -128,15 +128,15 @@ class Session:
         self.algorithm, self.env, self.directory, self.budget = algorithm, env, directory, budget
         self.identity, self.settings = identity, fingerprint(identity)
         self.state: Any = None
-        self.standing = TrainingProgress()
+        self.progress = TrainingProgress()
         self.info: dict[str, Any] = {}
         self.monitored = MonitoredEnv(env, lambda *_: None)
         self.notices: tuple[str, ...] = ()  # what is said as training begins
-        self._clock = started  # the time up to which `standing.wall_s` counts
+        self._clock = started  # the time up to which `progress.wall_s` counts
         self._said: set[str] = set()  # notes of earlier rounds, whatever their numbers
 
     def begin(self, state: Any, earlier: dict[str, Any] | None, reporter: Reporter) -> None:
-        """Stand where the run was left, or at its beginning, and say in `run.json` that it runs."""
+        """Restore the state of an earlier session, if there is one, and set the status in `run.json` to running."""
         self.directory.clean()
         self.state = _settled(state)
         made_with = {"versions": versions(), "git": git_commit(), "hardware": hardware()}
@@ -145,7 +145,7 @@ class Session:
             self._go_back(reporter)
             difference = first_difference(earlier["versions"], made_with["versions"])
             if difference:
-                reporter.notice(f"resuming with other versions, so perhaps not to the bit: {difference}")
+                reporter.notice(f"versions differ, so the result may not be bitwise identical: {difference}")
         self.info = {
             "format": FORMAT,
             **self.identity,
@@ -155,7 +155,7 @@ class Session:
             "created": earlier["created"] if earlier else now(),
         }
         self._write("running")
-        reporter.begin(str(self.directory.path), self.budget, self.standing)
+        reporter.begin(str(self.directory.path), self.budget, self.progress)
         for notice in self.notices:
             reporter.notice(f"note: {notice}")
 
@@ -172,7 +172,7 @@ class Session:
             reporter.step(steps, episode_return)
 
         self.monitored = MonitoredEnv(self.env, on_step)
-        while not self.budget.spent(self.standing):
+        while not self.budget.spent(self.progress):
             interruption.check()
             line = self.round()
             reporter.round(line)
@@ -185,21 +185,21 @@ class Session:
     def round(self) -> dict[str, Any]:
         """One round, on disk when this returns its metrics."""
         self.monitored.start()
-        before = self.standing
+        before = self.progress
         key = jr.fold_in(jr.key(self.identity["seed"]), before.iteration)
         state, info = self.algorithm.iterate(self.state, self.monitored, key=key)
         self._save(info.episodes)
-        line, standing = metrics.round_line(before, info, self.env, self._elapsed())
+        line, progress = metrics.round_line(before, info, self.env, self._elapsed())
         metrics.append(self.directory.metrics_path, line)
         self.state = _settled(state)
-        checkpoint.save(self.directory.checkpoints, self.state, standing, self.settings)
-        self.standing = standing
+        checkpoint.save(self.directory.checkpoints, self.state, progress, self.settings)
+        self.progress = progress
         self.monitored.start()
         self._write("running")
         return line
 
     def _say(self, notes: Sequence[str], reporter: Reporter) -> None:
-        """Show notes, each sentence once, however its numbers change from round to round."""
+        """Show notes, each once: notes that differ only in their numbers count as one."""
         for note in notes:
             wording = re.sub(r"\d+([.,]\d+)*(e[-+]?\d+)?", "#", note)
             if wording not in self._said:
@@ -217,31 +217,31 @@ class Session:
                 reporter.notice(f"the {len(problem.episode)} steps before the failure are in {path}")
 
     def interrupted(self) -> Interrupted:
-        """Note it in `run.json`; the error that tells the person how to go on."""
-        stood = f"after round {self.standing.iteration} ({self.standing.env_steps} real steps)"
+        """Write it to `run.json`; the error to raise, which says how to continue."""
+        stood = f"after round {self.progress.iteration} ({self.progress.env_steps} real steps)"
         with contextlib.suppress(StorageError):
             self._write("interrupted", f"stopped by a signal {stood}")
         return Interrupted(f"interrupted {stood}; the run is in {self.directory.path}. {RESUME}.")
 
     def _go_back(self, reporter: Reporter) -> None:
-        """Stand where the newest intact checkpoint stood; what came after it is dropped, and done again."""
+        """Restore the newest intact checkpoint; rounds after it are dropped and repeated."""
         folder = self.directory.checkpoints
         damaged: list[CheckpointError] = []
         for iteration in reversed(checkpoint.iterations(folder)):
             try:
-                self.state, self.standing = checkpoint.load(folder, iteration, self.state, self.settings)
+                self.state, self.progress = checkpoint.load(folder, iteration, self.state, self.settings)
                 break
             except CheckpointError as refusal:
                 damaged.append(refusal)
         else:
             self._check_nothing_lost(damaged)
         for problem in damaged:
-            reporter.notice(f"{problem} Going back to round {self.standing.iteration}; later rounds are done again.")
-        torn = metrics.truncate(self.directory.metrics_path, self.standing.iteration)
+            reporter.notice(f"{problem} Going back to round {self.progress.iteration}; later rounds are repeated.")
+        torn = metrics.truncate(self.directory.metrics_path, self.progress.iteration)
         if torn:
             reporter.notice(torn)
-        transitions.drop_after(self.directory.transitions, self.standing.episodes)
-        wrong = transitions.damaged_episodes(self.directory.transitions, self.standing.episodes)
+        transitions.drop_after(self.directory.transitions, self.progress.episodes)
+        wrong = transitions.damaged_episodes(self.directory.transitions, self.progress.episodes)
         if wrong:
             lost = f"{', '.join(wrong[:3])}{f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''}"
             reporter.notice(
@@ -250,7 +250,7 @@ class Session:
             )
 
     def _check_nothing_lost(self, damaged: list[CheckpointError]) -> None:
-        """Without any checkpoint only a first round may be begun again."""
+        """Raise `CheckpointError` if there is no intact checkpoint, except when the first round was never finished."""
         remedy = "Nothing can be resumed; train anew into another --out."
         if damaged:
             raise CheckpointError(f"{damaged[0]} {remedy}") from damaged[0]
@@ -258,19 +258,19 @@ class Session:
             raise CheckpointError(f"the checkpoints in {self.directory.checkpoints} are gone. {remedy}")
 
     def _write(self, status: str, reason: str | None = None) -> None:
-        """Update `run.json`; a session that has not begun has nothing to say there."""
+        """Update `run.json`, unless the session has not begun."""
         if not self.info:
             return
         budget = {**vars(self.budget)}
-        standing = {**vars(self.standing), "experience_s": self.standing.env_steps * float(self.env.task.dt)}
-        self.info |= {"budget": budget, "standing": standing, "status": status, "reason": reason}
+        progress = {**vars(self.progress), "experience_s": self.progress.env_steps * float(self.env.task.dt)}
+        self.info |= {"budget": budget, "standing": progress, "status": status, "reason": reason}
         self.directory.write_info(self.info)
 
     def _save(self, episodes: Sequence[Transition], after: int = 0, partial: bool = False) -> Path | None:
         """Write episodes of the running round, which follow `after` others of it; the last path."""
-        about = {"env": self.env.name, "iteration": self.standing.iteration + 1, "dt": float(self.env.task.dt)}
+        about = {"env": self.env.name, "iteration": self.progress.iteration + 1, "dt": float(self.env.task.dt)}
         path = None
-        for number, episode in enumerate(episodes, start=self.standing.episodes + after + 1):
+        for number, episode in enumerate(episodes, start=self.progress.episodes + after + 1):
             path = transitions.save_episode(self.directory.transitions, number, episode, about, partial=partial)
         return path
 
@@ -337,7 +337,7 @@ def _claim(
 def _budget(
     earlier: dict[str, Any] | None, env_steps: int | None, iterations: int | None, until_solved: bool
 ) -> Budget:
-    """The budget asked for; where a run is resumed without one, the budget it had."""
+    """The budget asked for; for a run resumed without one, its earlier budget."""
     if earlier is not None and env_steps is None and iterations is None and not until_solved:
         try:
             return Budget(**earlier["budget"])
@@ -347,5 +347,5 @@ def _budget(
 
 
 def _settled(state: Any) -> Any:
-    """`state` without weak types, which a checkpoint does not keep: continued and resumed runs compile the same."""
+    """`state` without weak types, which a checkpoint does not keep: then a resumed run compiles the same programs."""
     return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype) if getattr(leaf, "weak_type", False) else leaf, state)

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, whatever moment the machine stops at."""
+"""Files that are either complete or absent, even if the machine stops while they are written."""
 
 import contextlib
 import errno

@@ -15,22 +15,22 @@ from forethought.envs.env import Env
 from forethought.runs.checkpoint import TrainingProgress
 from forethought.runs.files import finite, open_own, storage_errors, write_whole
 
-# Metrics of these kinds judge the model: one that is not finite means the fit failed.
-_JUDGING = ("model_error", "loss", "nll")
+# Metrics of these kinds measure the model: one that is not finite means that the fit failed.
+_OF_THE_MODEL = ("model_error", "loss", "nll")
 
 
 def round_line(
     before: TrainingProgress, info: Info, env: Env, wall_s: float
 ) -> tuple[dict[str, Any], TrainingProgress]:
-    """The metrics of a round, and where the run stands after it.
+    """The metrics of a round, and the progress of the run after it.
 
     Args:
-        before: where it stood.
-        info: what the round did.
-        env: what it did it with.
-        wall_s: s that the round took.
+        before: progress before the round.
+        info: results of the round.
+        env: the environment.
+        wall_s: duration of the round, s.
     Raises:
-        NumericalFailure: the return, or a metric that judges the model, is not finite.
+        NumericalFailure: the return, or a metric of the model, is not finite.
     """
     steps = sum(len(episode) for episode in info.episodes)
     returns = [episode_return(episode) for episode in info.episodes]
@@ -121,17 +121,17 @@ def episode_return(episode: Transition) -> float:
 
 
 def is_solved(env: Env, episode: Transition) -> bool | None:
-    """Whether an episode meets the task's own test; None where it has none."""
+    """Whether an episode passes the task's success test; None if it has none."""
     answer = env.task.solved(Trajectory.of_episode(episode))
     return None if answer is None else bool(answer)
 
 
 def _check(line: dict[str, Any]) -> None:
-    """Raise for a round whose return or model judgment is not finite."""
+    """Raise `NumericalFailure` for a round whose return or metric of the model is not finite."""
     if line["return"] is not None and not math.isfinite(line["return"]):
         raise NumericalFailure(f"the return of round {line['iteration']} is not finite ({line['return']}).")
     for name, value in line.items():
-        if any(kind in name for kind in _JUDGING) and value is not None and not math.isfinite(value):
+        if any(kind in name for kind in _OF_THE_MODEL) and value is not None and not math.isfinite(value):
             raise NumericalFailure(
                 f"the model's '{name}' after round {line['iteration']} is not finite ({value}): the fit diverged. "
                 "Look for outliers in the observations, or lower the learning rate."

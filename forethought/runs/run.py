@@ -1,4 +1,4 @@
-"""A run: what a training left on disk, ready to act and to be evaluated."""
+"""A run: the results of a training on disk, ready to act and to be evaluated."""
 
 import functools
 from dataclasses import dataclass
@@ -28,16 +28,16 @@ INIT, EVALUATE, ACT = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What fresh episodes show of a controller, and the training behind it."""
+    """Returns of a controller in fresh episodes, and how much training it had."""
 
     episodes: int
     returns: tuple[float, ...]
     mean: float
     std: float  # sample standard deviation; NaN for one episode
-    success: float | None  # share of episodes that meet the task's own test; None where it has none
+    success: float | None  # share of episodes that pass the task's success test; None if it has none
     lengths: tuple[int, ...]  # steps
-    env_steps: int  # real steps of the training behind it
-    experience_s: float  # s of real experience behind it
+    env_steps: int  # environment steps of its training
+    experience_s: float  # duration of the experience it was trained on, s
     seed: int
     trajectories: tuple[Transition, ...]  # the episodes themselves, each with leading axis [T]
 
@@ -47,7 +47,7 @@ class Evaluation:
 
 
 class Run:
-    """A trained run.  Its algorithm, environment and state are read when they are first asked for."""
+    """A trained run.  Its algorithm, environment and state are read when they are first used."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Run:
 
     @functools.cached_property
     def env(self) -> Env:
-        """The environment it was trained on; opening one given as `module:Name` imports that module."""
+        """The environment it was trained on; an id `module:Name` imports that module."""
         return self._env or Environment.from_record(self.info["env"]).open()
 
     @property
@@ -122,13 +122,13 @@ class Run:
         return self._checkpoint[0]
 
     @property
-    def standing(self) -> TrainingProgress:
-        """Where training stood with that state."""
+    def progress(self) -> TrainingProgress:
+        """How far training had come with that state."""
         return self._checkpoint[1]
 
     @functools.cached_property
     def controller(self) -> Controller:
-        """What was learned, ready to act, without exploration."""
+        """The learned controller, without exploration."""
         return self.algorithm.controller(self.state, self.env)
 
     def act(self, obs: Any, t: int | None = None) -> np.ndarray:
@@ -159,7 +159,7 @@ class Run:
         return jr.fold_in(jr.key(self.info["seed"]), ACT)
 
     def reset(self) -> None:
-        """Forget the episode that `act` is in."""
+        """Begin a new episode: the next `act` starts without memory."""
         self._carry = None
 
     def evaluate(self, episodes: int = 10, seed: int | None = None) -> Evaluation:
@@ -167,7 +167,7 @@ class Run:
 
         Args:
             episodes: how many.
-            seed: of the episodes; by default the training's, which gives other episodes than it saw.
+            seed: of the episodes; by default the training's seed; the episodes differ from those of the training.
         Raises:
             EnvironmentFailure: the environment raised, or returned what is not finite.
         """
@@ -185,8 +185,8 @@ class Run:
             std=float(np.std(returns, ddof=1)) if episodes > 1 else float("nan"),
             success=None if solved[0] is None else float(np.mean([bool(s) for s in solved])),
             lengths=tuple(len(episode) for episode in done),
-            env_steps=self.standing.env_steps,
-            experience_s=self.standing.env_steps * float(self.env.task.dt),
+            env_steps=self.progress.env_steps,
+            experience_s=self.progress.env_steps * float(self.env.task.dt),
             seed=seed,
             trajectories=tuple(done),
         )

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during training: stop at once, leave a run that can be continued, say how."""
+"""Ctrl-C and SIGTERM during training: stop at once and leave a run that can be resumed."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from forethought.core.errors import ForethoughtError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ABORT_AFTER = 0.5  # s; a second signal sooner than this is the same request (a terminal and `timeout` send two)
-HINT = "stopping; once more aborts at once (what is saved stays whole)"
+HINT = "stopping; a second Ctrl-C aborts at once (rounds on disk stay intact)"
 
 
 class Interrupted(ForethoughtError):
@@ -66,7 +66,7 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Interruption]:
     """While inside, the first SIGINT or SIGTERM is noted and raises `KeyboardInterrupt`; a second one ends the process.
 
     Python runs a signal's handler only between two bytecodes, so a long compiled call delays it; a thread that the
-    signal wakes tells the person at once, and ends the process if asked again.  Outside the main thread, where Python
+    signal wakes answers at once, and ends the process at a second signal.  Outside the main thread, where Python
     allows no handlers, this does nothing.
 
     Args:
@@ -96,7 +96,7 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Interruption]:
 
 
 def _watch(reader: socket.socket, say: Callable[[str], None]) -> None:
-    """Hint at the first signal, end the process at a second one."""
+    """Say HINT at the first signal; end the process at a second one."""
     hinted = None
     while numbers := reader.recv(64):
         if not any(number in SIGNALS for number in numbers):

@@ -1,7 +1,7 @@
 """The real experience on disk: one safetensors file per episode, numbered in order of time.
 
-`episode-000012.safetensors` is the twelfth whole episode; `partial-000012.safetensors` holds the steps before the
-environment failed in what would have become it.
+`episode-000012.safetensors` is the twelfth whole episode; `partial-000012.safetensors` holds the steps of a twelfth
+episode in which the environment failed.
 """
 
 import hashlib

@@ -152,7 +152,7 @@ def test_evaluate_prints_mean_and_spread(evaluated, capsys):
     assert evaluated == ["runs/a", {"episodes": 2, "seed": 7}]
     out, err = capsys.readouterr()
     assert "code that runs/a/run.json names: costs:good" in err
-    for fact in ("2 +- 1.41", "50%", "300 real steps", "30 s"):
+    for fact in ("2 +- 1.41", "50%", "300 environment steps", "30 s"):
         assert fact in out
 
 
@@ -165,7 +165,7 @@ def test_evaluate_for_machines(evaluated, capsys):
 def test_evaluate_says_where_a_task_has_no_test(evaluated, capsys, monkeypatch):
     monkeypatch.setattr(Evaluation, "success", None)
     assert main(["evaluate", "runs/a"]) == 0
-    assert "no test" in capsys.readouterr().out
+    assert "no success test" in capsys.readouterr().out
 
 
 def test_report_and_video_name_what_they_wrote(monkeypatch, capsys):

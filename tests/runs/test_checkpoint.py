@@ -43,9 +43,9 @@ def _save(folder, state, iteration=1):
 
 def test_every_kind_of_leaf_comes_back_bitwise_identical(tmp_path):
     _save(tmp_path, _state(rows=5))
-    restored, standing = checkpoint.load(tmp_path, 1, _state(rows=3, seed=9), "settings")
+    restored, progress = checkpoint.load(tmp_path, 1, _state(rows=3, seed=9), "settings")
     assert leaves(restored) == leaves(_state(rows=5))
-    assert standing == TrainingProgress(1, 10, 1, 1.5, None)
+    assert progress == TrainingProgress(1, 10, 1, 1.5, None)
     assert restored.function is jnp.tanh and restored.flag is True and type(restored.count) is int
     assert isinstance(restored.table["host"], np.ndarray) and restored.table["half"].dtype == jnp.bfloat16
     same = [jr.normal(state.table["keys"][1], (3,)) for state in (restored, _state())]

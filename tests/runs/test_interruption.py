@@ -1,4 +1,4 @@
-"""Training that is killed or stopped, then continued, ends in the bits of training that was not."""
+"""Training that is killed or stopped, then resumed, is bitwise identical to training that was not."""
 
 import os
 import random
@@ -88,7 +88,7 @@ def test_a_signal_leaves_an_interrupted_run(tmp_path, number):
     assert caught.value.exit_status == 130
     assert [signal.getsignal(number), signal.set_wakeup_fd(-1)] == before
     stopped = _loaded(out)
-    assert stopped.info["status"] == "interrupted" and stopped.standing.iteration == 2
+    assert stopped.info["status"] == "interrupted" and stopped.progress.iteration == 2
     resumed = ft.train(LeastSquares(), ToyEnv(), iterations=4, out=out, resume=True, progress=False)
     whole = ft.train(LeastSquares(), ToyEnv(), iterations=4, out=tmp_path / "whole", progress=False)
     assert leaves(resumed.state) == leaves(whole.state) and resumed.info["status"] == "done"
@@ -182,7 +182,7 @@ def _ask_to_stop(process):
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)  # at once: the same request
     said = {process.stdout.readline(), process.stdout.readline()}
-    assert "unwinding\n" in said and any("once more aborts" in line for line in said)
+    assert "unwinding\n" in said and any("a second Ctrl-C aborts" in line for line in said)
     time.sleep(0.7)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)

@@ -48,7 +48,7 @@ def test_a_run_of_an_earlier_version_resumes(tmp_path):
     del manifest["digest"]
     manifest["settings"] = old
     write_json(tmp_path / "checkpoints/000001.json", {**manifest, "digest": fingerprint(manifest)})
-    assert train(Wander(3), "Pendulum-v1", iterations=2, out=tmp_path, resume=True, **options).standing.iteration == 2
+    assert train(Wander(3), "Pendulum-v1", iterations=2, out=tmp_path, resume=True, **options).progress.iteration == 2
     with pytest.raises(UsageError, match=r"env.velocities is .* there"):
         train(
             Wander(3), "Pendulum-v1", iterations=3, out=tmp_path, resume=True, **(options | {"velocities": ((1, 2),)})

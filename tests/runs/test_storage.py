@@ -43,7 +43,7 @@ def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_later(tmp_path, monke
     assert not list((tmp_path / "run").rglob(".part-*")) and not (tmp_path / "run/.reserve").exists()
     info = json.loads((tmp_path / "run/run.json").read_text())
     assert info["status"] == "failed" and "disk is full" in info["reason"]
-    assert 0 < _loaded(tmp_path / "run").standing.iteration < 3
+    assert 0 < _loaded(tmp_path / "run").progress.iteration < 3
     resumed = _train(tmp_path / "run", resume=True)
     assert leaves(resumed.state) == leaves(whole.state)
 
