@@ -38,12 +38,10 @@ class Environment:
     cost: str | Function | None = None  # cost function cost(x, u), in place of a learned reward
     termination: str | Function | None = None  # termination function termination(x), in place of a learned one
     angles: tuple[int, ...] | None = None  # indices of observation entries that are angles, rad
-    velocities: tuple[tuple[int, int], ...] | None = (
-        None  # index pairs i:j, entry j is the rate of change of entry i, 1/s
-    )
+    velocities: tuple[tuple[int, int], ...] | None = None  # pairs i:j of entries, j being the rate of change of i, 1/s
     names: tuple[str, ...] | None = None  # names of the observation entries with units, as "pole angle (rad)"
     observation_noise: float | tuple[float, ...] | None = (
-        None  # standard deviation of sensor noise, one or one per entry
+        None  # standard deviation of sensor noise, of all or each entry
     )
     horizon: int | None = None  # episode length, steps (default: the environment's time limit)
     dt: float | None = None  # time step, s (default: the environment's own)

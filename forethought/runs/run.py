@@ -109,8 +109,9 @@ class Run:
         iteration = there[-1] if self._iteration is None else self._iteration
         if iteration not in there:
             raise UsageError(f"{folder} has no checkpoint of round {iteration}; it has rounds {there}.")
+        algorithm = self.algorithm
         check_sizes(self.info, self.env)
-        skeleton = self.algorithm.init(self.env, key=jr.fold_in(jr.key(self.info["seed"]), INIT))
+        skeleton = algorithm.init(self.env, key=jr.fold_in(jr.key(self.info["seed"]), INIT))
         try:
             return checkpoint.load(folder, iteration, skeleton)
         except CheckpointError as problem:
@@ -131,7 +132,7 @@ class Run:
         """The learned controller, without exploration."""
         return self.algorithm.controller(self.state, self.env)
 
-    def act(self, obs: Any, t: int | None = None) -> np.ndarray:
+    def act(self, obs: Any, t: Any = None) -> np.ndarray:
         """The action [m] for an observation [n], in task units.
 
         It keeps the controller's memory (a warm start, say) from call to call: call `reset` where an episode begins.

@@ -138,9 +138,17 @@ def test_a_signal_that_is_lost_within_a_round_stops_at_the_next_step(tmp_path):
 
 
 def test_a_signal_before_training_begins_is_not_lost(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
+    try:
+        _lose_a_signal_before_training(tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _lose_a_signal_before_training(out):
     with noted() as early, pytest.raises(Interrupted):
         _signal_lost(signal.SIGINT)
-        ft.train(LeastSquares(), ToyEnv(), iterations=2, out=tmp_path / "run", progress=False)
+        ft.train(LeastSquares(), ToyEnv(), iterations=2, out=out, progress=False)
     assert early.signal == signal.SIGINT and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
