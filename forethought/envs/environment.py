@@ -16,13 +16,14 @@ import numpy as np
 from forethought.core import CheckpointError, UsageError, nearest
 from forethought.envs.env import Env
 from forethought.envs.functions import load_function, name_of
-from forethought.envs.gym_env import GymEnv
+from forethought.envs.gym_env import GymEnv, time_limit
 from forethought.envs.make import make_gym
 from forethought.envs.shipped import NAMESPACE, shipped
 from forethought.envs.system_env import with_observation_noise
 
 Function = Callable[..., Any]
 
+NO_TIME_LIMIT = 10_000  # longest episode of an environment without a registered time limit, steps
 ALIASES = {"speeds": "velocities"}  # an option's earlier name, in calls, flags and records
 
 
@@ -130,9 +131,13 @@ class Environment:
         if isinstance(self.id, gym.Env):
             if self.make_kwargs:
                 raise UsageError("make_kwargs are for environments given by id; this one is made already.")
-            return GymEnv(self.id, **options)
-        env = make_gym(self.id, **dict(self.make_kwargs))
-        return GymEnv(env, name=self.id, make=partial(gym.make, env.spec or self.id), **options)
+            env = self.id
+        else:
+            env = make_gym(self.id, **dict(self.make_kwargs))
+            options |= {"name": self.id, "make": partial(gym.make, env.spec or self.id)}
+        if self.horizon is None and time_limit(env) is None:
+            options["horizon"] = NO_TIME_LIMIT
+        return GymEnv(env, **options)
 
     def record(self) -> dict[str, Any]:
         """Plain values from which `from_record` makes it again; an object is recorded by name alone.
@@ -202,6 +207,16 @@ class Environment:
         """A record, perhaps of an earlier version, as this version writes it; `env` stands in for an object."""
         known = {name: record.get(name) for name in ("spec", "name")}
         return cls.from_record(record, known["spec"] or env).record() | known
+
+
+def opening_notes(environment: Environment, opened: Env) -> tuple[str, ...]:
+    """What a person should know about how an environment was opened."""
+    if isinstance(opened, GymEnv) and environment.horizon is None and opened.task.horizon == NO_TIME_LIMIT:
+        return (
+            f"{opened.name} has no registered time limit: an episode lasts until the environment ends it, at most "
+            f"{NO_TIME_LIMIT:,} steps. Another limit is set with --horizon STEPS (horizon=...).",
+        )
+    return ()
 
 
 OPTIONS = tuple(field.name for field in dataclasses.fields(Environment) if field.name != "id")

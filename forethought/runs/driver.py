@@ -19,7 +19,7 @@ import jax.random as jr
 from forethought.algorithms.protocol import Algorithm
 from forethought.core import CheckpointError, EnvironmentFailure, Transition, UsageError
 from forethought.envs.env import Env
-from forethought.envs.environment import Environment
+from forethought.envs.environment import Environment, opening_notes
 from forethought.envs.functions import can_be_loaded, is_script, name_of
 from forethought.registry import ALGORITHMS
 from forethought.runs import checkpoint, metrics, transitions
@@ -88,7 +88,7 @@ def train(
     state = algorithm.init(opened, key=jr.fold_in(jr.key(seed), INIT))
     directory.create()
     session = Session(algorithm, opened, identity, directory, budget, started)
-    session.notices = notices(environment)
+    session.notices = (*opening_notes(environment, opened), *notices(environment))
     with (
         reporter_for(progress) as reporter,
         directory.locked(),
