@@ -88,11 +88,8 @@ def test_a_time_limit_that_is_reported_as_termination():
             x, reward, *_ = super().step(action)
             return x, reward, bool(abs(self.x[0]) > 0.5), False, {}
 
-    checked(
-        limited(Ending(), 50), "termination", "warn", "all 29 episodes", "exactly 7 steps", "return it as truncated"
-    )
-    levels, text = found(check_env(limited(Wandering(), 50)), "termination")
-    assert levels == {"ok"} and "exactly" not in text
+    checked(limited(Ending(), 50), "episode length", "warn", "all 29 episodes", "exactly 7 steps", "as truncated")
+    assert not check_env(limited(Wandering(), 50)).named("episode length")
 
 
 def test_a_cost_of_truth_values():
