@@ -5,10 +5,12 @@ import typing
 
 import pytest
 
+from forethought.cli import environment_flags
 from forethought.cli import settings_reader as reader
 from forethought.cli.flags import choices
 from forethought.cli.settings_reader import Settings, read_settings
 from forethought.core import UsageError
+from forethought.envs.environment import OPTIONS
 from forethought.registry import ALGORITHMS, CHOICES, MODELS, PLANNERS, SEARCHES
 
 PLAYOUTS = "forethought.games.playouts:Playouts"  # whose settings are flags of `forethought play`
@@ -43,6 +45,12 @@ def test_the_source_says_what_python_makes_of_it(home):
 @pytest.mark.parametrize("home", HOMES)
 def test_construct_without_changes_gives_the_defaults(home):
     assert read_settings(home).construct({}) == real_class(home)()
+
+
+def test_every_option_of_an_environment_has_a_help_text():
+    fields = read_settings(environment_flags.HOME, skip=environment_flags.NOT_FLAGS).fields
+    assert {field.name for field in fields} == set(OPTIONS) - {"make_kwargs"}
+    assert all(field.help for field in fields)
 
 
 def test_choices_follow_from_the_annotation():
