@@ -131,7 +131,8 @@ def _read_class(module: str, name: str, skip: tuple[str, ...] = ()) -> Settings:
 def _read_field(module: str, line: ast.AnnAssign, home: str) -> Field:
     assert isinstance(line.target, ast.Name)
     name = line.target.id
-    help_ = _parse(module).comments.get(line.end_lineno or line.lineno, "")
+    comments, last = _parse(module).comments, line.end_lineno or line.lineno
+    help_ = next((comments[n] for n in range(last, line.lineno - 1, -1) if n in comments), "")
     if line.value is None:
         raise ValueError(f"{home}.{name} has no default.")
     try:

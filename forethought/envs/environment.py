@@ -41,9 +41,7 @@ class Environment:
     angles: tuple[int, ...] | None = None  # indices of observation entries that are angles, rad
     velocities: tuple[tuple[int, int], ...] | None = None  # pairs i:j of entries, j being the rate of change of i, 1/s
     names: tuple[str, ...] | None = None  # names of the observation entries with units, as "pole angle (rad)"
-    observation_noise: float | tuple[float, ...] | None = (
-        None  # standard deviation of sensor noise, of all or each entry
-    )
+    observation_noise: float | tuple[float, ...] | None = None  # standard deviation of sensor noise, one or one each
     horizon: int | None = None  # episode length, steps (default: the environment's time limit)
     dt: float | None = None  # time step, s (default: the environment's own)
     make_kwargs: Any = ()  # keyword arguments of the environment's constructor: a mapping, kept as pairs

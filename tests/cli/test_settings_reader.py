@@ -88,7 +88,9 @@ Color = Literal["red", "blue"]
 class Inner:
     """Inside."""
     width: int = 3  # m
-    color: Color = "red"
+    color: Color = (
+        "red"  # as a formatter breaks a long line
+    )
 '''
 
 OUTER = '''"""Outer things.
@@ -137,6 +139,7 @@ def test_reads_types_comments_aliases_and_changed_defaults(package):
     width, color = within.default.fields
     assert (width.default, width.help) == (5, "m")
     assert (color.type, color.default) == (typing.Literal["red", "blue"], "red")
+    assert color.help == "as a formatter breaks a long line"
 
 
 @pytest.mark.parametrize(
