@@ -26,5 +26,9 @@ SEARCHES = {
     "puct": "forethought.games.tree_search:PUCTSearch",
 }
 
-# An algorithm's field of this name may be given another class of settings: `--planner icem`.
-AREAS = {"planner": PLANNERS, "model": MODELS}
+# The names that a field of settings takes, by the protocol that annotates it: `planner: Planner` takes all planners.
+# A field annotated with one of these classes, such as `model: GP`, takes that one alone.
+CHOICES = {
+    "forethought.core.protocols:Planner": PLANNERS,
+    "forethought.core.protocols:Regression": MODELS,
+}

@@ -1,6 +1,8 @@
 """The public names: each exists, once, and is loaded only when it is used."""
 
 import importlib
+import re
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,7 @@ import forethought.core
 import forethought.games
 from forethought.core.lazy import lazy_exports
 
+ROOT = Path(__file__).parents[1]
 PACKAGES = [forethought, forethought.core, forethought.games]
 
 
@@ -17,6 +20,15 @@ def test_every_public_name_exists(package):
     for name in set(package.__all__) - {"__version__"}:
         assert getattr(package, name).__module__.startswith("forethought.")
         assert name in dir(package)
+
+
+PAGES = [path for folder in (".", "docs", "examples", "benchmarks") for path in sorted((ROOT / folder).glob("*.*"))]
+
+
+def test_every_name_that_the_pages_use_exists():
+    pages = [path for path in PAGES if path.suffix in (".md", ".py")]
+    used = {name for page in pages for name in re.findall(r"\bft\.(\w+)", page.read_text(encoding="utf-8"))}
+    assert {"train", "known_system"} <= used <= {*forethought.__all__}, used - {*forethought.__all__}
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.__name__)

@@ -5,14 +5,13 @@ one more coordinate of the state; states that end an episode are learned by a cl
 tell them.
 """
 
-from dataclasses import dataclass
-
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import Buffer, FitReport, Problem, Regression
+from forethought.core.settings import settings
 from forethought.dynamics.learned import LearnedDynamics, fit_dynamics
 from forethought.envs.env import Env, learned_space
 from forethought.models.classifier import Classifier, FittedClassifier
@@ -60,7 +59,7 @@ class LearningReport(eqx.Module):
         return [self.dynamics] if self.termination is None else [self.dynamics, self.termination]
 
 
-@dataclass(frozen=True)
+@settings
 class ModelLearning:
     """Settings of what is learned, and how."""
 

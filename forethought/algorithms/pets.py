@@ -7,8 +7,6 @@ Differs: the first rounds act at random and the model is fitted from then on aft
 instead of five epochs; a reward or termination that the task does not know is learned; the final cost may be weighted.
 """
 
-from dataclasses import dataclass
-
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
@@ -17,6 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from forethought.algorithms.model_learning import Learned, ModelLearning
 from forethought.algorithms.protocol import Info
 from forethought.core import Buffer, Controller, Planner, Problem, Regression, Result, Transition
+from forethought.core.settings import settings
 from forethought.dynamics.learned import one_step_error
 from forethought.envs.env import Env, collect
 from forethought.models.classifier import Classifier
@@ -39,7 +38,7 @@ class PETSState(eqx.Module):
     round: Int[Array, ""]
 
 
-@dataclass(frozen=True)
+@settings
 class PETS:
     """Settings of PETS."""
 

@@ -8,7 +8,6 @@ from the last one); the first rounds may look less far ahead, and blur the cost 
 first steps of an episode cost may be left out.
 """
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import equinox as eqx
@@ -28,6 +27,7 @@ from forethought.algorithms.pilco_search import (
 )
 from forethought.algorithms.protocol import Info
 from forethought.core import Buffer, Controller, Gaussian, Problem, Result, Trajectory, Transition, UsageError, box_of
+from forethought.core.settings import settings
 from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error, regression_data
 from forethought.envs.env import Env, collect, learned_space
 from forethought.models.gp.process import GP
@@ -50,7 +50,7 @@ class PILCOState(eqx.Module):
     stretches: Int[Array, ""] | None = None  # how often the look ahead was stretched so far; None: there is none
 
 
-@dataclass(frozen=True)
+@settings
 class PILCO:
     """Settings of PILCO."""
 

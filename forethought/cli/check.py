@@ -10,7 +10,7 @@ from forethought.cli.flags import Parser
 if TYPE_CHECKING:
     from forethought.envs.checks.findings import CheckReport
 
-ABOUT = "tell what is wrong with an environment, a cost or a termination function"
+ABOUT = "check an environment, its cost and its termination function for mistakes"
 
 
 def configure(parser: Parser, argv: Sequence[str]) -> None:
@@ -20,7 +20,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
 
 
 def run(values: argparse.Namespace) -> int:
-    """Try the environment out and print the findings; 1 where there is an error among them."""
+    """Check the environment and print the findings; 1 if one of them is a failure."""
     from forethought.envs.checks.check_env import check_env
 
     report = check_env(values.env, **given_options(values))
@@ -39,4 +39,4 @@ def _table(report: "CheckReport") -> Iterator[str]:
     yield ""
     levels = [finding.level for finding in report.findings]
     failures, warnings = levels.count("fail"), levels.count("warn")
-    yield "nothing is wrong" if not failures + warnings else f"{failures} that fail, {warnings} to look at"
+    yield "no problem found" if not failures + warnings else f"{failures} failures, {warnings} warnings"

@@ -1,4 +1,4 @@
-"""What XLA compiled for one command is kept for the next: JAX's own persistent cache, with a place and a size.
+"""JAX's persistent compilation cache for the command line: programs compiled for one command are reused by the next.
 
 Half of a short command is compilation.  JAX's variables set from outside win; `JAX_ENABLE_COMPILATION_CACHE=false`
 turns the cache off.  Compiled programs are machine code, so they are kept apart for each kind of processor (homes are
@@ -18,7 +18,7 @@ PROCESSOR = Path("/proc/cpuinfo")
 
 
 def keep_compiled(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Tell JAX where; to be called before it is imported.  Where there is no such place, nothing is kept."""
+    """Set JAX's cache directory, before JAX is imported; without a safe place there is no cache."""
     if "JAX_COMPILATION_CACHE_DIR" in environ:
         return
     caches = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME") or Path.home(), ".cache")

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,15 +11,15 @@ from forethought.cli.flags import Parser
 if TYPE_CHECKING:
     from forethought.runs.run import Evaluation
 
-ABOUT = "run a trained controller on its real environment; prints mean and spread"
+ABOUT = "run a trained controller on its environment; prints the mean and standard deviation of the return"
 
 
 def configure(parser: Parser, argv: Sequence[str]) -> None:
     """Add the arguments."""
     del argv
     parser.add_argument("run", metavar="RUN", help="a run directory")
-    parser.add_argument("--episodes", type=int, default=10, metavar="N", help="episodes (default: 10)")
-    parser.add_argument("--seed", type=int, metavar="S", help="seeds the episodes (default: the training's)")
+    parser.add_argument("--episodes", type=int, default=10, metavar="N", help="number of episodes (default: 10)")
+    parser.add_argument("--seed", type=int, metavar="S", help="random seed of the episodes (default: the training's)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -26,7 +27,11 @@ def run(values: argparse.Namespace) -> int:
     """Evaluate and print."""
     from forethought.runs.run import load
 
-    evaluation = load(values.run).evaluate(episodes=values.episodes, seed=values.seed)
+    run = load(values.run)
+    code = run.foreign_code
+    if code:
+        print(f"note: uses code that {values.run}/run.json names: {', '.join(code)}", file=sys.stderr)
+    evaluation = run.evaluate(episodes=values.episodes, seed=values.seed)
     if values.json:
         print(json.dumps(evaluation.as_json(), allow_nan=False))
     else:
@@ -40,7 +45,5 @@ def _table(e: "Evaluation") -> Iterator[str]:
         yield f"{number:8}{total:12.5g}{steps:8}"
     yield ""
     yield f"return    {e.mean:.5g} +- {e.std:.3g} (mean and standard deviation of {e.episodes} episodes)"
-    yield "success   " + (
-        "the task has no test of its own" if e.success is None else f"{e.success:.0%} of the episodes"
-    )
-    yield f"learned   from {e.env_steps} real steps, {e.experience_s:.5g} s of experience"
+    yield "success   " + ("the task has no success test" if e.success is None else f"{e.success:.0%} of the episodes")
+    yield f"training  {e.env_steps} environment steps, {e.experience_s:.5g} s of experience"

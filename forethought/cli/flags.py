@@ -1,13 +1,13 @@
-"""An argument parser that answers in one line, and settings as its flags."""
+"""An argument parser whose errors are one line, and settings as its flags."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 from forethought.cli.settings_reader import Field, Settings, read_settings
 from forethought.core.errors import UsageError, nearest
-from forethought.registry import AREAS
+from forethought.registry import CHOICES
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,19 +37,35 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=36)
 
 
-def choose_areas(settings: Settings, argv: Sequence[str]) -> Settings:
-    """The settings with the classes that `--planner NAME`, `--model NAME` ask for."""
+def choose_areas(settings: Settings, argv: Sequence[str], prefix: str = "") -> Settings:
+    """The settings with the classes that `--planner NAME`, `--model NAME` ask for.
+
+    Raises:
+        UsageError: a name that the field does not take.
+    """
     for field in settings.fields:
-        if field.name not in AREAS or not isinstance(field.default, Settings):
+        if not isinstance(field.default, Settings):
             continue
-        choice = _value_of(f"--{field.name}", argv)
+        area, known, path = field.default, choices(field), prefix + field.name
+        choice = _value_of("--" + path.replace("_", "-"), argv) if known else None
         if choice is not None:
-            known = AREAS[field.name]
             if choice not in known:
-                raise UsageError(f"unknown {field.name} '{choice}'; {nearest(choice, known)}")
-            if known[choice] != field.default.home:  # asking for the default's class keeps the default's values
-                settings = settings.with_area(field.name, read_settings(known[choice]))
+                others = [name for names in CHOICES.values() for name in names]
+                remedy = nearest(choice, known) if choice not in others else f"it takes: {', '.join(known)}"
+                raise UsageError(f"--{path} cannot be '{choice}'; {remedy}")
+            if known[choice] != area.home:  # asking for the default's class keeps the default's values
+                area = read_settings(known[choice])
+        settings = settings.with_area(field.name, choose_areas(area, argv, path + "."))
     return settings
+
+
+def choices(field: Field) -> dict[str, str]:
+    """The names that an area takes, and the homes of the classes they stand for: what its annotation allows."""
+    named = {name: home for names in CHOICES.values() for name, home in names.items()}
+    allowed: dict[str, str] = {}
+    for annotation in field.type:
+        allowed |= CHOICES.get(annotation, {name: home for name, home in named.items() if home == annotation})
+    return allowed
 
 
 def add_settings(
@@ -59,11 +75,10 @@ def add_settings(
     title = f"settings of --{prefix.rstrip('.')}" if prefix else title
     group = parser.add_argument_group(title, settings.about)
     for field in settings.fields:
-        if isinstance(field.default, Settings):
-            if not prefix and field.name in AREAS:
-                _add_choice(group, field.name, field.default)
-        else:
+        if not isinstance(field.default, Settings):
             _add_flag(group, prefix + field.name, field)
+        elif choices(field):
+            _add_choice(group, prefix + field.name, choices(field), field.default)
     for field in settings.fields:
         if isinstance(field.default, Settings):
             add_settings(parser, field.default, f"{prefix}{field.name}.")
@@ -81,11 +96,11 @@ def given_settings(settings: Settings, values: argparse.Namespace, prefix: str =
     return given
 
 
-def _add_choice(group: Any, area: str, default: Settings) -> None:
-    known = AREAS[area]
+def _add_choice(group: Any, path: str, known: Mapping[str, str], default: Settings) -> None:
     current = next((name for name, home in known.items() if home == default.home), default.home)
-    help_ = f"which {area}; its own flags follow (default: {current})"
-    group.add_argument(f"--{area}", choices=list(known), default=argparse.SUPPRESS, help=escape(help_))
+    help_ = f"class of the {path.rpartition('.')[2]}; its own flags follow (default: {current})"
+    flag = "--" + path.replace("_", "-")
+    group.add_argument(flag, choices=list(known), default=argparse.SUPPRESS, help=escape(help_))
 
 
 def _add_flag(group: Any, path: str, field: Field) -> None:

@@ -1,4 +1,4 @@
-"""`forethought COMMAND ...`: finds the command, and turns every failure into one line and an exit status.
+"""`forethought COMMAND ...`: runs a command; every failure becomes one line and an exit status.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 """
@@ -6,14 +6,17 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 from forethought._version import __version__
 from forethought.cli import check, evaluate, listing, plan, play, plot, report, train, video
 from forethought.cli.compiled import keep_compiled
 from forethought.cli.flags import Parser
 from forethought.core.errors import ForethoughtError, UsageError, nearest
+from forethought.runs.signals import noted
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -72,7 +75,9 @@ def _run(argv: Sequence[str]) -> int:
     values = parser.parse(rest)
     _look_here_for_modules()
     keep_compiled()
-    return int(command.run(values))
+    with warnings.catch_warnings(), noted():
+        warnings.showwarning = _show_warning
+        return int(command.run(values))
 
 
 def _front_parser() -> Parser:
@@ -87,6 +92,16 @@ def _look_here_for_modules() -> None:
     """`module:Name` finds modules in the current folder; last, so that none there hides an installed package."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """Warnings meant for people in one line; others, which are about code, as Python shows them."""
+    if category is UserWarning:
+        print(f"warning: {' '.join(str(message).split())}", file=file or sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
 def _complain(line: str, argv: Sequence[str]) -> None:

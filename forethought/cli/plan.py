@@ -24,18 +24,29 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     add_environment(parser, only=("cost", "termination", "horizon"), about=where)
     known = ", ".join(PLANNERS)
     parser.add_argument(
-        "--planner", nargs="+", type=_planner, default=["ilqr"], metavar="NAME", help=f"of: {known} (default: ilqr)"
+        "--planner",
+        nargs="+",
+        type=_planner,
+        default=["ilqr"],
+        metavar="NAME",
+        help=f"planners, of: {known} (default: ilqr)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the initial state and the planners")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="S",
+        help="random seed (default: 0)",
+    )
     mode = parser.add_mutually_exclusive_group()
-    short = "(default: where the planner's horizon is shorter than the episode)"
-    mode.add_argument("--mpc", action="store_true", help=f"plan anew at every step {short}")
-    mode.add_argument("--once", action="store_true", help="plan once, then follow the plan's feedback")
-    mode.add_argument("--budget", type=float, metavar="MS", help="plan at every step, for at most this time")
-    parser.add_argument("--x64", action="store_true", help="compute in double precision")
-    parser.add_argument("--out", metavar="DIR", help="for the page and the videos (default: plans/ENV)")
-    parser.add_argument("--no-video", action="store_true", help="do not film")
-    parser.add_argument("--json", action="store_true", help="print one JSON object for each planner, and write nothing")
+    short = "(default if the planner's horizon is shorter than the episode)"
+    mode.add_argument("--mpc", action="store_true", help=f"replan at every step {short}")
+    mode.add_argument("--once", action="store_true", help="plan once and follow the plan's feedback policy")
+    mode.add_argument("--budget", type=float, metavar="MS", help="planning time per step, ms; replans at every step")
+    parser.add_argument("--x64", action="store_true", help="double precision (float64)")
+    parser.add_argument("--out", metavar="DIR", help="directory of the page and the videos (default: plans/ENV)")
+    parser.add_argument("--no-video", action="store_true", help="leave out the videos")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per planner and write no files")
     names = [word for word in dict.fromkeys(argv) if word in PLANNERS]
     for name in names:
         add_settings(parser, read_settings(PLANNERS[name]), _prefix(name, names))
@@ -101,7 +112,7 @@ def _planner(name: str) -> str:
 
 
 def _progress(name: str, horizon: int) -> Callable[[int, float], None] | None:
-    """A line that is overwritten, where there is someone to see it."""
+    """A line that is overwritten, if standard error is a terminal."""
     if not sys.stderr.isatty():
         return None
     return lambda steps, total: print(

@@ -26,7 +26,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     seat = parser.add_mutually_exclusive_group()
     seat.add_argument("--first", dest="second", action="store_false", help="you move first (default)")
     seat.add_argument("--second", action="store_true", help="the search moves first")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seeds the search (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed of the search (default: 0)")
     known = ", ".join(SEARCHES)
     parser.add_argument("--search", type=_search, default="gumbel", help=f"one of: {known} (default: gumbel)")
     search, playouts = _settings(argv)
@@ -51,7 +51,7 @@ def run(values: argparse.Namespace) -> int:
 
 
 def _play(name: str, made: list[Any], *, you: int, seed: int) -> str | None:
-    """A whole game; how it ended, None where the person left."""
+    """A whole game; its result, None if the person left."""
     import jax.random as jr
 
     from forethought.games.players import SearchPlayer
@@ -79,7 +79,7 @@ def _play(name: str, made: list[Any], *, you: int, seed: int) -> str | None:
 
 
 class _Table:
-    """Where the game is played: the compiled rules and search."""
+    """The compiled rules and search of a game."""
 
     def __init__(self, rules: "Rules", player: Any):
         import equinox as eqx

@@ -24,7 +24,10 @@ _TYPES = {"Literal": Literal, "Callable": Callable, "Any": Any, **{name: getattr
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a settings class; where `default` is itself `Settings`, the field is an area and `type` None."""
+    """One field of a settings class.
+
+    Where `default` is itself `Settings`, the field is an area, and `type` the homes of the classes that annotate it.
+    """
 
     name: str
     type: Any
@@ -128,12 +131,14 @@ def _read_class(module: str, name: str, skip: tuple[str, ...] = ()) -> Settings:
 def _read_field(module: str, line: ast.AnnAssign, home: str) -> Field:
     assert isinstance(line.target, ast.Name)
     name = line.target.id
-    help_ = _parse(module).comments.get(line.end_lineno or line.lineno, "")
+    comments, last = _parse(module).comments, line.end_lineno or line.lineno
+    help_ = next((comments[n] for n in range(last, line.lineno - 1, -1) if n in comments), "")
     if line.value is None:
         raise ValueError(f"{home}.{name} has no default.")
     try:
         default = _read_value(module, line.value)
-        type_ = None if isinstance(default, Settings) else _read_type(module, line.annotation)
+        read_type = _read_homes if isinstance(default, Settings) else _read_type
+        type_ = read_type(module, line.annotation)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{home}.{name} is not of the form `name: type = literal  # meaning`: {error}") from error
     return Field(name, type_, default, help_)
@@ -145,6 +150,13 @@ def _read_type(module: str, annotation: ast.expr) -> Any:
     aliases = {name: _read_alias(module, name) for name in names}
     code = compile(ast.Expression(annotation), "<annotation>", "eval")
     return eval(code, {"__builtins__": {}, **_TYPES, **aliases})
+
+
+def _read_homes(module: str, annotation: ast.expr) -> tuple[str, ...]:
+    """Where the classes of an annotation are defined; builtin types, such as `object`, are left out."""
+    names = [node.id for node in ast.walk(annotation) if isinstance(node, ast.Name) and not hasattr(builtins, node.id)]
+    found = [_find(module, name) for name in names]
+    return tuple(f"{home}:{node.name}" for home, node in found if isinstance(node, ast.ClassDef))
 
 
 def _read_alias(module: str, name: str) -> Any:

@@ -9,7 +9,7 @@ from forethought.cli.settings_reader import Settings, read_settings
 from forethought.core.errors import UsageError, nearest
 from forethought.registry import ALGORITHMS
 
-ABOUT = "learn to control an environment; leaves a run directory"
+ABOUT = "train an algorithm on an environment; writes a run directory"
 
 
 def configure(parser: Parser, argv: Sequence[str]) -> None:
@@ -18,13 +18,13 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     known = ", ".join(ALGORITHMS)
     parser.add_argument("algorithm", metavar="ALGORITHM", type=_algorithm, help=f"one of: {known}")
     add_environment(parser)
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seeds everything random (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default: 0)")
     budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--env-steps", type=int, metavar="N", help="stop after the round that reaches N real steps")
-    budget.add_argument("--iterations", type=int, metavar="N", help="stop after this many rounds")
+    budget.add_argument("--env-steps", type=int, metavar="N", help="training budget, environment steps")
+    budget.add_argument("--iterations", type=int, metavar="N", help="training budget, rounds")
     parser.add_argument("--out", metavar="DIR", help="run directory (default: runs/ALGORITHM-ENV-seedS)")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out exactly where it stopped")
-    parser.add_argument("--until-solved", action="store_true", help="stop as soon as the task's own test is met")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out where it stopped")
+    parser.add_argument("--until-solved", action="store_true", help="stop once the task's success test is passed")
     settings = _settings(argv)
     parser.set_defaults(settings=settings)
     if settings is None:

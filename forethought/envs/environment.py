@@ -1,7 +1,7 @@
-"""`Environment`: an environment by its name, with everything a person may say about it, as one value.
+"""`Environment`: the name of an environment and the options it is opened with, as one value.
 
 Its fields are the options of `train`, `open_env` and `check_env`, and the flags of the command line, which reads them
-here: a new option is a new field.
+from this file: a new option is a new field here.
 """
 
 import dataclasses
@@ -16,33 +16,35 @@ import numpy as np
 from forethought.core import CheckpointError, UsageError, nearest
 from forethought.envs.env import Env
 from forethought.envs.functions import load_function, name_of
-from forethought.envs.gym_env import GymEnv
+from forethought.envs.gym_env import GymEnv, time_limit
 from forethought.envs.make import make_gym
 from forethought.envs.shipped import NAMESPACE, shipped
 from forethought.envs.system_env import with_observation_noise
 
 Function = Callable[..., Any]
 
+NO_TIME_LIMIT = 10_000  # longest episode of an environment without a registered time limit, steps
 ALIASES = {"speeds": "velocities"}  # an option's earlier name, in calls, flags and records
 
 
 @dataclass(frozen=True)
 class Environment:
-    """An environment, and what is known about it beyond what it tells itself.
+    """An environment, and what is known about it beyond what the environment itself says.
 
     `Environment("Pendulum-v1", cost="costs:upright", angles=(2,)).open()` is a system that episodes can be run on.
-    What is not given comes from the environment, or is learned.
+    An option that is not given is read from the environment or learned from its transitions.
     """
 
     id: Any  # Gymnasium id, "module:Name-v0", shipped system ("forethought/CartPoleSwingUp-v0"), gymnasium.Env or Env
-    cost: str | Function | None = None  # cost(x, u) in place of a learned reward
-    termination: str | Function | None = None  # termination(x) in place of a learned one
+    cost: str | Function | None = None  # cost function cost(x, u), in place of a learned reward
+    termination: str | Function | None = None  # termination function termination(x), in place of a learned one
     angles: tuple[int, ...] | None = None  # indices of observation entries that are angles, rad
-    velocities: tuple[tuple[int, int], ...] | None = None  # pairs i:j, entry j being the rate of change of entry i, 1/s
-    observation_noise: float | tuple[float, ...] | None = None  # standard deviation of the sensors, all entries or each
-    horizon: int | None = None  # length of an episode, steps, in place of the environment's time limit
-    dt: float | None = None  # duration of a step, s, in place of the environment's own
-    make_kwargs: Any = ()  # arguments of the environment's constructor: a mapping, kept as (name, value) pairs
+    velocities: tuple[tuple[int, int], ...] | None = None  # pairs i:j of entries, j being the rate of change of i, 1/s
+    names: tuple[str, ...] | None = None  # names of the observation entries with units, as "pole angle (rad)"
+    observation_noise: float | tuple[float, ...] | None = None  # standard deviation of sensor noise, one or one each
+    horizon: int | None = None  # episode length, steps (default: the environment's time limit)
+    dt: float | None = None  # time step, s (default: the environment's own)
+    make_kwargs: Any = ()  # keyword arguments of the environment's constructor: a mapping, kept as pairs
 
     def __post_init__(self):
         """Check what needs no environment to be checked.
@@ -102,7 +104,7 @@ class Environment:
         return self.id.startswith(NAMESPACE) if isinstance(self.id, str) else not isinstance(self.id, gym.Env)
 
     def _own(self) -> Env:
-        """A shipped system, or an object that is an `Env` already; both know what could be said of them."""
+        """A shipped system, or an object that is an `Env` already; both define all options except noise."""
         said = [name for name in self.given() if name != "observation_noise"]
         if said:
             remedy = "leave it out, or build a SystemEnv with a task of your own"
@@ -120,15 +122,20 @@ class Environment:
             "termination": load_function(self.termination, "termination"),
             "angles": self.angles or (),
             "speeds": self.velocities or (),
+            "names": self.names or (),
             "horizon": self.horizon,
             "dt": self.dt,
         }
         if isinstance(self.id, gym.Env):
             if self.make_kwargs:
                 raise UsageError("make_kwargs are for environments given by id; this one is made already.")
-            return GymEnv(self.id, **options)
-        env = make_gym(self.id, **dict(self.make_kwargs))
-        return GymEnv(env, name=self.id, make=partial(gym.make, env.spec or self.id), **options)
+            env = self.id
+        else:
+            env = make_gym(self.id, **dict(self.make_kwargs))
+            options |= {"name": self.id, "make": partial(gym.make, env.spec or self.id)}
+        if self.horizon is None and time_limit(env) is None:
+            options["horizon"] = NO_TIME_LIMIT
+        return GymEnv(env, **options)
 
     def record(self) -> dict[str, Any]:
         """Plain values from which `from_record` makes it again; an object is recorded by name alone.
@@ -137,6 +144,7 @@ class Environment:
         """
         later: dict[str, Any] = {
             "velocities": _plain(self.velocities),
+            "names": _plain(self.names),
             "observation_noise": self._noise(),
             "horizon": self.horizon,
             "dt": self.dt,
@@ -199,6 +207,16 @@ class Environment:
         return cls.from_record(record, known["spec"] or env).record() | known
 
 
+def opening_notes(environment: Environment, opened: Env) -> tuple[str, ...]:
+    """What a person should know about how an environment was opened."""
+    if isinstance(opened, GymEnv) and environment.horizon is None and opened.task.horizon == NO_TIME_LIMIT:
+        return (
+            f"{opened.name} has no registered time limit: an episode lasts until the environment ends it, at most "
+            f"{NO_TIME_LIMIT:,} steps. Another limit is set with --horizon STEPS (horizon=...).",
+        )
+    return ()
+
+
 OPTIONS = tuple(field.name for field in dataclasses.fields(Environment) if field.name != "id")
 
 
@@ -249,6 +267,7 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         _are(lambda pair: _are(_is_index)(pair) and len(pair) == 2),
         "pairs (i, j) of indices of observation entries, entry j being the rate of change of entry i",
     ),
+    ("names", _are(lambda name: isinstance(name, str) and bool(name)), "texts, one for each observation entry"),
     (
         "observation_noise",
         lambda v: _is_number(v) or _are(_is_number)(v),

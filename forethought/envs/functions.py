@@ -4,7 +4,9 @@ import contextlib
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 
 from forethought.core import UsageError, nearest
@@ -22,22 +24,48 @@ def load_function(spec: str | Callable | None, kind: str) -> Callable | None:
     module_name, _, name = spec.rpartition(":")
     if not module_name or not name:
         raise UsageError(f"{kind} '{spec}' is not of the form module:function, as in my_env:{kind}.")
-    with importable_from_here():
-        module = import_module(module_name, f"{kind} '{spec}'")
+    module = sys.modules["__main__"] if module_name == "__main__" or is_script(module_name) else None
+    if "<" in name or (module_name == "__main__" and not hasattr(module, name)):
+        remedy = f"pass the function itself, as in ft.load(path, {kind}=...)"
+        raise UsageError(
+            f"{kind} '{spec}' was a function of a script or notebook and cannot be found by name: {remedy}."
+        )
+    if module is None or not hasattr(module, name):
+        with importable_from_here():
+            module = import_module(module_name, f"{kind} '{spec}'")
     function = getattr(module, name, None)
     if function is None:
         functions = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-        raise UsageError(f"Module '{module_name}' has no function '{name}' for {kind}; {nearest(name, functions)}")
+        hidden = _hidden_by(module)
+        remedy = f"it is {module.__file__}, and {hidden}: rename it" if hidden else nearest(name, functions)
+        raise UsageError(f"Module '{module_name}' has no function '{name}' for {kind}; {remedy}")
     if not callable(function):
         raise UsageError(f"{kind} '{spec}' is a {type(function).__name__}, not a function.")
     return function
 
 
 def name_of(function: str | Callable | None) -> str | None:
-    """The "module:function" that names a function; strings and None as they are."""
+    """The "module:function" that names a function; strings and None as they are.
+
+    A function of the script that runs has the name that it has for others who import that script.
+    """
     if function is None or isinstance(function, str):
         return function
-    return f"{function.__module__}:{function.__qualname__}"
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    module = getattr(function, "__module__", None) or type(function).__module__
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    if module == "__main__" and script and getattr(sys.modules["__main__"], "__spec__", None) is None:
+        module = Path(script).stem
+    return f"{module}:{name}"
+
+
+def can_be_loaded(function: str | Callable | None) -> bool:
+    """Whether `load_function(name_of(function))` can give the function again, in a process that finds its module."""
+    if function is None or isinstance(function, str):
+        return True
+    module, _, name = (name_of(function) or "").partition(":")
+    own = sys.modules.get(getattr(function, "__module__", None) or "")
+    return module != "__main__" and getattr(own, name, None) is function
 
 
 @contextlib.contextmanager
@@ -59,7 +87,7 @@ def importable_from_here() -> Iterator[None]:
 def import_module(module: str, wanted_by: str) -> ModuleType:
     """The module, imported; whatever goes wrong is a `UsageError` that says who wanted it."""
     try:
-        return importlib.import_module(module)
+        imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is not None and (module == error.name or module.startswith(error.name + ".")):
             remedy = "is it misspelled, or is the working directory another one?"
@@ -69,3 +97,24 @@ def import_module(module: str, wanted_by: str) -> ModuleType:
     except Exception as error:  # the module is foreign code
         what = f"raised {type(error).__name__} when imported: {first_line(error)}"
         raise UsageError(f"Module '{module}', for {wanted_by}, {what}") from error
+    hidden = _hidden_by(imported)
+    if hidden:
+        warnings.warn(f"{wanted_by}: module '{module}' is {imported.__file__}; {hidden}.", stacklevel=3)
+    return imported
+
+
+def _hidden_by(module: ModuleType) -> str:
+    """Which file of the working directory cannot be imported because `module` has its name; empty if there is none."""
+    top = module.__name__.partition(".")[0]
+    file = getattr(sys.modules[top], "__file__", None)
+    for path in (Path(f"{top}.py"), Path(top, "__init__.py")):
+        if path.is_file() and not (file and os.path.samefile(path, file)):
+            return f"{path} here is hidden by it"
+    return ""
+
+
+def is_script(module: str) -> bool:
+    """Whether the running script is the file that `module` names."""
+    main = sys.modules.get("__main__")
+    script = getattr(main, "__file__", None)
+    return script is not None and getattr(main, "__spec__", None) is None and Path(script).stem == module

@@ -39,12 +39,23 @@ def make_gym(spec: str, **kwargs: Any) -> gym.Env:
 
 
 def _suggest(name: str, module: str) -> str:
-    prefix = f"{module}:" if module else ""
-    latest = {s.name: s.version or 0 for s in sorted(gym.registry.values(), key=lambda s: s.version or 0)}
+    """The known id nearest to `name`; only those that `module` registered are called by it."""
+    called = {id: f"{module}:{id}" if module and _home(spec) == module else id for id, spec in gym.registry.items()}
+    latest = {s.name: s.id for s in sorted(gym.registry.values(), key=lambda s: s.version or 0)}
     base = name.rsplit("-v", 1)[0]
     if base in latest:
-        return f"did you mean '{prefix}{base}-v{latest[base]}'?"
-    hint = nearest(name, [*gym.registry, *(NAMESPACE + short for short in SHIPPED)])
+        return f"did you mean '{called[latest[base]]}'?"
+    hint = nearest(name, [*called, *(NAMESPACE + short for short in SHIPPED)])
     if hint.startswith("did you mean"):
-        return hint.replace("'", f"'{prefix}", 1) if module else hint
+        found = hint.split("'")[1]
+        return hint.replace(found, called.get(found, found))
+    if module:
+        own = [id for id, spec in gym.registry.items() if _home(spec) == module]
+        return f"module '{module}' registers {', '.join(sorted(own)) or 'no environment'}."
     return f"give module:{name} if a module registers it; gymnasium.pprint_registry() shows what is known without one."
+
+
+def _home(spec: Any) -> str:
+    """The module of an environment's class."""
+    entry = spec.entry_point
+    return entry.partition(":")[0] if isinstance(entry, str) else getattr(entry, "__module__", "")

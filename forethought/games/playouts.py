@@ -1,17 +1,16 @@
 """What a position is worth by random playouts: games played to the end, or broken off and counted."""
 
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from forethought.core.settings import settings
 from forethought.games.evaluation import NEVER, Evaluation
 from forethought.games.rules import Position, Rules
 
 
-@dataclass(frozen=True)
+@settings
 class Playouts:
     """Settings of the evaluation by random games; every sensible move has the same prior.
 

@@ -13,7 +13,6 @@ at again: the only defense against four in a row is overlooked.
 Differs: what is certain is told from what was sampled (`forethought.games.proofs`).
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,6 +22,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from forethought.core.settings import settings
 from forethought.games.evaluation import Evaluator
 from forethought.games.proofs import prove_after_each, respect_proofs
 from forethought.games.rules import Position, Rules, need
@@ -50,7 +50,7 @@ class Search(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@settings
 class GumbelSearch:
     """Settings of Gumbel MuZero: halve the moves considered at the root until the best is left.
 
@@ -88,7 +88,7 @@ class GumbelSearch:
         return _run(policy, self, rules, position, evaluate, key)
 
 
-@dataclass(frozen=True)
+@settings
 class PUCTSearch:
     """Settings of PUCT: descend by `Q(s, a) + c P(a | s) sqrt(N(s)) / (1 + N(s, a))`, make the most visited move.
 

@@ -8,8 +8,6 @@ explain all ends; sides that explain equally many are all believed.  Only where 
 network learn them, with both classes of the same weight, since ends are rare.
 """
 
-from dataclasses import dataclass
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -18,6 +16,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import DiagonalGaussian, Result
+from forethought.core.settings import settings
 from forethought.models.network import Normalizer
 
 
@@ -69,7 +68,7 @@ class ClassifierReport(eqx.Module):
         return {"termination_error": float(self.error)}
 
 
-@dataclass(frozen=True)
+@settings
 class Classifier:
     """Settings of the classifier of terminal states."""
 

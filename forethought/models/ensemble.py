@@ -9,7 +9,6 @@ Source: Chua et al. (2018), section 4; early stopping and the choice of the best
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -20,6 +19,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import DiagonalGaussian, Result
+from forethought.core.settings import settings
 from forethought.models.network import Layers, Network, Normalizer, negative_log_likelihood
 
 STILL = 1e-6  # the scale of outputs that never varied: predicted as they were, with no noise to speak of
@@ -93,7 +93,7 @@ class EnsembleReport(eqx.Module):
         }
 
 
-@dataclass(frozen=True)
+@settings
 class Ensemble:
     """Settings of a bootstrapped ensemble of probabilistic networks."""
 

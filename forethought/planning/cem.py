@@ -6,8 +6,6 @@ the limits without being clipped onto them.
 Source: Chua et al. (2018), appendix A.2, and Botev et al. (2013).
 """
 
-from dataclasses import dataclass
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,6 +13,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import Plan, Problem, box_of
+from forethought.core.settings import settings
 from forethought.planning.anytime import run_search
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
 from forethought.planning.validation import check_elites, check_sampling
@@ -34,7 +33,7 @@ class CEMSearch(eqx.Module):
     cost: Float[Array, ""]
 
 
-@dataclass(frozen=True)
+@settings
 class CEM:
     """Settings of CEM, lean enough for a laptop; `docs/fidelity.md` has those of the paper."""
 

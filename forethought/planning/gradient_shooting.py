@@ -7,7 +7,6 @@ Differs: both are projected onto the limits after each step; for L-BFGS this is 
 active.
 """
 
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import equinox as eqx
@@ -17,6 +16,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import LinearGaussian, Plan, Problem, Result
+from forethought.core.settings import settings
 from forethought.planning.anytime import one_step_later, run_search
 from forethought.planning.initial_guesses import action_scale, limits
 from forethought.planning.rollout import follow, stage_costs
@@ -39,7 +39,7 @@ class GradientShootingSearch(eqx.Module):
     cost: Float[Array, ""]  # of the best
 
 
-@dataclass(frozen=True)
+@settings
 class GradientShooting:
     """Settings of gradient shooting."""
 

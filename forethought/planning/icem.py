@@ -8,8 +8,6 @@ Differs: noise is clipped to the action range, as theirs; it is colored by a cir
 has the same spectrum and is one small matrix product.
 """
 
-from dataclasses import dataclass
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -17,6 +15,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import Plan, Problem, box_of
+from forethought.core.settings import settings
 from forethought.planning.anytime import one_step_later, run_search
 from forethought.planning.noise import color_filter
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
@@ -40,7 +39,7 @@ class ICEMSearch(eqx.Module):
     cost: Float[Array, ""]
 
 
-@dataclass(frozen=True)
+@settings
 class ICEM:
     """Settings of iCEM."""
 

@@ -14,7 +14,6 @@ Differs: where the expansion is not convex, the joint state-action Hessians of t
 ones (after trying without); terminal states are not looked at.
 """
 
-from dataclasses import dataclass
 from functools import partial
 
 import equinox as eqx
@@ -24,6 +23,7 @@ import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import LinearGaussian, Plan, Problem, Result
+from forethought.core.settings import settings
 from forethought.core.small_matrices import lazily, matvec
 from forethought.planning.anytime import one_step_later
 from forethought.planning.augmented_lagrangian import (
@@ -72,7 +72,7 @@ class ILQRSearch(eqx.Module):
     steps: Int[Array, "*s"]  # iterations so far
 
 
-@dataclass(frozen=True)
+@settings
 class ILQR:
     """Settings of iLQR."""
 

@@ -11,8 +11,6 @@ Differs: the weighted mean is of the sequences clipped to the action limits, hen
 colored; `control_cost` 0 drops the likelihood ratio (alpha = 1 in Williams et al., 2018).
 """
 
-from dataclasses import dataclass
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -21,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import Plan, Problem, box_of
+from forethought.core.settings import settings
 from forethought.planning.anytime import one_step_later, run_search
 from forethought.planning.noise import color_filter, quick_normal
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
@@ -33,7 +32,7 @@ class MPPIState(eqx.Module):
     mean: Float[Array, "T m"]
 
 
-@dataclass(frozen=True)
+@settings
 class MPPI:
     """Settings of MPPI."""
 

@@ -1,6 +1,5 @@
 """Random shooting: try many action sequences on the model, keep the best."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
@@ -9,6 +8,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import Plan, Problem, box_of
+from forethought.core.settings import settings
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
 from forethought.planning.validation import check_sampling
 
@@ -20,7 +20,7 @@ class BestSequence(eqx.Module):
     cost: Float[Array, ""]
 
 
-@dataclass(frozen=True)
+@settings
 class RandomShooting:
     """Settings of random shooting.  Source: Nagabandi et al. (2018), section IV.C."""
 

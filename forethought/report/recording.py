@@ -1,7 +1,6 @@
 """Film an episode of a trained controller."""
 
 import math
-import os
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 
 from forethought.core import Controller, ForethoughtError, Transition, UsageError
 from forethought.envs.env import Env
+from forethought.runs.files import storage_errors, temporary_file
 
 if TYPE_CHECKING:
     from forethought.runs.run import Run
@@ -61,12 +61,8 @@ def write_mp4(frames: Sequence[np.ndarray], target: Path, *, dt: float) -> Path:
     repeat, skip, fps = pace(dt)
     shown = (_even(frame).tobytes() for frame in frames[::skip] for _ in range(repeat))
     height, width, _ = _even(frames[0]).shape
-    temporary = target.with_name(f".{target.stem}.part.mp4")
-    try:
+    with storage_errors(target), temporary_file(target) as temporary:
         _encode(shown, temporary, width, height, fps)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
     return target
 
 

@@ -3,34 +3,39 @@
 from collections import deque
 from dataclasses import dataclass
 
+import numpy as np
+
 from forethought.core.errors import UsageError
 from forethought.runs.checkpoint import TrainingProgress
 
-RECENT = 5  # rounds that the estimate of the time left looks back on
+RECENT = 5  # rounds that the estimate of the time left is based on
 
 
 @dataclass(frozen=True)
 class Budget:
-    """When training ends: at the first round end at or past any of these."""
+    """When training ends: after the first round that reaches any of these."""
 
-    env_steps: int | None = None  # real steps
+    env_steps: int | None = None  # environment steps
     iterations: int | None = None  # rounds
-    until_solved: bool = False  # end after a round whose last episode is solved
+    until_solved: bool = False  # whether to end after a round whose last episode passes the success test
 
     def __post_init__(self):
-        """There must be an end."""
+        """Raise `UsageError` for numbers below 1, and if nothing would end the training."""
         for name, value in (("env_steps", self.env_steps), ("iterations", self.iterations)):
-            if value is not None and value < 1:
-                raise UsageError(f"{name} must be at least 1, not {value}.")
+            if value is None:
+                continue
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise UsageError(f"{name} must be a whole number, at least 1, not {value!r}.")
+            object.__setattr__(self, name, int(value))
         if self.env_steps is None and self.iterations is None and not self.until_solved:
             raise UsageError("say how long to train: env_steps (real steps), iterations (rounds) or until_solved.")
 
-    def spent(self, standing: TrainingProgress) -> bool:
+    def spent(self, progress: TrainingProgress) -> bool:
         """Whether training ends here."""
         return (
-            (self.env_steps is not None and standing.env_steps >= self.env_steps)
-            or (self.iterations is not None and standing.iteration >= self.iterations)
-            or (self.until_solved and bool(standing.solved))
+            (self.env_steps is not None and progress.env_steps >= self.env_steps)
+            or (self.iterations is not None and progress.iteration >= self.iterations)
+            or (self.until_solved and bool(progress.solved))
         )
 
     def share(self, iteration: int | float, env_steps: int) -> float:

@@ -1,8 +1,8 @@
-"""Checkpoints: a state's arrays by name in safetensors, with a JSON file beside it that vouches for them.
+"""Checkpoints: a state's arrays by name in safetensors, with a JSON manifest beside them.
 
-`000012.safetensors` holds the leaves of the state after round 12; `000012.json` is written after it and makes the
-checkpoint exist: what the arrays are, their SHA-256, and where the run stood.  Nothing in them is code: the structure
-of the state comes from the algorithm, and the arrays are put into it by name.
+`000012.safetensors` holds the leaves of the state after round 12.  The manifest `000012.json` is written after it and
+makes the checkpoint valid: it lists the arrays, their SHA-256, and the progress of the run.  Nothing in them is
+code: the structure of the state comes from the algorithm, and the arrays are put into it by name.
 """
 
 import dataclasses
@@ -31,22 +31,22 @@ _NATIVE = frozenset("float64 float32 float16 int64 int32 int16 int8 uint64 uint3
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where a run stands after a whole round."""
+    """How far a run has come after a whole round."""
 
     iteration: int = 0  # rounds done
     env_steps: int = 0  # real steps taken
     episodes: int = 0  # real episodes ended
     wall_s: float = 0.0  # s of training, over all sessions
-    solved: bool | None = None  # whether the last episode met the task's test; None where there is no test
+    solved: bool | None = None  # whether the last episode passed the task's success test; None if it has none
 
 
-def save(folder: Path, state: Any, standing: TrainingProgress, settings: str) -> None:
+def save(folder: Path, state: Any, progress: TrainingProgress, settings: str) -> None:
     """Write the checkpoint of `state`, then drop all but the last few.
 
     Args:
         folder: `checkpoints/` of the run.
         state: the algorithm's state.
-        standing: where the run stands with it.
+        progress: how far the run has come.
         settings: fingerprint of the run's settings.
     Raises:
         StorageError: it cannot be written; the earlier ones are intact.
@@ -55,18 +55,18 @@ def save(folder: Path, state: Any, standing: TrainingProgress, settings: str) ->
     leaves = {name: _pack(name, leaf) for name, leaf in named_leaves(state).items() if not callable(leaf)}
     arrays = {name: array for name, (array, _) in leaves.items()}
     content = safetensors.numpy.save(arrays)
-    arrays_path, vouch_path = _paths(folder, standing.iteration)
-    vouch_path.unlink(missing_ok=True)  # of a damaged one with this number: it does not vouch for the new arrays
+    arrays_path, manifest_path = _paths(folder, progress.iteration)
+    manifest_path.unlink(missing_ok=True)  # of a damaged one with this number: it does not describe the new arrays
     write_whole(arrays_path, content)
-    vouch = {
+    manifest = {
         "format": FORMAT,
-        "standing": dataclasses.asdict(standing),
+        "standing": dataclasses.asdict(progress),
         "settings": settings,
         "sha256": hashlib.sha256(content).hexdigest(),
         "leaves": {name: {"kind": kind, "shape": list(arrays[name].shape)} for name, (_, kind) in leaves.items()},
     }
-    write_json(vouch_path, {**vouch, "digest": fingerprint(vouch)})
-    for old in [number for number in iterations(folder) if number <= standing.iteration][:-KEPT]:
+    write_json(manifest_path, {**manifest, "digest": fingerprint(manifest)})
+    for old in [number for number in iterations(folder) if number <= progress.iteration][:-KEPT]:
         for path in reversed(_paths(folder, old)):
             path.unlink(missing_ok=True)
     sync_directory(folder)
@@ -78,7 +78,7 @@ def iterations(folder: Path) -> list[int]:
 
 
 def load(folder: Path, iteration: int, skeleton: Any, settings: str | None = None) -> tuple[Any, TrainingProgress]:
-    """The state after round `iteration`, and where the run stood with it.
+    """The state after round `iteration`, and the progress of the run.
 
     Args:
         folder: `checkpoints/` of the run.
@@ -88,11 +88,11 @@ def load(folder: Path, iteration: int, skeleton: Any, settings: str | None = Non
     Raises:
         CheckpointError: truncated, altered, or of another structure; the message names the file.
     """
-    arrays_path, vouch_path = _paths(folder, iteration)
-    vouch = _read_vouch(vouch_path)
-    if settings is not None and vouch["settings"] != settings:
-        raise CheckpointError(f"{vouch_path} is of a run with other settings.")
-    arrays = _read_arrays(arrays_path, vouch["sha256"])
+    arrays_path, manifest_path = _paths(folder, iteration)
+    manifest = _read_manifest(manifest_path)
+    if settings is not None and manifest["settings"] != settings:
+        raise CheckpointError(f"{manifest_path} is of a run with other settings.")
+    arrays = _read_arrays(arrays_path, manifest["sha256"])
     expected = {name: leaf for name, leaf in named_leaves(skeleton).items() if not callable(leaf)}
     missing, extra = sorted(expected.keys() - arrays.keys()), sorted(arrays.keys() - expected.keys())
     if missing or extra:
@@ -100,13 +100,13 @@ def load(folder: Path, iteration: int, skeleton: Any, settings: str | None = Non
             f"{arrays_path} does not fit this algorithm's state: it lacks {missing or 'nothing'} and has "
             f"{extra or 'nothing'} in addition. Load it with the version and settings that wrote it."
         )
-    kinds = {name: leaf["kind"] for name, leaf in vouch["leaves"].items()}
+    kinds = {name: leaf["kind"] for name, leaf in manifest["leaves"].items()}
 
     def restore(path: tuple, leaf: Any) -> Any:
         name = jtu.keystr(path)
         return leaf if callable(leaf) else _unpack(arrays[name], kinds[name], leaf, f"{name} in {arrays_path}")
 
-    return jtu.tree_map_with_path(restore, skeleton), TrainingProgress(**vouch["standing"])
+    return jtu.tree_map_with_path(restore, skeleton), TrainingProgress(**manifest["standing"])
 
 
 def named_leaves(state: Any) -> dict[str, Any]:
@@ -118,20 +118,20 @@ def _paths(folder: Path, iteration: int) -> tuple[Path, Path]:
     return folder / f"{iteration:06d}.safetensors", folder / f"{iteration:06d}.json"
 
 
-def _read_vouch(path: Path) -> dict[str, Any]:
+def _read_manifest(path: Path) -> dict[str, Any]:
     damaged = CheckpointError(f"{path} is damaged: it was truncated or altered after it was written.")
     try:
-        vouch = json.loads(path.read_bytes())
-        digest = vouch.pop("digest")
+        manifest = json.loads(path.read_bytes())
+        digest = manifest.pop("digest")
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}.") from None
     except (ValueError, KeyError, AttributeError) as problem:
         raise damaged from problem
-    if vouch.get("format", 0) > FORMAT:
+    if manifest.get("format", 0) > FORMAT:
         raise CheckpointError(f"{path} was written by a newer version of Forethought; upgrade to read it.")
-    if fingerprint(vouch) != digest:
+    if fingerprint(manifest) != digest:
         raise damaged
-    return vouch
+    return manifest
 
 
 def _read_arrays(path: Path, sha256: str) -> dict[str, np.ndarray]:
@@ -145,7 +145,7 @@ def _read_arrays(path: Path, sha256: str) -> dict[str, np.ndarray]:
 
 
 def _pack(name: str, leaf: Any) -> tuple[np.ndarray, str]:
-    """A leaf as an array that safetensors holds, and what it was: `jax float32`, `key threefry2x32`, `python int`."""
+    """A leaf as an array for safetensors, and its kind: `jax float32`, `key threefry2x32`, `python int`."""
     if isinstance(leaf, bool | int | float):
         return np.asarray(leaf), f"python {type(leaf).__name__}"
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):

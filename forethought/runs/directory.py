@@ -1,6 +1,6 @@
-"""The run directory: what lies where, `run.json`, and who may write there.
+"""The run directory: its files, `run.json`, and the lock of the process that writes there.
 
-run.json        settings, seed, versions, hardware, standing, status (running | done | interrupted | failed + why)
+run.json        settings, seed, versions, hardware, progress, status (running | done | interrupted | failed + why)
 metrics.jsonl   one object per round
 checkpoints/    the last few states
 transitions/    the real experience, one file per episode
@@ -10,15 +10,23 @@ import contextlib
 import datetime
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from forethought.core.errors import CheckpointError, UsageError
-from forethought.runs.files import storage_errors, write_json
+from forethought.runs.files import open_own, remove_leftovers, storage_errors, write_json, write_whole
+from forethought.runs.serialization import fingerprint
 
 FORMAT = 1
+IDENTITY = ("algorithm", "env", "seed")  # entries that define a run; their fingerprint is recorded
+KINDS: dict[str, type] = {name: dict for name in ("algorithm", "env", "versions", "budget", "standing")} | {
+    "seed": int,
+    "created": str,
+    "status": str,
+}
+RESERVE = 64 * 1024  # size of the file that is deleted to write `run.json` on a full disk, bytes
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class RunDirectory:
         return self.info_path.is_file()
 
     def has_experience(self) -> bool:
-        """Whether there is anything here that took time to collect."""
+        """Whether there are checkpoints or episodes here."""
         return any(folder.is_dir() and any(folder.iterdir()) for folder in (self.checkpoints, self.transitions))
 
     def read_info(self) -> dict[str, Any]:
@@ -64,20 +72,46 @@ class RunDirectory:
         """
         if not self.exists():
             raise UsageError(f"there is no run in {self.path} (no run.json); name the --out directory of a training.")
+        damaged = CheckpointError(f"{self.info_path} is damaged: it is not the JSON that training wrote.")
         try:
-            info = json.loads(self.info_path.read_bytes())
+            info = json.loads(self.info_path.read_bytes(), object_hook=lambda parts: _Info(self.info_path, parts))
             newer = info["format"] > FORMAT
-        except (ValueError, KeyError, TypeError) as problem:
-            raise CheckpointError(f"{self.info_path} is damaged: it is not the JSON that training wrote.") from problem
+        except (ValueError, TypeError) as problem:
+            raise damaged from problem
         if newer:
             raise CheckpointError(
                 f"{self.info_path} was written by a newer version of Forethought; upgrade to read it."
             )
+        for name, kind in KINDS.items():
+            if not isinstance(info.get(name, kind()), kind):
+                raise CheckpointError(f"{self.info_path} is damaged: its '{name}' is {info[name]!r}.")
+        if "fingerprint" in info and info["fingerprint"] != fingerprint({name: info[name] for name in IDENTITY}):
+            what = f"its {', '.join(IDENTITY[:-1])} or {IDENTITY[-1]} is not what the run was made with"
+            raise CheckpointError(f"{self.info_path} was altered after training wrote it: {what}. Undo the change.")
         return info
 
     def write_info(self, info: dict[str, Any]) -> None:
         """Replace `run.json`, whole or not at all, with a fresh time stamp."""
         write_json(self.info_path, {**info, "updated": now()})
+
+    @contextlib.contextmanager
+    def reserved(self) -> Iterator[Callable[[], None]]:
+        """Disk space kept in reserve to write `run.json` on a full disk; call the value to free it early."""
+        path = self.path / ".reserve"
+        write_whole(path, bytes(RESERVE))
+
+        def free() -> None:
+            path.unlink(missing_ok=True)
+
+        try:
+            yield free
+        finally:
+            free()
+
+    def clean(self) -> None:
+        """Remove what killed processes left; to be called under the lock."""
+        for folder in (self.path, self.checkpoints, self.transitions):
+            remove_leftovers(folder)
 
     def create(self) -> None:
         """Make the folders.
@@ -102,7 +136,7 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other trainings out while this one writes; the lock goes with the process, however it ends.
+        """Keep other trainings out while this one writes; the lock ends with the process.
 
         Raises:
             UsageError: another process trains into this directory.
@@ -112,7 +146,7 @@ class RunDirectory:
         except ImportError:  # Windows: no lock, as on file systems without locks
             yield
             return
-        with storage_errors(self.path), open(self.path / ".lock", "w") as file:
+        with storage_errors(self.path), os.fdopen(open_own(self.path / ".lock", os.O_RDWR), "r+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -122,6 +156,17 @@ class RunDirectory:
             except OSError:
                 pass
             yield
+
+
+class _Info(dict):
+    """A part of `run.json`; reading a missing entry raises `CheckpointError`."""
+
+    def __init__(self, path: Path, parts: dict[str, Any]):
+        super().__init__(parts)
+        self._path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise CheckpointError(f"{self._path} is damaged: it has no '{name}'.")
 
 
 def now() -> str:

@@ -1,10 +1,12 @@
 """`train`: one driver for every algorithm.
 
-Round i (from 0) is `algorithm.iterate(state, env, key=fold_in(key(seed), i))`, so that a round depends on nothing but
-the state before it and the seed.  After each round its episodes, its metrics and the new state go to disk, in this
-order; the checkpoint makes the round count.  Whatever is killed before that is done again on resume, key by key.
+Round i (from 0) is `algorithm.iterate(state, env, key=fold_in(key(seed), i))`, so that a round depends only on the
+state before it and the seed.  After each round its episodes, its metrics and the new state are written to disk, in this
+order.  A round counts once its checkpoint is written; one that was interrupted before is repeated on resume, with the
+same keys.
 """
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +19,9 @@ import jax.random as jr
 from forethought.algorithms.protocol import Algorithm
 from forethought.core import CheckpointError, EnvironmentFailure, Transition, UsageError
 from forethought.envs.env import Env
-from forethought.envs.environment import Environment
+from forethought.envs.environment import Environment, opening_notes
+from forethought.envs.functions import can_be_loaded, is_script, name_of
+from forethought.registry import ALGORITHMS
 from forethought.runs import checkpoint, metrics, transitions
 from forethought.runs.budget import Budget
 from forethought.runs.checkpoint import TrainingProgress
@@ -26,9 +30,9 @@ from forethought.runs.files import StorageError
 from forethought.runs.monitored_env import MonitoredEnv, has_test
 from forethought.runs.progress import Reporter, reporter_for
 from forethought.runs.provenance import git_commit, hardware, versions
-from forethought.runs.run import INIT, Run, check_seed
+from forethought.runs.run import INIT, Run, check_seed, check_sizes, sizes
 from forethought.runs.serialization import fingerprint, first_difference, to_plain
-from forethought.runs.signals import Interrupted, interruptible
+from forethought.runs.signals import Interrupted, Interruption, interruptible
 
 RESUME = "Continue it with the same command and --resume (in Python: resume=True)"
 
@@ -47,17 +51,18 @@ def train(
     callbacks: Sequence[Callable[[dict[str, Any], Any], None]] = (),
     **options: Any,
 ) -> Run:
-    """Train `algorithm` on `env`, leaving a run directory; the run.
+    """Train `algorithm` on `env` and write a run directory.
 
     Args:
         algorithm: settings, such as `PETS()`.
         env: a Gymnasium id, a `gymnasium.Env`, an `Env`, or an `Environment`.
         env_steps: end with the first round that reaches so many real steps.
         iterations: end after so many rounds.
-        seed: everything random follows from it.
+        seed: random seed of everything.
         out: the run directory; by default `runs/ALGORITHM-ENV-seedSEED`.
-        resume: continue the run in `out`, to the bit as if it had not stopped; begin it where there is none.
-        until_solved: end after the first round whose last episode meets the task's own test.
+        resume: continue the run in `out`; the result is bitwise identical to that of a run that was never
+            interrupted.  If there is no run in `out`, one is begun.
+        until_solved: end after the first round whose last episode passes the task's success test.
         progress: show progress on standard output.
         callbacks: each is called after every round, once it is on disk, with its metrics and the state.
         **options: the fields of `Environment` (cost, termination, angles, velocities, observation_noise, horizon, dt,
@@ -68,32 +73,38 @@ def train(
         EnvironmentFailure, NumericalFailure, StorageError: what was collected before is on disk.
     """
     started = time.perf_counter()
-    if isinstance(algorithm, type):
-        raise UsageError(f"algorithm must be settings, such as {algorithm.__name__}(), not the class itself.")
-    check_seed(seed)
+    _check_algorithm(algorithm)
+    seed = check_seed(seed)
     environment = Environment.of(env, known=tuple(train.__kwdefaults__ or ()), **options)
     opened = environment.open()
     if until_solved and not has_test(opened):
-        raise UsageError(
-            f"until_solved: the task of '{opened.name}' has no test of being solved; give a number of steps."
-        )
+        raise UsageError(f"until_solved: the task of '{opened.name}' has no success test; give a number of steps.")
     identity = {"algorithm": to_plain(algorithm, "algorithm"), "env": environment.record(), "seed": seed}
+    if out is not None and not str(out):
+        raise UsageError("out is empty: name a directory for the run.")
     directory = RunDirectory(Path(out) if out is not None else default_out(algorithm, opened, seed))
     earlier = _claim(directory, identity, environment, resume)
     budget = _budget(earlier, env_steps, iterations, until_solved)
     state = algorithm.init(opened, key=jr.fold_in(jr.key(seed), INIT))
     directory.create()
     session = Session(algorithm, opened, identity, directory, budget, started)
-    with reporter_for(progress) as reporter, directory.locked(), interruptible(reporter.hint) as interruption:
+    session.notices = (*opening_notes(environment, opened), *notices(environment))
+    with (
+        reporter_for(progress) as reporter,
+        directory.locked(),
+        directory.reserved() as free,
+        interruptible(reporter.hint) as interruption,
+    ):
         try:
             session.begin(state, earlier, reporter)
-            session.rounds(reporter, callbacks)
+            session.rounds(reporter, callbacks, interruption)
         except BaseException as problem:
             if interruption.signal is None:
+                free()  # where the disk is full, this is room to say so
                 session.failed(problem, reporter)
                 raise
             raise session.interrupted() from None
-    return Run(directory.path, algorithm=algorithm, env=opened, restored=(session.state, session.standing))
+    return Run(directory.path, algorithm=algorithm, env=opened, restored=(session.state, session.progress))
 
 
 def default_out(algorithm: Algorithm, env: Env, seed: int) -> Path:
@@ -103,7 +114,7 @@ def default_out(algorithm: Algorithm, env: Env, seed: int) -> Path:
 
 
 class Session:
-    """One process's part of a training: it carries the state from round to round and writes what a round leaves."""
+    """The part of a training that one process does: runs round after round and writes the results of each to disk."""
 
     def __init__(
         self,
@@ -117,60 +128,78 @@ class Session:
         self.algorithm, self.env, self.directory, self.budget = algorithm, env, directory, budget
         self.identity, self.settings = identity, fingerprint(identity)
         self.state: Any = None
-        self.standing = TrainingProgress()
+        self.progress = TrainingProgress()
         self.info: dict[str, Any] = {}
         self.monitored = MonitoredEnv(env, lambda *_: None)
-        self._clock = started  # the time up to which `standing.wall_s` counts
+        self.notices: tuple[str, ...] = ()  # what is said as training begins
+        self._clock = started  # the time up to which `progress.wall_s` counts
         self._said: set[str] = set()  # notes of earlier rounds, whatever their numbers
 
     def begin(self, state: Any, earlier: dict[str, Any] | None, reporter: Reporter) -> None:
-        """Stand where the run was left, or at its beginning, and say in `run.json` that it runs."""
+        """Restore the state of an earlier session, if there is one, and set the status in `run.json` to running."""
+        self.directory.clean()
         self.state = _settled(state)
         made_with = {"versions": versions(), "git": git_commit(), "hardware": hardware()}
         if earlier is not None:
+            check_sizes(earlier, self.env)
             self._go_back(reporter)
             difference = first_difference(earlier["versions"], made_with["versions"])
             if difference:
-                reporter.notice(f"resuming with other versions, so perhaps not to the bit: {difference}")
+                reporter.notice(f"versions differ, so the result may not be bitwise identical: {difference}")
         self.info = {
             "format": FORMAT,
             **self.identity,
             "fingerprint": self.settings,
+            "sizes": sizes(self.env),
             **made_with,
             "created": earlier["created"] if earlier else now(),
         }
         self._write("running")
-        reporter.begin(str(self.directory.path), self.budget, self.standing)
+        reporter.begin(str(self.directory.path), self.budget, self.progress)
+        for notice in self.notices:
+            reporter.notice(f"note: {notice}")
 
-    def rounds(self, reporter: Reporter, callbacks: Sequence[Callable[[dict[str, Any], Any], None]]) -> None:
-        """Round after round until the budget is spent."""
-        self.monitored = MonitoredEnv(self.env, reporter.step)
-        while not self.budget.spent(self.standing):
+    def rounds(
+        self,
+        reporter: Reporter,
+        callbacks: Sequence[Callable[[dict[str, Any], Any], None]],
+        interruption: Interruption,
+    ) -> None:
+        """Round after round until the budget is spent; a signal is looked for after every step and round."""
+
+        def on_step(steps: int, episode_return: float) -> None:
+            interruption.check()
+            reporter.step(steps, episode_return)
+
+        self.monitored = MonitoredEnv(self.env, on_step)
+        while not self.budget.spent(self.progress):
+            interruption.check()
             line = self.round()
             reporter.round(line)
             self._say(line.get("notes", ()), reporter)
             for callback in callbacks:
                 callback(line, self.state)
+                interruption.check()
         self._write("done")
 
     def round(self) -> dict[str, Any]:
         """One round, on disk when this returns its metrics."""
         self.monitored.start()
-        before = self.standing
+        before = self.progress
         key = jr.fold_in(jr.key(self.identity["seed"]), before.iteration)
         state, info = self.algorithm.iterate(self.state, self.monitored, key=key)
         self._save(info.episodes)
-        line, standing = metrics.round_line(before, info, self.env, self._elapsed())
+        line, progress = metrics.round_line(before, info, self.env, self._elapsed())
         metrics.append(self.directory.metrics_path, line)
         self.state = _settled(state)
-        checkpoint.save(self.directory.checkpoints, self.state, standing, self.settings)
-        self.standing = standing
+        checkpoint.save(self.directory.checkpoints, self.state, progress, self.settings)
+        self.progress = progress
         self.monitored.start()
         self._write("running")
         return line
 
     def _say(self, notes: Sequence[str], reporter: Reporter) -> None:
-        """Show notes, each sentence once, however its numbers change from round to round."""
+        """Show notes, each once: notes that differ only in their numbers count as one."""
         for note in notes:
             wording = re.sub(r"\d+([.,]\d+)*(e[-+]?\d+)?", "#", note)
             if wording not in self._said:
@@ -178,45 +207,50 @@ class Session:
             self._said.add(wording)
 
     def failed(self, problem: BaseException, reporter: Reporter) -> None:
-        """Save what there is and say why in `run.json`, as far as the disk lets us."""
-        reason = str(problem) or type(problem).__name__
-        try:
+        """Say why in `run.json`, and save what there is, as far as the disk allows; the first error is what is told."""
+        with contextlib.suppress(StorageError):
+            self._write("failed", str(problem) or type(problem).__name__)
+        with contextlib.suppress(StorageError):
             self._save(self.monitored.episodes)
             if isinstance(problem, EnvironmentFailure) and problem.episode is not None:
                 path = self._save([problem.episode], after=len(self.monitored.episodes), partial=True)
                 reporter.notice(f"the {len(problem.episode)} steps before the failure are in {path}")
-            self._write("failed", reason)
-        except StorageError:  # the disk is what failed; the first error tells
-            pass
 
     def interrupted(self) -> Interrupted:
-        """Note it in `run.json`; the error that tells the person how to go on."""
-        stood = f"after round {self.standing.iteration} ({self.standing.env_steps} real steps)"
-        try:
+        """Write it to `run.json`; the error to raise, which says how to continue."""
+        stood = f"after round {self.progress.iteration} ({self.progress.env_steps} real steps)"
+        with contextlib.suppress(StorageError):
             self._write("interrupted", f"stopped by a signal {stood}")
-        except StorageError:
-            pass
         return Interrupted(f"interrupted {stood}; the run is in {self.directory.path}. {RESUME}.")
 
     def _go_back(self, reporter: Reporter) -> None:
-        """Stand where the newest intact checkpoint stood; what came after it is dropped, and done again."""
+        """Restore the newest intact checkpoint; rounds after it are dropped and repeated."""
         folder = self.directory.checkpoints
         damaged: list[CheckpointError] = []
         for iteration in reversed(checkpoint.iterations(folder)):
             try:
-                self.state, self.standing = checkpoint.load(folder, iteration, self.state, self.settings)
+                self.state, self.progress = checkpoint.load(folder, iteration, self.state, self.settings)
                 break
             except CheckpointError as refusal:
                 damaged.append(refusal)
         else:
             self._check_nothing_lost(damaged)
         for problem in damaged:
-            reporter.notice(f"{problem} Going back to round {self.standing.iteration}; later rounds are done again.")
-        metrics.truncate(self.directory.metrics_path, self.standing.iteration)
-        transitions.drop_after(self.directory.transitions, self.standing.episodes)
+            reporter.notice(f"{problem} Going back to round {self.progress.iteration}; later rounds are repeated.")
+        torn = metrics.truncate(self.directory.metrics_path, self.progress.iteration)
+        if torn:
+            reporter.notice(torn)
+        transitions.drop_after(self.directory.transitions, self.progress.episodes)
+        wrong = transitions.damaged_episodes(self.directory.transitions, self.progress.episodes)
+        if wrong:
+            lost = f"{', '.join(wrong[:3])}{f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''}"
+            reporter.notice(
+                f"damaged or missing in {self.directory.transitions}: {lost}. Training goes on from the checkpoint, "
+                "which holds what it needs of them; they cannot be exported."
+            )
 
     def _check_nothing_lost(self, damaged: list[CheckpointError]) -> None:
-        """Without any checkpoint only a first round may be begun again."""
+        """Raise `CheckpointError` if there is no intact checkpoint, except when the first round was never finished."""
         remedy = "Nothing can be resumed; train anew into another --out."
         if damaged:
             raise CheckpointError(f"{damaged[0]} {remedy}") from damaged[0]
@@ -224,19 +258,19 @@ class Session:
             raise CheckpointError(f"the checkpoints in {self.directory.checkpoints} are gone. {remedy}")
 
     def _write(self, status: str, reason: str | None = None) -> None:
-        """Update `run.json`; a session that has not begun has nothing to say there."""
+        """Update `run.json`, unless the session has not begun."""
         if not self.info:
             return
         budget = {**vars(self.budget)}
-        standing = {**vars(self.standing), "experience_s": self.standing.env_steps * float(self.env.task.dt)}
-        self.info |= {"budget": budget, "standing": standing, "status": status, "reason": reason}
+        progress = {**vars(self.progress), "experience_s": self.progress.env_steps * float(self.env.task.dt)}
+        self.info |= {"budget": budget, "standing": progress, "status": status, "reason": reason}
         self.directory.write_info(self.info)
 
     def _save(self, episodes: Sequence[Transition], after: int = 0, partial: bool = False) -> Path | None:
         """Write episodes of the running round, which follow `after` others of it; the last path."""
-        about = {"env": self.env.name, "iteration": self.standing.iteration + 1, "dt": float(self.env.task.dt)}
+        about = {"env": self.env.name, "iteration": self.progress.iteration + 1, "dt": float(self.env.task.dt)}
         path = None
-        for number, episode in enumerate(episodes, start=self.standing.episodes + after + 1):
+        for number, episode in enumerate(episodes, start=self.progress.episodes + after + 1):
             path = transitions.save_episode(self.directory.transitions, number, episode, about, partial=partial)
         return path
 
@@ -244,6 +278,34 @@ class Session:
         """Seconds since this was last asked."""
         before, self._clock = self._clock, time.perf_counter()
         return self._clock - before
+
+
+def notices(environment: Environment) -> tuple[str, ...]:
+    """What a person should know about an environment before training on it."""
+    found = []
+    for kind in ("cost", "termination"):
+        function = getattr(environment, kind)
+        if not can_be_loaded(function):
+            how = f"ft.load(path, {kind}=...)"
+            found.append(f"the {kind} function cannot be found by name again: load the run with {how}.")
+        elif is_script((name_of(function) or "").partition(":")[0]):
+            guard = 'keep what it runs under `if __name__ == "__main__":`, or put the function into a module of its own'
+            found.append(f"the {kind} function is recorded as '{name_of(function)}', so that loading the run imports "
+                         f"the script: {guard}.")  # fmt: skip
+    return tuple(found)
+
+
+def _check_algorithm(algorithm: Any) -> None:
+    """Raise `UsageError` for what is not the settings of an algorithm."""
+    if isinstance(algorithm, type):
+        raise UsageError(f"algorithm must be settings, such as {algorithm.__name__}(), not the class itself.")
+    if isinstance(algorithm, str):
+        known = {name: home.rpartition(":")[2] for name, home in ALGORITHMS.items()}
+        remedy = f"ft.{known[algorithm]}()" if algorithm in known else "ft.PETS()"
+        raise UsageError(f"algorithm must be settings, such as {remedy}, not the text '{algorithm}'.")
+    if not isinstance(algorithm, Algorithm):
+        kind = type(algorithm).__name__
+        raise UsageError(f"algorithm must be the settings of one, such as ft.PETS(); {kind} has no init and iterate.")
 
 
 def _claim(
@@ -254,8 +316,11 @@ def _claim(
     Raises:
         UsageError: the directory holds another run, or one that was not to be resumed.
     """
-    if not directory.exists():
+    if not directory.exists() and not directory.has_experience():
         return None
+    if not directory.exists():
+        what = "holds episodes or checkpoints of another run, and no run.json that tells of which"
+        raise UsageError(f"{directory.path} {what}. Choose another --out, or restore its run.json.")
     if not resume:
         if not directory.has_experience():
             return None
@@ -272,12 +337,15 @@ def _claim(
 def _budget(
     earlier: dict[str, Any] | None, env_steps: int | None, iterations: int | None, until_solved: bool
 ) -> Budget:
-    """The budget asked for; where a run is resumed without one, the budget it had."""
+    """The budget asked for; for a run resumed without one, its earlier budget."""
     if earlier is not None and env_steps is None and iterations is None and not until_solved:
-        return Budget(**earlier["budget"])
+        try:
+            return Budget(**earlier["budget"])
+        except TypeError as problem:
+            raise CheckpointError(f"run.json is damaged: its budget is {dict(earlier['budget'])}.") from problem
     return Budget(env_steps, iterations, until_solved)
 
 
 def _settled(state: Any) -> Any:
-    """`state` without weak types, which a checkpoint does not keep: continued and resumed runs compile the same."""
+    """`state` without weak types, which a checkpoint does not keep: then a resumed run compiles the same programs."""
     return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype) if getattr(leaf, "weak_type", False) else leaf, state)

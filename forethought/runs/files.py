@@ -1,15 +1,19 @@
-"""Files that are either whole or absent, whatever moment the machine stops at."""
+"""Files that are either complete or absent, even if the machine stops while they are written."""
 
 import contextlib
 import errno
 import json
 import math
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from forethought.core.errors import ForethoughtError
+
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
+MARK = ".part-"  # how the names of temporary files begin
 
 _REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -17,6 +21,7 @@ _REMEDIES = {
     errno.EACCES: "permission denied; make it writable, or choose another --out",
     errno.EPERM: "permission denied; make it writable, or choose another --out",
     errno.EROFS: "the file system is read-only; choose another --out",
+    errno.ELOOP: "it is a symbolic link, which training does not write through; remove it",
     errno.EIO: "the disk reports an input/output error; check it, or choose another --out",
 }
 
@@ -35,20 +40,50 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {path}: {remedy}. Everything saved before is still there.") from problem
 
 
+@contextlib.contextmanager
+def temporary_file(path: Path) -> Iterator[Path]:
+    """A new, empty file beside `path` that replaces it when the block ends, and is removed where the block fails.
+
+    Its name cannot be guessed, and it is created exclusively: no existing file or symbolic link is written through.
+    It ends as `path` does, since some programs choose a format by that.
+    """
+    temporary = path.with_name(f"{MARK}{secrets.token_hex(8)}-{path.name}")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW, 0o666))
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of processes that were killed."""
+    for path in [*folder.glob(f"{MARK}*"), *folder.glob("*.tmp")]:  # *.tmp: of earlier versions
+        path.unlink(missing_ok=True)
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write `path` so that after a crash at any moment it holds the old content or the new, never a part.
 
     Raises:
         StorageError: full disk, no permission, and so on.
     """
-    temporary = path.with_name(path.name + ".tmp")
     with storage_errors(path):
-        with open(temporary, "wb") as file:
+        with temporary_file(path) as temporary, open(temporary, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
         sync_directory(path.parent)
+
+
+def open_own(path: Path, flags: int) -> int:
+    """A descriptor of `path`, made where it is not there; a symbolic link in its place is refused.
+
+    Raises:
+        StorageError: it cannot be opened.
+    """
+    with storage_errors(path):
+        return os.open(path, flags | os.O_CREAT | NO_FOLLOW, 0o666)
 
 
 def write_json(path: Path, value: Any) -> None:

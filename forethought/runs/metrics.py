@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +13,24 @@ from forethought.algorithms.protocol import Info
 from forethought.core import NumericalFailure, Trajectory, Transition
 from forethought.envs.env import Env
 from forethought.runs.checkpoint import TrainingProgress
-from forethought.runs.files import finite, storage_errors, write_whole
+from forethought.runs.files import finite, open_own, storage_errors, write_whole
 
-# Metrics of these kinds judge the model: one that is not finite means the fit failed.
-_JUDGING = ("model_error", "loss", "nll")
+# Metrics of these kinds measure the model: one that is not finite means that the fit failed.
+_OF_THE_MODEL = ("model_error", "loss", "nll")
 
 
 def round_line(
     before: TrainingProgress, info: Info, env: Env, wall_s: float
 ) -> tuple[dict[str, Any], TrainingProgress]:
-    """The metrics of a round, and where the run stands after it.
+    """The metrics of a round, and the progress of the run after it.
 
     Args:
-        before: where it stood.
-        info: what the round did.
-        env: what it did it with.
-        wall_s: s that the round took.
+        before: progress before the round.
+        info: results of the round.
+        env: the environment.
+        wall_s: duration of the round, s.
     Raises:
-        NumericalFailure: the return, or a metric that judges the model, is not finite.
+        NumericalFailure: the return, or a metric of the model, is not finite.
     """
     steps = sum(len(episode) for episode in info.episodes)
     returns = [episode_return(episode) for episode in info.episodes]
@@ -62,26 +63,56 @@ def round_line(
 
 def append(path: Path, line: dict[str, Any]) -> None:
     """Add a round's metrics; on disk when this returns."""
-    with storage_errors(path), open(path, "ab") as file:
-        file.write(json.dumps(finite(line), allow_nan=False).encode() + b"\n")
+    with storage_errors(path), os.fdopen(open_own(path, os.O_WRONLY | os.O_APPEND), "ab") as file:
+        file.write(_encoded(line))
         file.flush()
         os.fsync(file.fileno())
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The metrics of every round; a last line cut off by a crash is left out."""
-    lines = path.read_bytes().split(b"\n") if path.exists() else []
-    return [json.loads(line) for line in lines[:-1]]
+    """The metrics of every round.  Lines that are not whole are left out, with a warning."""
+    lines, notice = _parse(path)
+    if notice:
+        warnings.warn(notice, stacklevel=2)
+    return lines
 
 
-def truncate(path: Path, iteration: int) -> None:
-    """Drop what came after round `iteration`: a torn line, or rounds without a checkpoint, which are done again."""
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    kept = [line + b"\n" for line in content.split(b"\n")[:-1] if json.loads(line)["iteration"] <= iteration]
-    if b"".join(kept) != content:
-        write_whole(path, b"".join(kept))
+def truncate(path: Path, iteration: int) -> str | None:
+    """Drop what came after round `iteration`, which is done again, and lines that are not whole; a notice of those."""
+    lines, notice = _parse(path)
+    content = b"".join(_encoded(line) for line in lines if line["iteration"] <= iteration)
+    if path.exists() and content != path.read_bytes():
+        write_whole(path, content)
+    return notice
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    return json.dumps(finite(line), allow_nan=False).encode() + b"\n"
+
+
+def _parse(path: Path) -> tuple[list[dict[str, Any]], str | None]:
+    """The whole lines, and a sentence about those that are not: a power cut leaves torn and blank ones."""
+    rows = path.read_bytes().split(b"\n") if path.exists() else []
+    if rows and not rows[-1]:
+        rows.pop()  # what follows the last line's end
+        whole = [_whole(row) for row in rows]
+    else:
+        whole = [*(_whole(row) for row in rows[:-1]), *([None] if rows else [])]  # without its end a line is torn
+    torn = [str(number) for number, line in enumerate(whole, start=1) if line is None]
+    lines = [line for line in whole if line is not None]
+    if not torn:
+        return lines, None
+    which = f"line{'s' if len(torn) > 1 else ''} {', '.join(torn)}"
+    return lines, f"{path}: {which} of {len(whole)} left out, not whole (as a power cut leaves them)."
+
+
+def _whole(row: bytes) -> dict[str, Any] | None:
+    """A line's content; None where it is torn, blank or no line of metrics."""
+    try:
+        line = json.loads(row)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and isinstance(line.get("iteration"), int) else None
 
 
 def episode_return(episode: Transition) -> float:
@@ -90,17 +121,17 @@ def episode_return(episode: Transition) -> float:
 
 
 def is_solved(env: Env, episode: Transition) -> bool | None:
-    """Whether an episode meets the task's own test; None where it has none."""
+    """Whether an episode passes the task's success test; None if it has none."""
     answer = env.task.solved(Trajectory.of_episode(episode))
     return None if answer is None else bool(answer)
 
 
 def _check(line: dict[str, Any]) -> None:
-    """Raise for a round whose return or model judgment is not finite."""
+    """Raise `NumericalFailure` for a round whose return or metric of the model is not finite."""
     if line["return"] is not None and not math.isfinite(line["return"]):
         raise NumericalFailure(f"the return of round {line['iteration']} is not finite ({line['return']}).")
     for name, value in line.items():
-        if any(kind in name for kind in _JUDGING) and value is not None and not math.isfinite(value):
+        if any(kind in name for kind in _OF_THE_MODEL) and value is not None and not math.isfinite(value):
             raise NumericalFailure(
                 f"the model's '{name}' after round {line['iteration']} is not finite ({value}): the fit diverged. "
                 "Look for outliers in the observations, or lower the learning rate."

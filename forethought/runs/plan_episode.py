@@ -1,7 +1,7 @@
-"""Plan on a known system, act, and tell how it went: no learning.
+"""Plan on a known system, act, and measure the result: no learning.
 
 A planner whose horizon covers the episode plans once, before it, and its feedback policy is followed; any other plans
-anew at every step (MPC).  Times are those of compiled functions; compilation is told apart.
+anew at every step (MPC).  Times are those of compiled functions; compilation is measured separately.
 """
 
 import time
@@ -25,18 +25,18 @@ from forethought.runs import metrics
 
 @dataclass(frozen=True)
 class Planned:
-    """What one planner achieved in one episode."""
+    """The result of one planner in one episode."""
 
     planner: str
-    receding: bool  # planned anew at every step, instead of once
+    receding: bool  # whether it replanned at every step
     cost: float  # of the executed episode, final cost included
     planned_cost: float  # of the first plan, over its own horizon
     converged: bool  # of all plans
-    iterations: float | None  # of a plan, on average; None where the planner does not tell
-    wall_s: float  # s of planning in the episode, compilation apart
+    iterations: float | None  # mean per plan; None if the planner does not report them
+    wall_s: float  # planning time of the episode without compilation, s
     compile_s: float
     latency: Latency  # of a plan
-    success: bool | None  # by the task's own test; None where it has none
+    success: bool | None  # by the task's success test; None if it has none
     length: int  # steps
     plan: Plan  # the first
     episode: Transition

@@ -1,4 +1,4 @@
-"""What a person sees while training."""
+"""What is shown during training."""
 
 import time
 import warnings
@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from forethought.runs.budget import Budget, TimeLeft
 from forethought.runs.checkpoint import TrainingProgress
 
-QUIET_S = 30.0  # s between two lines within a round, at least, where there is no terminal
+QUIET_S = 30.0  # shortest time between two lines within a round, s, if there is no terminal
 
 
 def say(text: str) -> None:
@@ -25,8 +25,8 @@ class Reporter(Protocol):
 
     def __exit__(self, kind: type | None, problem: BaseException | None, trace: TracebackType | None) -> None: ...
 
-    def begin(self, name: str, budget: Budget, standing: TrainingProgress) -> None:
-        """Training of the run called `name` starts, or goes on, from `standing`."""
+    def begin(self, name: str, budget: Budget, progress: TrainingProgress) -> None:
+        """Training of the run called `name` starts, or goes on, from `progress`."""
         ...
 
     def step(self, steps: int, episode_return: float) -> None:
@@ -38,16 +38,16 @@ class Reporter(Protocol):
         ...
 
     def notice(self, text: str) -> None:
-        """Something the person must know."""
+        """A notice that must not be missed."""
         ...
 
     def hint(self, text: str) -> None:
-        """Something that helps a person who is watching."""
+        """Advice for a person at the terminal."""
         ...
 
 
 class Silent:
-    """Shows nothing; what must be known becomes a Python warning."""
+    """Shows no progress; notices become Python warnings."""
 
     def __enter__(self) -> "Reporter":
         return self
@@ -55,8 +55,8 @@ class Silent:
     def __exit__(self, *problem: object) -> None:
         return None
 
-    def begin(self, name: str, budget: Budget, standing: TrainingProgress) -> None:
-        del name, budget, standing
+    def begin(self, name: str, budget: Budget, progress: TrainingProgress) -> None:
+        del name, budget, progress
 
     def step(self, steps: int, episode_return: float) -> None:
         del steps, episode_return
@@ -72,28 +72,28 @@ class Silent:
 
 
 class Plain(Silent):
-    """One line per round, and now and then one within a long round: for logs."""
+    """For logs: one line per round, and further lines during a long round."""
 
     def __init__(self, say: Callable[[str], None] = say):
         self.say = say
         self.budget = Budget(iterations=1)
-        self.standing = TrainingProgress()
+        self.progress = TrainingProgress()
         self.left = TimeLeft()
         self.last = time.monotonic()
 
-    def begin(self, name: str, budget: Budget, standing: TrainingProgress) -> None:
-        self.budget, self.standing = budget, standing
-        self.left.mark(budget.share(standing.iteration, standing.env_steps), time.monotonic())
+    def begin(self, name: str, budget: Budget, progress: TrainingProgress) -> None:
+        self.budget, self.progress = budget, progress
+        self.left.mark(budget.share(progress.iteration, progress.env_steps), time.monotonic())
         self.notice(f"training in {name}")
 
     def step(self, steps: int, episode_return: float) -> None:
         if time.monotonic() - self.last >= QUIET_S:
-            total = self.standing.env_steps + steps
-            now = f"round {self.standing.iteration + 1}: env steps {total}  return so far {number(episode_return)}"
+            total = self.progress.env_steps + steps
+            now = f"round {self.progress.iteration + 1}: env steps {total}  return so far {number(episode_return)}"
             self.notice(now)
 
     def round(self, line: dict[str, Any]) -> None:
-        self.standing = TrainingProgress(line["iteration"], line["env_steps"], line["episodes"])
+        self.progress = TrainingProgress(line["iteration"], line["env_steps"], line["episodes"])
         self.left.mark(self.budget.share(line["iteration"], line["env_steps"]), time.monotonic())
         self.notice(describe(line, self.budget, self.left(time.monotonic())))
 
@@ -106,7 +106,7 @@ class Plain(Silent):
 
 
 class Live(Plain):
-    """A bar that moves while a round runs, below one line per round: for terminals."""
+    """For terminals: one line per round, and a progress bar below them."""
 
     def __init__(self, console: Any):
         # here: loading rich draws from Python's global random numbers, and importing us changes nothing
@@ -134,15 +134,15 @@ class Live(Plain):
     def __exit__(self, *problem: object) -> None:
         self.bar.stop()
 
-    def begin(self, name: str, budget: Budget, standing: TrainingProgress) -> None:
-        super().begin(name, budget, standing)
+    def begin(self, name: str, budget: Budget, progress: TrainingProgress) -> None:
+        super().begin(name, budget, progress)
         self._show(0, self.numbers)
 
     def step(self, steps: int, episode_return: float) -> None:
         self._show(steps, f"return so far {number(episode_return)}")
 
     def round(self, line: dict[str, Any]) -> None:
-        self.round_steps = line["env_steps"] - self.standing.env_steps
+        self.round_steps = line["env_steps"] - self.progress.env_steps
         self.round_began = time.monotonic()
         super().round(line)
         self.numbers = f"return {number(line['return'])}  model error {number(line['model_error'])}"
@@ -150,20 +150,20 @@ class Live(Plain):
 
     def _show(self, steps: int, numbers: str) -> None:
         """Move the bar to `steps` real steps into the running round."""
-        env_steps = self.standing.env_steps + steps
+        env_steps = self.progress.env_steps + steps
         into_round = min(steps / self.round_steps, 1.0) if self.round_steps else 0.0
         now = time.monotonic()
         rate = f"  {number(steps / (now - self.round_began))} steps/s" if steps else ""
         self.bar.update(
             self.task,
-            completed=self.budget.share(self.standing.iteration + into_round, env_steps),
-            description=f"round {self.standing.iteration + 1}  env steps {env_steps}",
+            completed=self.budget.share(self.progress.iteration + into_round, env_steps),
+            description=f"round {self.progress.iteration + 1}  env steps {env_steps}",
             now=f"{numbers}{rate}  left {duration(self.left(now))}",
         )
 
 
 def reporter_for(progress: bool) -> Reporter:
-    """A live bar where standard output is a terminal, lines where it is not, or nothing."""
+    """A progress bar if standard output is a terminal, else lines; nothing if `progress` is false."""
     if not progress:
         return Silent()
     from rich.console import Console
@@ -173,7 +173,7 @@ def reporter_for(progress: bool) -> Reporter:
 
 
 def describe(line: dict[str, Any], budget: Budget, left: float | None) -> str:
-    """A round in one line for people."""
+    """A round in one line."""
     of = f"/{budget.iterations}" if budget.iterations else ""
     of_steps = f"/{budget.env_steps}" if budget.env_steps else ""
     parts = [

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, the commit of the code around it, and the machine."""
+"""The provenance of a run: versions, the commit of the code around it, and the machine."""
 
 import importlib.metadata
 import os

@@ -1,4 +1,4 @@
-"""A run: what a training left on disk, ready to act and to be evaluated."""
+"""A run: the results of a training on disk, ready to act and to be evaluated."""
 
 import functools
 from dataclasses import dataclass
@@ -28,16 +28,16 @@ INIT, EVALUATE, ACT = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What fresh episodes show of a controller, and the training behind it."""
+    """Returns of a controller in fresh episodes, and how much training it had."""
 
     episodes: int
     returns: tuple[float, ...]
     mean: float
     std: float  # sample standard deviation; NaN for one episode
-    success: float | None  # share of episodes that meet the task's own test; None where it has none
+    success: float | None  # share of episodes that pass the task's success test; None if it has none
     lengths: tuple[int, ...]  # steps
-    env_steps: int  # real steps of the training behind it
-    experience_s: float  # s of real experience behind it
+    env_steps: int  # environment steps of its training
+    experience_s: float  # duration of the experience it was trained on, s
     seed: int
     trajectories: tuple[Transition, ...]  # the episodes themselves, each with leading axis [T]
 
@@ -47,7 +47,7 @@ class Evaluation:
 
 
 class Run:
-    """A trained run.  Its algorithm, environment and state are read when they are first asked for."""
+    """A trained run.  Its algorithm, environment and state are read when they are first used."""
 
     def __init__(
         self,
@@ -81,12 +81,22 @@ class Run:
     @functools.cached_property
     def algorithm(self) -> Algorithm:
         """The settings it was trained with."""
-        return self._algorithm or from_plain(self.info["algorithm"])
+        algorithm = self._algorithm or from_plain(self.info["algorithm"])
+        if not isinstance(algorithm, Algorithm):
+            raise CheckpointError(f"{self.path} was trained by a {type(algorithm).__name__}, which is no algorithm.")
+        return algorithm
 
     @functools.cached_property
     def env(self) -> Env:
-        """The environment it was trained on; opening one given as `module:Name` imports that module."""
+        """The environment it was trained on; an id `module:Name` imports that module."""
         return self._env or Environment.from_record(self.info["env"]).open()
+
+    @property
+    def foreign_code(self) -> tuple[str, ...]:
+        """What opening the environment imports and calls beyond installed packages: "module:name" as recorded."""
+        record = self.info["env"]
+        named = (record["spec"], record["cost"], record["termination"])
+        return tuple(name for name in named if name is not None and ":" in name)
 
     @functools.cached_property
     def _checkpoint(self) -> tuple[Any, TrainingProgress]:
@@ -99,7 +109,9 @@ class Run:
         iteration = there[-1] if self._iteration is None else self._iteration
         if iteration not in there:
             raise UsageError(f"{folder} has no checkpoint of round {iteration}; it has rounds {there}.")
-        skeleton = self.algorithm.init(self.env, key=jr.fold_in(jr.key(self.info["seed"]), INIT))
+        algorithm = self.algorithm
+        check_sizes(self.info, self.env)
+        skeleton = algorithm.init(self.env, key=jr.fold_in(jr.key(self.info["seed"]), INIT))
         try:
             return checkpoint.load(folder, iteration, skeleton)
         except CheckpointError as problem:
@@ -111,16 +123,16 @@ class Run:
         return self._checkpoint[0]
 
     @property
-    def standing(self) -> TrainingProgress:
-        """Where training stood with that state."""
+    def progress(self) -> TrainingProgress:
+        """How far training had come with that state."""
         return self._checkpoint[1]
 
     @functools.cached_property
     def controller(self) -> Controller:
-        """What was learned, ready to act, without exploration."""
+        """The learned controller, without exploration."""
         return self.algorithm.controller(self.state, self.env)
 
-    def act(self, obs: Any, t: int | None = None) -> np.ndarray:
+    def act(self, obs: Any, t: Any = None) -> np.ndarray:
         """The action [m] for an observation [n], in task units.
 
         It keeps the controller's memory (a warm start, say) from call to call: call `reset` where an episode begins.
@@ -129,15 +141,17 @@ class Run:
             obs: the state as the environment shows it.
             t: step of the episode; by default the number of calls since `reset`.
         Raises:
-            UsageError: the observation has another size than those of the training.
+            UsageError: the observation has another shape than those of the training, or is not finite.
         """
         x = jnp.asarray(np.asarray(obs), box_of(self.env.task).low.dtype)
         if x.shape != (self.env.space.size,):
             raise UsageError(f"act needs an observation of shape ({self.env.space.size},), not {x.shape}.")
+        if not np.isfinite(x).all():
+            raise UsageError(f"act needs a finite observation, not {np.asarray(x).tolist()}.")
         key = self._act_key
         steps, carry = self._carry or (0, self.controller.init(x, key=jr.fold_in(key, 0)))
         step_key = jr.fold_in(key, steps + 1)
-        u, carry = _act(self.controller, x, jnp.asarray(steps if t is None else t), carry, step_key)
+        u, carry = _act(self.controller, x, jnp.asarray(steps if t is None else int(t), jnp.int32), carry, step_key)
         self._carry = (steps + 1, carry)
         return np.asarray(u)
 
@@ -146,7 +160,7 @@ class Run:
         return jr.fold_in(jr.key(self.info["seed"]), ACT)
 
     def reset(self) -> None:
-        """Forget the episode that `act` is in."""
+        """Begin a new episode: the next `act` starts without memory."""
         self._carry = None
 
     def evaluate(self, episodes: int = 10, seed: int | None = None) -> Evaluation:
@@ -154,7 +168,7 @@ class Run:
 
         Args:
             episodes: how many.
-            seed: of the episodes; by default the training's, which gives other episodes than it saw.
+            seed: of the episodes; by default the training's seed; the episodes differ from those of the training.
         Raises:
             EnvironmentFailure: the environment raised, or returned what is not finite.
         """
@@ -172,8 +186,8 @@ class Run:
             std=float(np.std(returns, ddof=1)) if episodes > 1 else float("nan"),
             success=None if solved[0] is None else float(np.mean([bool(s) for s in solved])),
             lengths=tuple(len(episode) for episode in done),
-            env_steps=self.standing.env_steps,
-            experience_s=self.standing.env_steps * float(self.env.task.dt),
+            env_steps=self.progress.env_steps,
+            experience_s=self.progress.env_steps * float(self.env.task.dt),
             seed=seed,
             trajectories=tuple(done),
         )
@@ -188,6 +202,9 @@ def load(
     **options: Any,
 ) -> Run:
     """The run in directory `path`.
+
+    Using its environment imports the modules, and calls the functions, that `run.json` names: load only runs whose
+    origin is trusted.
 
     Args:
         path: the `out` of a training.
@@ -207,11 +224,30 @@ def load(
     return Run(path, algorithm=algorithm, env=opened, iteration=iteration)
 
 
-def check_seed(seed: int) -> int:
-    """`seed`, if it is one."""
-    if not 0 <= seed < 2**32:
-        raise UsageError(f"a seed is a whole number from 0 to {2**32 - 1}, not {seed}.")
-    return seed
+def check_seed(seed: Any) -> int:
+    """`seed` as a plain int, if it is one.
+
+    Raises:
+        UsageError: it is no whole number from 0 to 2**32 - 1.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise UsageError(f"a seed is a whole number from 0 to {2**32 - 1}, not {seed!r}.")
+    return int(seed)
+
+
+def sizes(env: Env) -> dict[str, int]:
+    """How many numbers its observations and actions have."""
+    return {"observation": env.space.size, "action": env.task.action_space.size}
+
+
+def check_sizes(info: dict[str, Any], env: Env) -> None:
+    """Raise `CheckpointError` if an environment has changed since the run recorded in `info` was trained on it."""
+    for what, size in info.get("sizes", {}).items():  # earlier versions recorded none
+        if sizes(env).get(what) != size:
+            raise CheckpointError(
+                f"the run was trained on {what}s of size {size}, and '{env.name}' now has size {sizes(env).get(what)}: "
+                "restore the environment, or train anew."
+            )
 
 
 def _remedy(there: list[int], damaged: int) -> str:

@@ -66,7 +66,10 @@ def from_plain(plain: Any) -> Any:
     unknown = sorted(parts.keys() - {f.name for f in dataclasses.fields(kind)})
     if unknown:
         raise CheckpointError(f"the run's settings have {unknown}, unknown to this version's {plain['class']}.")
-    return kind(**parts)
+    try:
+        return kind(**parts)
+    except (ValueError, TypeError) as problem:
+        raise CheckpointError(f"the run's settings of {plain['class']} are refused: {problem}") from problem
 
 
 def fingerprint(plain: Any) -> str:

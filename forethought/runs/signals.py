@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during training: stop at once, leave a run that can be continued, say how."""
+"""Ctrl-C and SIGTERM during training: stop at once and leave a run that can be resumed."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from forethought.core.errors import ForethoughtError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ABORT_AFTER = 0.5  # s; a second signal sooner than this is the same request (a terminal and `timeout` send two)
-HINT = "stopping; once more aborts at once (what is saved stays whole)"
+HINT = "stopping; a second Ctrl-C aborts at once (rounds on disk stay intact)"
 
 
 class Interrupted(ForethoughtError):
@@ -22,24 +22,51 @@ class Interrupted(ForethoughtError):
 
 
 class Interruption:
-    """Whether someone asked to stop."""
+    """Whether someone asked to stop.
+
+    Raising in the handler is a shortcut: an exception that a library swallows, a garbage-collection callback say, is
+    lost.  The wish is noted first, and whoever works in a loop calls `check` now and then.
+    """
 
     signal: int | None = None
 
     def on_signal(self, number: int, frame: object) -> None:
-        """Leave the main thread's work; the second time it is on its way out already."""
+        """Note the signal; leave the main thread's work, unless it is on its way out already."""
         del frame
         if self.signal is None:
             self.signal = number
             raise KeyboardInterrupt
 
+    def check(self) -> None:
+        """Raise `KeyboardInterrupt` if a signal came."""
+        if self.signal is not None:
+            raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def noted() -> Iterator[Interruption]:
+    """While inside, SIGINT is noted as well as raised, for an `interruptible` block that begins later.
+
+    Importing and compiling come first, and swallow exceptions now and then.
+    """
+    interruption = Interruption()
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield interruption
+        return
+    signal.signal(signal.SIGINT, interruption.on_signal)
+    try:
+        yield interruption
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @contextlib.contextmanager
 def interruptible(say: Callable[[str], None]) -> Iterator[Interruption]:
-    """While inside, the first SIGINT or SIGTERM raises `KeyboardInterrupt` and a second one ends the process.
+    """While inside, the first SIGINT or SIGTERM is noted and raises `KeyboardInterrupt`; a second one ends the process.
 
     Python runs a signal's handler only between two bytecodes, so a long compiled call delays it; a thread that the
-    signal wakes tells the person at once, and ends the process if asked again.  Outside the main thread, where Python
+    signal wakes answers at once, and ends the process at a second signal.  Outside the main thread, where Python
     allows no handlers, this does nothing.
 
     Args:
@@ -56,6 +83,8 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Interruption]:
     earlier = {number: signal.signal(number, interruption.on_signal) for number in SIGNALS}
     watcher.start()
     try:
+        for handler in earlier.values():
+            interruption.signal = interruption.signal or getattr(getattr(handler, "__self__", None), "signal", None)
         yield interruption
     finally:
         for number, handler in earlier.items():
@@ -67,7 +96,7 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Interruption]:
 
 
 def _watch(reader: socket.socket, say: Callable[[str], None]) -> None:
-    """Hint at the first signal, end the process at a second one."""
+    """Say HINT at the first signal; end the process at a second one."""
     hinted = None
     while numbers := reader.recv(64):
         if not any(number in SIGNALS for number in numbers):

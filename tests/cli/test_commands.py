@@ -50,10 +50,10 @@ def test_train_without_settings_uses_the_defaults(trained, capsys):
 
 def test_train_passes_everything_on(trained):
     words = "train pets m:E-v0 --iterations 3 --seed 4 --out o --resume --until-solved --cost m:c --termination m:t"
-    more = "--angles 1 2 --observation-noise 0.01 --velocities 0:3 1:4 --horizon 30 --dt 0.05"
+    more = "--angles 1 2 --observation-noise 0.01 --velocities 0:3 1:4 --horizon 30 --dt 0.05 --names a b"
     assert main([*words.split(), *more.split()]) == 0
     ((_, env, options),) = trained
-    assert env == Environment("m:E-v0", "m:c", "m:t", (1, 2), ((0, 3), (1, 4)), 0.01, 30, 0.05)
+    assert env == Environment("m:E-v0", "m:c", "m:t", (1, 2), ((0, 3), (1, 4)), ("a", "b"), 0.01, 30, 0.05)
     assert options == {
         "env_steps": None,
         "iterations": 3,
@@ -78,7 +78,9 @@ def test_noise_may_differ_between_coordinates(trained):
 def test_check_takes_what_train_takes(monkeypatch):
     given = []
     monkeypatch.setattr(check_env, "check_env", lambda env, **options: given.append((env, options)) or REPORT)
-    words = "--cost m:c --termination m:t --angles 1 --speeds 0:3 --observation-noise 0.1 --horizon 9 --dt 0.1"
+    words = (
+        "--cost m:c --termination m:t --angles 1 --speeds 0:3 --observation-noise 0.1 --horizon 9 --dt 0.1 --names a"
+    )
     assert main(["check", "E-v0", *words.split()]) == 0
     assert set(given[0][1]) == set(OPTIONS) - {"make_kwargs"} and given[0][1]["velocities"] == ((0, 3),)
 
@@ -135,6 +137,8 @@ def evaluated(monkeypatch):
     calls = []
 
     class Run:
+        foreign_code = ("costs:good",)
+
         def evaluate(self, **options):
             calls.append(options)
             return Evaluation()
@@ -146,8 +150,9 @@ def evaluated(monkeypatch):
 def test_evaluate_prints_mean_and_spread(evaluated, capsys):
     assert main(["evaluate", "runs/a", "--episodes", "2", "--seed", "7"]) == 0
     assert evaluated == ["runs/a", {"episodes": 2, "seed": 7}]
-    out = capsys.readouterr().out
-    for fact in ("2 +- 1.41", "50%", "300 real steps", "30 s"):
+    out, err = capsys.readouterr()
+    assert "code that runs/a/run.json names: costs:good" in err
+    for fact in ("2 +- 1.41", "50%", "300 environment steps", "30 s"):
         assert fact in out
 
 
@@ -160,7 +165,7 @@ def test_evaluate_for_machines(evaluated, capsys):
 def test_evaluate_says_where_a_task_has_no_test(evaluated, capsys, monkeypatch):
     monkeypatch.setattr(Evaluation, "success", None)
     assert main(["evaluate", "runs/a"]) == 0
-    assert "no test" in capsys.readouterr().out
+    assert "no success test" in capsys.readouterr().out
 
 
 def test_report_and_video_name_what_they_wrote(monkeypatch, capsys):

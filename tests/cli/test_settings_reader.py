@@ -5,10 +5,13 @@ import typing
 
 import pytest
 
+from forethought.cli import environment_flags
 from forethought.cli import settings_reader as reader
+from forethought.cli.flags import choices
 from forethought.cli.settings_reader import Settings, read_settings
 from forethought.core import UsageError
-from forethought.registry import ALGORITHMS, AREAS, MODELS, PLANNERS, SEARCHES
+from forethought.envs.environment import OPTIONS
+from forethought.registry import ALGORITHMS, CHOICES, MODELS, PLANNERS, SEARCHES
 
 PLAYOUTS = "forethought.games.playouts:Playouts"  # whose settings are flags of `forethought play`
 HOMES = sorted({*ALGORITHMS.values(), *MODELS.values(), *PLANNERS.values(), *SEARCHES.values(), PLAYOUTS})
@@ -44,9 +47,27 @@ def test_construct_without_changes_gives_the_defaults(home):
     assert read_settings(home).construct({}) == real_class(home)()
 
 
-def test_the_areas_of_the_algorithms_take_what_is_registered():
-    names = {field.name for home in ALGORITHMS.values() for field in read_settings(home).fields}
-    assert set(AREAS) <= names
+def test_every_option_of_an_environment_has_a_help_text():
+    fields = read_settings(environment_flags.HOME, skip=environment_flags.NOT_FLAGS).fields
+    assert {field.name for field in fields} == set(OPTIONS) - {"make_kwargs"}
+    assert all(field.help for field in fields)
+
+
+def test_choices_follow_from_the_annotation():
+    """`PETS.model: Regression` takes every model, `PILCO.model: GP` that one, an area of one class none."""
+
+    def offered(algorithm):
+        areas = [f for f in read_settings(ALGORITHMS[algorithm]).fields if isinstance(f.default, Settings)]
+        return {field.name: choices(field) for field in areas if choices(field)}
+
+    assert offered("pets") == {"model": MODELS, "planner": PLANNERS}
+    assert offered("pilco") == {"model": {"gp": MODELS["gp"]}}
+
+
+@pytest.mark.parametrize("protocol", CHOICES)
+def test_everything_registered_is_of_its_protocol(protocol):
+    for home in CHOICES[protocol].values():
+        assert isinstance(real_class(home)(), real_class(protocol)), home
 
 
 def test_construct_changes_what_is_given_and_nothing_else():
@@ -67,7 +88,9 @@ Color = Literal["red", "blue"]
 class Inner:
     """Inside."""
     width: int = 3  # m
-    color: Color = "red"
+    color: Color = (
+        "red"  # as a formatter breaks a long line
+    )
 '''
 
 OUTER = '''"""Outer things.
@@ -112,10 +135,11 @@ def test_reads_types_comments_aliases_and_changed_defaults(package):
     rate, sizes, within = read.fields
     assert (rate.type, rate.default, rate.help) == (float | None, None, "per s; '#' counts")
     assert (sizes.type, sizes.default, sizes.help) == (tuple[int, ...], (1, 2), "units")
-    assert within.default.home == "forethought.other:Inner"
+    assert within.default.home == "forethought.other:Inner" and within.type == ()
     width, color = within.default.fields
     assert (width.default, width.help) == (5, "m")
     assert (color.type, color.default) == (typing.Literal["red", "blue"], "red")
+    assert color.help == "as a formatter breaks a long line"
 
 
 @pytest.mark.parametrize(

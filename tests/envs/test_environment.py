@@ -4,11 +4,14 @@ import json
 
 import gymnasium as gym
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 import pytest
 
 from forethought.core import CheckpointError, UsageError
 from forethought.envs import Environment, open_env
+from forethought.envs.environment import opening_notes
+from forethought.envs.random_actions import RandomActions
 
 from .toy_envs import Linear, limited
 
@@ -34,6 +37,7 @@ EVERYTHING = Environment(
     termination=f"{__name__}:never",
     angles=(2,),
     velocities=((0, 2),),
+    names=("cosine", "sine", "angular velocity (rad/s)"),
     horizon=30,
     dt=0.1,
     make_kwargs={"g": 9.0},
@@ -45,6 +49,7 @@ def test_all_options_are_recorded():
     env = again(EVERYTHING).open()
     assert env.space.angles == (2,) and env.task.horizon == 30 and env.task.dt == 0.1
     assert not env.learn_reward and not env.learn_termination
+    assert env.space.names == EVERYTHING.names
 
 
 def test_the_options_are_one_list():
@@ -123,6 +128,22 @@ def test_options_come_in_any_form():
         "Pendulum-v1", angles=(2,), velocities=((0, 2),), horizon=3
     )
     assert open_env(given, horizon=3).task.horizon == 3
+
+
+def test_an_environment_that_ends_its_episodes_itself_needs_no_time_limit():
+    class Ending(Linear):
+        def step(self, action):
+            x, reward, *_ = super().step(action)
+            return x, reward, False, len(self.actions) % 6 == 0, {}
+
+    environment = Environment(Ending())
+    env = environment.open()
+    episode = env.run(RandomActions(env.task.action_space), key=jr.key(0))
+    assert len(episode) == 6 and episode.truncated[-1] and env.task.horizon == 10_000
+    (note,) = opening_notes(environment, env)
+    assert "no registered time limit" in note and "10,000 steps" in note and "--horizon" in note
+    assert opening_notes(Environment(Ending(), horizon=4), Environment(Ending(), horizon=4).open()) == ()
+    assert opening_notes(Environment("Pendulum-v1"), open_env("Pendulum-v1")) == ()
 
 
 def test_names():

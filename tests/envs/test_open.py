@@ -1,4 +1,7 @@
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -13,6 +16,7 @@ from forethought.envs.shipped import NAMESPACE, SHIPPED
 from .test_gym_env import PUSH
 from .toy_envs import Linear, limited
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "JAX_PLATFORMS": "cpu"}
 MODULE = """
 import gymnasium
 import jax.numpy as jnp
@@ -93,6 +97,35 @@ def test_names_that_do_not_exist(here):
     refused("No module named 'somoenes' for termination", "someones:Made-v1", termination="somoenes:ended")
     refused("No module named 'not_installed_here'.*'broken' needs it", "broken:Made-v1")
     refused("'raising'.*ZeroDivisionError", "raising:Made-v1")
+
+
+def test_suggestions_name_what_the_module_registers(here):
+    refused("There is no environment 'someones:Taxi-v9'; did you mean 'Taxi-v[0-9]'", "someones:Taxi-v9")
+    refused("did you mean 'HalfCheetah-v5'", "someones:HalfCheeta-v5")
+    refused("module 'someones' registers Made-v1", "someones:Qqqqqq-v0")
+
+
+def test_a_local_file_that_is_hidden_by_an_installed_module_is_said(here):
+    (here / "calendar.py").write_text("def good(x, u):\n    return x[0]\n")
+    with pytest.raises(UsageError, match="has no function 'good'.*lib.*calendar.py, and calendar.py here is hidden"):
+        with pytest.warns(UserWarning, match="calendar.py here is hidden by it"):
+            load_function("calendar:good", "cost")
+    with pytest.warns(UserWarning, match="module 'calendar' is .*lib.*; calendar.py here is hidden by it"):
+        load_function("calendar:monthrange", "cost")
+
+
+def test_functions_of_the_running_script(tmp_path):
+    """Their recorded name leads to them for whoever imports the script, and in the script itself."""
+    (tmp_path / "myscript.py").write_text(
+        "from forethought.envs.functions import can_be_loaded, load_function, name_of\n"
+        "def cost(x, u): return x[0]\n"
+        "print(name_of(cost), load_function(name_of(cost), 'cost') is cost, can_be_loaded(cost), "
+        "can_be_loaded(lambda x: x), name_of(len))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "myscript.py"], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split() == ["myscript:cost", "True", "True", "False", "builtins:len"], done.stderr
 
 
 def test_environments_that_moved_away():

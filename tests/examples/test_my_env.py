@@ -27,7 +27,7 @@ def examples(monkeypatch):
 def test_it_is_found_sound(examples, capsys):
     assert main(["check", *ENV]) == 0
     said = capsys.readouterr().out
-    assert "nothing is wrong" in said and "is the negative reward" in said
+    assert "no problem found" in said and "is the negative reward" in said
 
 
 def test_what_is_wrong_is_told(examples, capsys):

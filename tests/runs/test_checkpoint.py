@@ -41,11 +41,11 @@ def _save(folder, state, iteration=1):
     checkpoint.save(folder, state, TrainingProgress(iteration, 10 * iteration, iteration, 1.5, None), "settings")
 
 
-def test_every_kind_of_leaf_comes_back_to_the_bit(tmp_path):
+def test_every_kind_of_leaf_comes_back_bitwise_identical(tmp_path):
     _save(tmp_path, _state(rows=5))
-    restored, standing = checkpoint.load(tmp_path, 1, _state(rows=3, seed=9), "settings")
+    restored, progress = checkpoint.load(tmp_path, 1, _state(rows=3, seed=9), "settings")
     assert leaves(restored) == leaves(_state(rows=5))
-    assert standing == TrainingProgress(1, 10, 1, 1.5, None)
+    assert progress == TrainingProgress(1, 10, 1, 1.5, None)
     assert restored.function is jnp.tanh and restored.flag is True and type(restored.count) is int
     assert isinstance(restored.table["host"], np.ndarray) and restored.table["half"].dtype == jnp.bfloat16
     same = [jr.normal(state.table["keys"][1], (3,)) for state in (restored, _state())]
@@ -78,9 +78,9 @@ def test_damage_is_noticed(tmp_path, end, damage):
 def test_a_changed_number_in_the_json_is_noticed(tmp_path):
     _save(tmp_path, _state())
     path = tmp_path / "000001.json"
-    vouch = json.loads(path.read_text())
-    vouch["standing"]["env_steps"] = 0
-    path.write_text(json.dumps(vouch))
+    manifest = json.loads(path.read_text())
+    manifest["standing"]["env_steps"] = 0
+    path.write_text(json.dumps(manifest))
     with pytest.raises(CheckpointError, match="truncated or altered"):
         checkpoint.load(tmp_path, 1, _state())
 

@@ -1,13 +1,15 @@
+import inspect
 import json
 import math
 
 import jax
 import numpy as np
 import pytest
-from toy import LeastSquares, Noise, ToyEnv, leaves
+from toy import LeastSquares, Noise, ToyEnv, Wander, leaves, never, price
 
 import forethought as ft
-from forethought.core import EnvironmentFailure, NumericalFailure, UsageError
+from forethought.core import CheckpointError, EnvironmentFailure, NumericalFailure, UsageError
+from forethought.dynamics.space import StateSpace
 from forethought.runs import transitions
 from forethought.runs.run import load
 
@@ -64,25 +66,25 @@ def test_loading_gives_the_state_back(whole):
     loaded = load(whole.path, algorithm=LeastSquares(), env=ToyEnv())
     assert leaves(loaded.state) == leaves(whole.state)
     assert loaded.state.buffer.capacity == 64 and loaded.state.rounds == 5 and type(loaded.state.rounds) is int
-    assert loaded.standing == whole.standing
+    assert loaded.progress == whole.progress
 
 
 def test_the_budget_of_real_steps_ends_with_the_round_that_reaches_it(tmp_path):
     run = ft.train(LeastSquares(), ToyEnv(), env_steps=15, out=tmp_path / "run", progress=False)
-    assert run.standing.env_steps == 21 and run.standing.iteration == 3
+    assert run.progress.env_steps == 21 and run.progress.iteration == 3
 
 
 def test_until_solved_ends_with_the_first_solved_round(tmp_path):
     run = _train(tmp_path / "run", until_solved=True)
-    assert run.standing.iteration == 1 and run.standing.solved is True
+    assert run.progress.iteration == 1 and run.progress.solved is True
     run = _train(tmp_path / "far", iterations=2, env=ToyEnv(near=0.0), until_solved=True)
-    assert run.standing.iteration == 2 and run.standing.solved is False
+    assert run.progress.iteration == 2 and run.progress.solved is False
 
 
 def test_callbacks_see_every_round(tmp_path):
     seen = []
     run = _train(tmp_path / "run", 3, callbacks=[lambda line, state: seen.append((line["iteration"], state.rounds))])
-    assert seen == [(1, 1), (2, 2), (3, 3)] and run.standing.iteration == 3
+    assert seen == [(1, 1), (2, 2), (3, 3)] and run.progress.iteration == 3
 
 
 def test_wrong_requests_are_usage_errors_and_write_nothing(tmp_path):
@@ -94,9 +96,41 @@ def test_wrong_requests_are_usage_errors_and_write_nothing(tmp_path):
         _train(tmp_path / "a", algorithm=LeastSquares)
     with pytest.raises(UsageError, match="whole number from 0"):
         _train(tmp_path / "a", seed=-1)
-    with pytest.raises(UsageError, match="no test of being solved"):
+    with pytest.raises(UsageError, match="has no success test"):
         _train(tmp_path / "a", env=ToyEnv(near=None), until_solved=True)
+    train = inspect.unwrap(ft.train)  # without the tests' own type checker, which would answer first
+    with pytest.raises(UsageError, match=r"such as ft.PILCO\(\), not the text 'pilco'"):
+        train("pilco", ToyEnv(), iterations=1, out=tmp_path / "a")
+    with pytest.raises(UsageError, match="CEM has no init and iterate"):
+        train(ft.CEM(), ToyEnv(), iterations=1, out=tmp_path / "a")
+    with pytest.raises(UsageError, match="out is empty"):
+        _train("")
+    with pytest.raises(UsageError, match="no option 'angels'; did you mean 'angles'"):
+        _train(tmp_path / "a", angels=(2,))
+    with pytest.raises(UsageError, match="no option 'itertions'; did you mean 'iterations'"):
+        _train(tmp_path / "a", itertions=2)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_functions_without_a_name_are_said_and_passed_again(tmp_path):
+    options = {"termination": never, "horizon": 3, "iterations": 1, "progress": False}
+    with pytest.warns(UserWarning, match=r"the cost function cannot be found by name .* ft.load\(path, cost=...\)"):
+        run = ft.train(Wander(3), "Pendulum-v1", cost=lambda x, u: x[0], out=tmp_path / "run", **options)
+    assert run.info["env"]["termination"] == "toy:never"
+    with pytest.raises(UsageError, match=r"'.*<lambda>' was a function of a script or notebook"):
+        _ = load(tmp_path / "run", algorithm=Wander(3)).env
+    again = load(tmp_path / "run", algorithm=Wander(3), cost=price)
+    assert again.env.task.cost_function is price and again.env.task.termination_function is never
+
+
+def test_an_environment_that_has_changed_is_refused(whole):
+    class Grown(ToyEnv):
+        space = StateSpace(3)
+
+    with pytest.raises(CheckpointError, match="observations of size 2, and 'toys/Point-v0' now has size 3"):
+        _ = load(whole.path, algorithm=LeastSquares(), env=Grown()).state
+    with pytest.raises(CheckpointError, match="observations of size 2"):
+        _train(whole.path, 6, env=Grown(), resume=True)
 
 
 def test_a_directory_with_a_run_is_not_overwritten(whole):
@@ -123,7 +157,7 @@ def test_a_failing_environment_leaves_everything_before_it_and_can_be_resumed(wh
         _train(tmp_path / "run", env=ToyEnv(fails_at=3))
     failed = load(tmp_path / "run", algorithm=LeastSquares(), env=ToyEnv())
     assert failed.info["status"] == "failed" and "motor is hot" in failed.info["reason"]
-    assert failed.standing.iteration == 2 and len(failed.metrics) == 2
+    assert failed.progress.iteration == 2 and len(failed.metrics) == 2
     partial = transitions.load_episode(tmp_path / "run/transitions/partial-000003.safetensors")
     resumed = _train(tmp_path / "run", resume=True)
     assert leaves(resumed.state) == leaves(whole.state) and resumed.info["status"] == "done"

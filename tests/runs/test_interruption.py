@@ -1,4 +1,4 @@
-"""Training that is killed or stopped, then continued, ends in the bits of training that was not."""
+"""Training that is killed or stopped, then resumed, is bitwise identical to training that was not."""
 
 import os
 import random
@@ -13,7 +13,7 @@ from toy import LeastSquares, ToyEnv, leaves
 
 import forethought as ft
 from forethought.runs.run import load
-from forethought.runs.signals import Interrupted, interruptible
+from forethought.runs.signals import Interrupted, interruptible, noted
 
 TOY = Path(__file__).with_name("toy.py")
 ROUNDS = 6
@@ -88,7 +88,7 @@ def test_a_signal_leaves_an_interrupted_run(tmp_path, number):
     assert caught.value.exit_status == 130
     assert [signal.getsignal(number), signal.set_wakeup_fd(-1)] == before
     stopped = _loaded(out)
-    assert stopped.info["status"] == "interrupted" and stopped.standing.iteration == 2
+    assert stopped.info["status"] == "interrupted" and stopped.progress.iteration == 2
     resumed = ft.train(LeastSquares(), ToyEnv(), iterations=4, out=out, resume=True, progress=False)
     whole = ft.train(LeastSquares(), ToyEnv(), iterations=4, out=tmp_path / "whole", progress=False)
     assert leaves(resumed.state) == leaves(whole.state) and resumed.info["status"] == "done"
@@ -105,6 +105,59 @@ def test_an_interrupt_that_a_library_swallows_still_counts(tmp_path):
 
     with pytest.raises(Interrupted):
         ft.train(LeastSquares(), Deaf(), iterations=1, out=tmp_path / "run", progress=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_whose_exception_is_lost_still_stops(tmp_path, number):
+    """As in a garbage-collection callback: whatever the handler raises there is swallowed."""
+
+    def lose(line, state):
+        if line["iteration"] == 2:
+            _signal_lost(number)
+
+    with pytest.raises(Interrupted, match="after round 2 "):
+        ft.train(LeastSquares(), ToyEnv(), iterations=4, out=tmp_path / "run", progress=False, callbacks=[lose])
+    assert _loaded(tmp_path / "run").info["status"] == "interrupted"
+
+
+def test_a_signal_that_is_lost_within_a_round_stops_at_the_next_step(tmp_path):
+    class Losing(ToyEnv):
+        def run(self, controller, *, on_step, **more):
+            def step(done, total):
+                steps.append(done)
+                if len(steps) == 10:
+                    _signal_lost(signal.SIGINT)
+                on_step(done, total)
+
+            return super().run(controller, on_step=step, **more)
+
+    steps = []
+    with pytest.raises(Interrupted, match="after round 1 "):
+        ft.train(LeastSquares(), Losing(), iterations=4, out=tmp_path / "run", progress=False)
+    assert len(steps) == 10
+
+
+def test_a_signal_before_training_begins_is_not_lost(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
+    try:
+        _lose_a_signal_before_training(tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _lose_a_signal_before_training(out):
+    with noted() as early, pytest.raises(Interrupted):
+        _signal_lost(signal.SIGINT)
+        ft.train(LeastSquares(), ToyEnv(), iterations=2, out=out, progress=False)
+    assert early.signal == signal.SIGINT and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def _signal_lost(number):
+    try:
+        os.kill(os.getpid(), number)
+        time.sleep(1)
+    except KeyboardInterrupt:
+        pass
 
 
 def test_a_second_signal_ends_the_process_even_inside_a_long_call():
@@ -137,7 +190,7 @@ def _ask_to_stop(process):
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)  # at once: the same request
     said = {process.stdout.readline(), process.stdout.readline()}
-    assert "unwinding\n" in said and any("once more aborts" in line for line in said)
+    assert "unwinding\n" in said and any("a second Ctrl-C aborts" in line for line in said)
     time.sleep(0.7)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)

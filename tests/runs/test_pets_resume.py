@@ -53,6 +53,6 @@ def test_killed_at_random_moments_and_resumed(tmp_path, seed):
         assert process.returncode in (-signal.SIGKILL, 0), said  # 0: it was through before the kill
     _finish(_start(out))
     whole, resumed = load(tmp_path / "whole"), load(out)
-    assert resumed.standing.iteration == ROUNDS and resumed.info["status"] == "done"
+    assert resumed.progress.iteration == ROUNDS and resumed.info["status"] == "done"
     assert leaves(resumed.state) == leaves(whole.state)
     assert [line["return"] for line in resumed.metrics] == [line["return"] for line in whole.metrics]

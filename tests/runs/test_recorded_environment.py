@@ -1,16 +1,12 @@
 """A run keeps what was said about its environment: for resuming, evaluating and loading."""
 
 import json
-from dataclasses import dataclass
 
-import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from toy import Feedback
+from toy import Wander
 
-from forethought.algorithms.protocol import Info
 from forethought.core import UsageError
 from forethought.envs import open_env
 from forethought.runs.driver import train
@@ -23,27 +19,27 @@ def test_a_run_with_noise_resumes_bitwise_identical_and_is_evaluated_with_it(tmp
     options = {"observation_noise": 0.3, "seed": 3, "progress": False}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     env = "forethought/CartPoleSwingUp-v0"
-    train(Drift(), env, iterations=3, out=whole, **options)
-    train(Drift(), env, iterations=2, out=cut, **options)
-    run = train(Drift(), env, iterations=3, out=cut, resume=True, **options)
+    train(Wander(), env, iterations=3, out=whole, **options)
+    train(Wander(), env, iterations=2, out=cut, **options)
+    run = train(Wander(), env, iterations=3, out=cut, resume=True, **options)
     assert (whole / "metrics.jsonl").exists() and run.info["env"]["observation_noise"] == 0.3
     for name in ("episode-000001", "episode-000003"):
         paths = (folder / "transitions" / f"{name}.safetensors" for folder in (whole, cut))
         first, second = (load_file(path) for path in paths)
         assert all(np.array_equal(first[key], second[key]) for key in first)
     with pytest.raises(UsageError, match="observation_noise is 0.3 there and 0.1 here"):
-        train(Drift(), env, iterations=4, out=cut, resume=True, **(options | {"observation_noise": 0.1}))
-    loaded = load(cut, algorithm=Drift())
+        train(Wander(), env, iterations=4, out=cut, resume=True, **(options | {"observation_noise": 0.1}))
+    loaded = load(cut, algorithm=Wander())
     starts = np.stack([episode.x[0] for episode in loaded.evaluate(20).trajectories])
     assert starts.std() > 0.2  # the task's own are 0.1
-    given = load(cut, algorithm=Drift(), env=open_env(env))
+    given = load(cut, algorithm=Wander(), env=open_env(env))
     assert given.env.observation_std == 0.3
 
 
 def test_a_run_of_an_earlier_version_resumes(tmp_path):
     """Its record has another name for an option; its checkpoints carry the fingerprint of that record."""
     options = {"angles": (2,), "velocities": ((0, 2),), "horizon": 3, "dt": 0.05, "progress": False}
-    run = train(Drift(3), "Pendulum-v1", iterations=1, out=tmp_path, **options)
+    run = train(Wander(3), "Pendulum-v1", iterations=1, out=tmp_path, **options)
     info = run.info
     info["env"]["speeds"] = info["env"].pop("velocities")
     old = fingerprint({name: info[name] for name in ("algorithm", "env", "seed")})
@@ -52,22 +48,8 @@ def test_a_run_of_an_earlier_version_resumes(tmp_path):
     del manifest["digest"]
     manifest["settings"] = old
     write_json(tmp_path / "checkpoints/000001.json", {**manifest, "digest": fingerprint(manifest)})
-    assert train(Drift(3), "Pendulum-v1", iterations=2, out=tmp_path, resume=True, **options).standing.iteration == 2
+    assert train(Wander(3), "Pendulum-v1", iterations=2, out=tmp_path, resume=True, **options).progress.iteration == 2
     with pytest.raises(UsageError, match=r"env.velocities is .* there"):
-        train(Drift(3), "Pendulum-v1", iterations=3, out=tmp_path, resume=True, **(options | {"velocities": ((1, 2),)}))
-
-
-@dataclass(frozen=True)
-class Drift:
-    """Learns nothing."""
-
-    size: int = 4  # of the state
-
-    def init(self, env, *, key):
-        return jr.uniform(key, ())
-
-    def iterate(self, state, env, *, key):
-        return state + 1, Info([env.run(self.controller(state, env), key=key)], {})
-
-    def controller(self, state, env):
-        return Feedback(jnp.ones((1, self.size)), state)
+        train(
+            Wander(3), "Pendulum-v1", iterations=3, out=tmp_path, resume=True, **(options | {"velocities": ((1, 2),)})
+        )

@@ -160,6 +160,22 @@ class LeastSquares:
         return Feedback(-jnp.ones((1, 2)) * state.weights.sum(), jnp.asarray(0.0))
 
 
+@dataclass(frozen=True)
+class Wander:
+    """Learns nothing."""
+
+    size: int = 4  # of the state
+
+    def init(self, env, *, key):
+        return jr.uniform(key, ())
+
+    def iterate(self, state, env, *, key):
+        return state + 1, Info([env.run(self.controller(state, env), key=key)], {})
+
+    def controller(self, state, env):
+        return Feedback(jnp.ones((1, self.size)), state)
+
+
 def leaves(state) -> dict[str, bytes]:
     """The bits of every leaf by name."""
     from forethought.runs.checkpoint import named_leaves

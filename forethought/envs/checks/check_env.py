@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import equinox as eqx
 import gymnasium as gym
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from gymnasium.utils.env_checker import check_env as gymnasium_check
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
-from forethought.core import Box, Discrete, EnvironmentFailure, Transition, UsageError
+from forethought.core import EnvironmentFailure, Transition, UsageError
 from forethought.envs.checks.findings import CheckReport, Finding
 from forethought.envs.checks.functions import check_cost, check_termination
 from forethought.envs.checks.recorded_data import check_data
@@ -25,6 +24,7 @@ from forethought.envs.environment import Environment
 from forethought.envs.functions import load_function
 from forethought.envs.gym_env import GymEnv, time_limit, time_step
 from forethought.envs.make import make_gym
+from forethought.envs.random_actions import RandomActions
 from forethought.envs.shipped import NAMESPACE
 from forethought.tasks.function_task import CostFunction, TerminationFunction, first_line
 
@@ -32,6 +32,8 @@ LEAST_STEPS = 200  # further episodes are begun until there are so many
 MOST_STEPS = 3000  # no further episode is begun after so many
 UNLIMITED_HORIZON = 500  # steps of the trial episodes where the environment has no time limit
 LARGE_STATE = 500  # numbers in an observation beyond which it is a picture rather than a state
+
+REMEDIES = ("return ", "look for ", "guard ")  # how the remedies in errors about an episode begin
 
 # Gymnasium's own checker warns of these; they do no harm here.
 HARMLESS = ("minimum value is -infinity", "maximum value is infinity", "symmetric and normalized", "render mode")
@@ -58,7 +60,9 @@ def check_env(env: Any, *, episodes: int = 5, seed: int = 0, **options: Any) -> 
     opened = replace(plain, angles=None).open()
     cost = cost or (lambda x, u: opened.task.cost(x, u, jnp.zeros((), jnp.int32)))
     angles = plain.angles or opened.space.angles
-    return _report(opened, [], cost, termination or opened.task.terminal, angles, episodes, seed)
+    trial, findings = _try_out(opened, episodes, jr.key(seed))
+    findings += _data_and_functions(opened, trial, cost, termination or opened.task.terminal, angles)
+    return CheckReport(opened.name, tuple(findings), len(trial), sum(map(len, trial)))
 
 
 def _check_gym(
@@ -70,55 +74,36 @@ def _check_gym(
     episodes: int,
     seed: int,
 ) -> CheckReport:
-    """Spaces, clock and wrappers first; episodes only where the spaces allow them."""
-    findings = [*_spaces(raw, name), *_clock(raw, environment), *_wrappers(raw)]
+    """Spaces, time step and wrappers first; episodes only if the spaces allow them."""
+    findings = [*_spaces(raw, name), *_time_step(raw, environment), *_wrappers(raw)]
     if any(finding.name.endswith("space") and finding.level == "fail" for finding in findings):
         return CheckReport(name, (*findings, *_gymnasium(raw)), 0, 0)
-    known_length = environment.horizon is not None or time_limit(raw) is not None
-    env = (environment if known_length else replace(environment, horizon=UNLIMITED_HORIZON)).open()
-    report = _report(env, findings, cost, termination, environment.angles or (), episodes, seed)
-    return CheckReport(name, (*report.findings, *_gymnasium(raw)), report.episodes, report.steps)
+    limit = environment.horizon if environment.horizon is not None else time_limit(raw)
+    env = (environment if limit is not None else replace(environment, horizon=UNLIMITED_HORIZON)).open()
+    trial, failures = _try_out(env, episodes, jr.key(seed))
+    findings += [_time_limit(limit, trial), *failures]
+    findings += _data_and_functions(env, trial, cost, termination, environment.angles or ())
+    return CheckReport(name, (*findings, *_gymnasium(raw)), len(trial), sum(map(len, trial)))
 
 
-def _report(
+def _data_and_functions(
     env: Env,
-    findings: list[Finding],
+    trial: list[Transition],
     cost: CostFunction | None,
     termination: TerminationFunction | None,
     angles: tuple[int, ...],
-    episodes: int,
-    seed: int,
-) -> CheckReport:
-    """The findings so far, and those from episodes of random actions."""
-    trial, failures = _try_out(env, episodes, jr.key(seed))
-    findings = [*findings, *failures]
+) -> Iterator[Finding]:
+    """What episodes of random actions show."""
     if trial:
-        n, m = trial[0].x.shape[1], trial[0].u.shape[1]
-        findings += check_data(trial, angles, env.task.dt)
-        findings += check_cost(cost, trial, n, m) if cost is not None else []
-        findings += check_termination(termination, trial, n)
-    return CheckReport(env.name, tuple(findings), len(trial), sum(map(len, trial)))
-
-
-class _Uniform(eqx.Module):
-    """Random actions, uniform within the limits."""
-
-    space: Box | Discrete
-
-    def init(self, x0: Array, *, key: PRNGKeyArray) -> tuple:
-        """No memory."""
-        del x0, key
-        return ()
-
-    def act(self, x: Array, t: Array, carry: tuple, *, key: PRNGKeyArray) -> tuple[Array, tuple]:
-        """One action."""
-        del x, t
-        return self.space.sample(key=key), carry
+        yield from check_data(trial, angles, env.task.dt)
+        if cost is not None:
+            yield from check_cost(cost, trial, trial[0].x.shape[1], trial[0].u.shape[1])
+        yield from check_termination(termination, trial, trial[0].x.shape[1])
 
 
 def _try_out(env: Env, episodes: int, key: PRNGKeyArray) -> tuple[list[Transition], list[Finding]]:
     """Episodes of random actions, the first of them twice, and what went wrong in them."""
-    controller = _Uniform(env.task.action_space)
+    controller = RandomActions(env.task.action_space)
     trial: list[Transition] = []
     steps = 0
     try:
@@ -129,8 +114,11 @@ def _try_out(env: Env, episodes: int, key: PRNGKeyArray) -> tuple[list[Transitio
     except EnvironmentFailure as error:
         if isinstance(error.episode, Transition):
             trial.append(error.episode)
-        remedy = "guard the arithmetic of the environment, or end the episode before it gets there"
-        return trial, [Finding("episodes", "fail", str(error), remedy)]
+        what, _, remedy = str(error).rpartition(": ")  # an error that names its remedy does so at the end
+        if not what or not remedy.startswith(REMEDIES):
+            what = str(error)
+            remedy = "guard the arithmetic of the environment, or end the episode before it gets there"
+        return trial, [Finding("episodes", "fail", what, remedy)]
     detail = f"{len(trial)} of random actions, {steps} steps, all numbers finite and of one shape"
     return trial, [Finding("episodes", "ok", detail), _repeatability(env, trial[0], again)]
 
@@ -176,15 +164,21 @@ def _spaces(env: gym.Env, name: str) -> Iterator[Finding]:
             yield Finding(kind, "ok", f"{size} number{'s' if size > 1 else ''}, {short}")
 
 
-def _clock(env: gym.Env, environment: Environment) -> Iterator[Finding]:
-    limit, horizon = time_limit(env), environment.horizon
-    if limit is None and horizon is None:
-        remedy = "register it with max_episode_steps, or pass a horizon"
-        yield Finding("time limit", "fail", "none: an episode may never end", remedy)
-    else:
-        yield Finding("time limit", "ok", f"{horizon or limit} steps")
+def _time_limit(limit: int | None, trial: list[Transition]) -> Finding:
+    """Whether episodes end: by the time limit, or by themselves."""
+    name = "time limit"
+    if limit is not None:
+        return Finding(name, "ok", f"{limit} steps")
+    lengths = [len(episode) for episode in trial]
+    if lengths and max(lengths) < UNLIMITED_HORIZON:
+        return Finding(name, "ok", f"none registered; episodes ended by themselves after at most {max(lengths)} steps")
+    detail = f"none registered, and an episode of random actions did not end within {UNLIMITED_HORIZON} steps"
+    return Finding(name, "warn", detail, "pass --horizon STEPS, or register it with max_episode_steps")
+
+
+def _time_step(env: gym.Env, environment: Environment) -> Iterator[Finding]:
     if environment.dt is None and time_step(env) is None:
-        remedy = "give the environment an attribute dt, in seconds"
+        remedy = "pass --dt SECONDS, or give the environment an attribute dt"
         yield Finding("time step", "warn", "unknown, taken as 1 s: times in reports will be steps", remedy)
 
 

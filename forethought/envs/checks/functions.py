@@ -25,19 +25,20 @@ def check_cost(cost: CostFunction, episodes: list[Transition], n: int, m: int) -
     x, u, x_next, reward = (
         np.concatenate([getattr(e, name) for e in episodes]) for name in ("x", "u", "x_next", "reward")
     )
-    values = _batched(cost, x, u)
+    values = _batched(cost, x, u).astype(float)
     wrong = np.flatnonzero(~np.isfinite(values))
     if wrong.size:
         detail = f"{values[wrong[0]]} at {wrong.size} of {len(values)} steps, first {_where(episodes, int(wrong[0]))}"
         yield Finding("cost", "fail", detail, "guard divisions, logarithms and roots inside the cost")
     else:
-        yield _against_reward(values, _batched(cost, x_next, u), reward, episodes)
+        yield _against_reward(values, _batched(cost, x_next, u).astype(float), reward, episodes)
     yield _gradients(cost, x, u, episodes)
 
 
 def check_termination(termination: TerminationFunction | None, episodes: list[Transition], n: int) -> Iterator[Finding]:
     """Whether it says of every state what the environment said."""
     ended = np.concatenate([e.terminated for e in episodes])
+    yield from _end_by_the_clock(episodes)
     seen = f"{ended.sum()} of {len(episodes)} episodes terminated"
     if termination is None:
         yield Finding("termination", "ok", f"{seen}; to be learned, as no function is given")
@@ -62,6 +63,15 @@ def check_termination(termination: TerminationFunction | None, episodes: list[Tr
             yield Finding("termination", level, f"{count}, first {_where(episodes, int(wrong[0]))}", remedy)
     if not false_alarms.size and not missed.size:
         yield Finding("termination", "ok", f"agrees with the environment at every step; {seen}")
+
+
+def _end_by_the_clock(episodes: list[Transition]) -> Iterator[Finding]:
+    """Whether all terminations come after the same number of steps, as a time limit reported as termination does."""
+    lengths = [len(e) for e in episodes if e.terminated[-1]]
+    if len(lengths) >= 3 and len(set(lengths)) == 1 and lengths[0] > 1:
+        detail = f"all {len(lengths)} episodes that terminated did so after exactly {lengths[0]} steps"
+        remedy = "if that is a time limit, return it as truncated: a terminal state has no future, a time limit has"
+        yield Finding("episode length", "warn", detail, remedy)
 
 
 def _against_reward(

@@ -8,6 +8,7 @@ from forethought.core import Transition
 from forethought.envs.checks.findings import Finding, coordinates
 
 LARGE = 1e6  # magnitude beyond which something is probably in the wrong unit
+TINY = 1e-5  # magnitude below which something is probably in the wrong unit
 OFFSET = 1e4  # mean over spread beyond which float32 (7 digits) loses the changes
 FULL_TURN = 2 * np.pi
 JUMP = 0.5  # rad: how far from a full turn a jump may be, the movement itself included
@@ -40,14 +41,18 @@ def _constant(states: np.ndarray) -> Iterator[Finding]:
 def _scale(states: np.ndarray) -> Iterator[Finding]:
     magnitude, spread = np.abs(states).max(0), states.std(0)
     huge = np.flatnonzero(magnitude > LARGE)
+    tiny = np.flatnonzero((magnitude < TINY) & (spread > 0))
     offset = np.flatnonzero((np.abs(states.mean(0)) > OFFSET * spread) & (spread > 0))
     if huge.size:
         detail = f"{coordinates(huge.tolist())} reached {magnitude[huge].max():.2g}"
         yield Finding("scale", "warn", detail, "use another unit, or end the episode before it diverges")
+    if tiny.size:
+        detail = f"{coordinates(tiny.tolist())} stayed below {magnitude[tiny].max():.2g}"
+        yield Finding("scale", "warn", detail, "use another unit: tolerances are meant for numbers near 1")
     if offset.size:
-        detail = f"{coordinates(offset.tolist())} vary little around a large value: float32 loses the changes"
+        detail = f"{coordinates(offset.tolist())} vary little relative to their size: float32 loses the changes"
         yield Finding("scale", "warn", detail, "subtract the constant part in the environment")
-    if not huge.size and not offset.size:
+    if not huge.size + tiny.size + offset.size:
         yield Finding("scale", "ok", f"largest magnitude {magnitude.max():.3g}")
 
 

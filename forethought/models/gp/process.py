@@ -5,7 +5,6 @@ Centers are padded to one of few sizes (`capacity_for`), so that growing data co
 Source: Rasmussen & Williams (2006), chapters 2 and 5; Deisenroth & Rasmussen (2011), section 2.1.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -16,6 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from forethought.core import Result
 from forethought.core.data import AnyArray
+from forethought.core.settings import settings
 from forethought.models.gp import sparse
 from forethought.models.gp.conditioning import Hypers, Posterior, assemble, condition, exact
 from forethought.models.gp.evidence import Curb, hypers_of, log_evidence
@@ -48,7 +48,7 @@ class GPReport(eqx.Module):
         }
 
 
-@dataclass(frozen=True)
+@settings
 class GP:
     """Settings of Gaussian-process regression."""
 

@@ -69,11 +69,31 @@ def test_spaces():
 
 
 def test_the_clock():
-    checked(Linear(), "time limit", "fail", "max_episode_steps")
+    checked(Linear(), "time limit", "warn", "did not end within 500 steps", "--horizon", "max_episode_steps")
+    checked(Linear(bound=-1e9), "time limit", "ok", "ended by themselves after at most 1 step")
     checked(Linear(), "time limit", "ok", "7 steps", horizon=7)
     timeless = linear()
     timeless.unwrapped.metadata = {"render_modes": []}
     checked(timeless, "time step", "warn", "taken as 1 s")
+
+
+def test_a_time_limit_that_is_reported_as_termination():
+    class Ending(Linear):
+        def step(self, action):
+            x, reward, *_ = super().step(action)
+            return x, reward, len(self.actions) % 7 == 0, False, {}
+
+    class Wandering(Ending):
+        def step(self, action):
+            x, reward, *_ = super().step(action)
+            return x, reward, bool(abs(self.x[0]) > 0.5), False, {}
+
+    checked(limited(Ending(), 50), "episode length", "warn", "all 29 episodes", "exactly 7 steps", "as truncated")
+    assert not check_env(limited(Wandering(), 50)).named("episode length")
+
+
+def test_a_cost_of_truth_values():
+    assert check_env(linear(), cost=lambda x, u: x[0] > 0).named("cost")
 
 
 def test_wrappers_that_reset_by_themselves():
@@ -135,7 +155,8 @@ def test_observations_that_tell_little():
     checked(Shown(lambda x: [x[0], 5.0, x[1], 7.0], 4), "observations", "warn", "coordinates 1, 3 never changed")
     checked(Shown(lambda x: [5.0], 1), "observations", "fail", "no coordinate ever changed")
     checked(Shown(lambda x: [x[0] * 1e8, x[1]], 2), "scale", "warn", "coordinate 0 reached")
-    checked(Shown(lambda x: [x[0], x[1] + 1e5], 2), "scale", "warn", "coordinate 1 vary little")
+    checked(Shown(lambda x: [x[0], x[1] + 1e5], 2), "scale", "warn", "coordinate 1 vary little relative to")
+    checked(Shown(lambda x: [x[0] * 1e-7, x[1]], 2), "scale", "warn", "coordinate 0 stayed below", "another unit")
 
 
 class Spinning(gym.Env):
