@@ -172,8 +172,8 @@ def measure(path: Path) -> dict:
     import equinox as eqx
     import jax
     import jax.numpy as jnp
-
     from forethought.algorithms.pilco_search import expected_cost
+
     from forethought.core import Gaussian
     from forethought.dynamics.learned import LearnedDynamics
     from forethought.dynamics.space import StateSpace

@@ -188,7 +188,7 @@ def test_a_policy_that_solved_its_trial_is_kept_until_another_is_predicted_to_be
     state = dataclasses.replace(TINY.init(env, key=jr.key(0)), round=jnp.asarray(3), expected_cost=jnp.asarray(5.0))
     other = eqx.tree_at(lambda p: p.function.targets, state.policy, state.policy.function.targets + 1)
     trial = collect(env, state.policy, steps=12, key=jr.split(jr.key(5), 3)[0])
-    real, searched, starts = -float(np.sum(trial.reward)), [], []
+    real, searched, starts, predicted = -float(np.sum(trial.reward)), [], [], []
 
     def improve(self, state, env, *, restarts, key):
         searched.append(restarts)
@@ -196,7 +196,7 @@ def test_a_policy_that_solved_its_trial_is_kept_until_another_is_predicted_to_be
 
     def predict(self, policy):
         starts.append(np.asarray(self.starts.mean[0]))
-        return fixed_prediction(TINY, env, np.full(101, share * real / 12))
+        return fixed_prediction(TINY, env, np.full(101, predicted[-1] * real / 12))
 
     monkeypatch.setattr(PILCO, "improve", improve)
     monkeypatch.setattr(ExpectedCost, "predict", predict)
@@ -209,6 +209,7 @@ def test_a_policy_that_solved_its_trial_is_kept_until_another_is_predicted_to_be
         (True, 0.85, 0.1, False),
         (False, 2.0, 0.1, False),
     ):
+        predicted.append(share)
         search = dataclasses.replace(SMALL.search, min_improvement=min_improvement)
         before = eqx.tree_at(lambda s: s.prediction, state, fixed_prediction(TINY, env, np.full(101, 0.5)))
         after, info = dataclasses.replace(TINY, search=search).iterate(before, env, key=jr.key(5))

@@ -149,7 +149,8 @@ def test_only_finalists_are_searched_further():
         and found.cost == pytest.approx(1.0, abs=1e-6)
         and float(found.at) == pytest.approx(3, abs=1e-3)
     )
-    assert calls.count("screening") in range(3, 14) and 0 < calls.count("final") <= 31
+    screening = calls.count("screening")  # L-BFGS may finish a line search that is under way
+    assert 3 <= screening <= 3 * 6 and 0 < calls.count("final") <= 31
     assert found.evaluations == len(calls)
 
 
