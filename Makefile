@@ -11,7 +11,7 @@ WORKERS := 2
 
 demo: $(VENV)/.installed
 	$(BIN)/forethought train pilco forethought/CartPoleSwingUp-v0 --seed $(SEED) --observation-noise 0.01 \
-	  --trial-steps 25 --blur 0.25 --iterations 15 --until-solved --out $(RUN)
+	  --iterations 15 --until-solved --out $(RUN)
 	$(BIN)/forethought evaluate $(RUN) --episodes 5
 	$(BIN)/forethought video $(RUN)
 	$(BIN)/forethought report $(RUN)

@@ -9,7 +9,7 @@ same and is the reference for value and gradient; TorchRL's parts know no angles
 that a busy machine is busy for all.  Memory is what the process grows by, compilation included.
 
 Then one whole round with the default settings, at 200 rows: the process fitted, the policy searched, in seconds of the
-second time (the first compiles); with newcomers (720 evaluations at most) and, as after a solved trial, without (200).
+second time (the first compiles); with restarts (720 evaluations at most) and, as after a solved trial, without (200).
 """
 
 import json
@@ -173,12 +173,11 @@ def measure(path: Path) -> dict:
     import jax
     import jax.numpy as jnp
 
-    from forethought.algorithms.pilco_search import expected_cost
-    from forethought.core import Gaussian
+    from forethought.algorithms.pilco_objective import ExpectedCost
+    from forethought.core import Box, Gaussian
     from forethought.dynamics.learned import LearnedDynamics
     from forethought.dynamics.space import StateSpace
     from forethought.models.gp.conditioning import condition
-    from forethought.policies.prediction import imagine
     from forethought.policies.squashed import RBF, SquashedPolicy
     from forethought.tasks.cartpole_swing_up import CartPoleSwingUp
 
@@ -191,20 +190,18 @@ def measure(path: Path) -> dict:
         limit = jnp.array([task.force_limit])
         policy = SquashedPolicy(function, Box.symmetric(limit), given["scale"], dynamics.space)
         starts = Gaussian(given["start_mean"][None], given["start_cov"][None])
-        rest = (dynamics, policy, task, starts, jnp.asarray(HORIZON), HORIZON, jnp.zeros(()), 0.0, True, 0)
+        objective = ExpectedCost(dynamics, task, starts, jnp.ones(HORIZON + 1, bool), jnp.zeros(()))
         before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         begin, begin_cpu = time.perf_counter(), time.process_time()
-        call = expected_cost.lower(function, *rest).compile()
+        call = eqx.filter_jit(lambda objective, policy: objective(policy)).lower(objective, policy).compile()
         compile_s, compile_cpu_s = time.perf_counter() - begin, time.process_time() - begin_cpu
-        run = timed(lambda: jax.block_until_ready(call(function, *rest)))
+        run = timed(lambda: jax.block_until_ready(call(objective, policy)))
         memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / 1024
-        value, gradient = call(function, *rest)
+        value, gradient = call(objective, policy)
 
         @eqx.filter_jit
         def cost(function: RBF) -> jax.Array:
-            candidate = eqx.tree_at(lambda p: p.function, policy, function)
-            start = Gaussian(given["start_mean"], given["start_cov"])
-            return jnp.sum(imagine(dynamics, candidate, task, start, steps=HORIZON).cost)
+            return jnp.sum(objective.predict(policy.with_function(function)).cost)
 
         report = {"value": float(value), "compile_s": compile_s, "compile_cpu_s": compile_cpu_s, **run}
         alone = timed(lambda: jax.block_until_ready(cost(function)))
@@ -216,12 +213,14 @@ def measure(path: Path) -> dict:
 
 def measure_round(path: Path) -> dict:
     """One fit and one search, twice."""
+    import equinox as eqx
     import jax
     import jax.numpy as jnp
     import jax.random as jr
 
     from forethought.algorithms.pilco import PILCO
     from forethought.core import Buffer, Transition
+    from forethought.core.precision import in_float64
     from forethought.dynamics.learned import fit_dynamics
     from forethought.envs.open import open_env
 
@@ -237,18 +236,10 @@ def measure_round(path: Path) -> dict:
             begin = time.perf_counter()
             dynamics, _ = fit_dynamics(algorithm.model, buffer, state.dynamics, key=jr.key(1))
             report[f"{turn}_fit_s"] = time.perf_counter() - begin
-            for name, newcomers in (("search", algorithm.newcomers), ("search_without_newcomers", 0)):
+            fitted = eqx.tree_at(lambda s: (s.buffer, s.dynamics, s.round), state, (buffer, dynamics, jnp.asarray(5)))
+            for name, restarts in (("search", algorithm.search.restarts), ("search_without_restarts", 0)):
                 begin = time.perf_counter()
-                _, found = algorithm.improve(
-                    state.policy,
-                    dynamics,
-                    buffer,
-                    env,
-                    jnp.asarray(5),
-                    counted=range(env.task.horizon),
-                    newcomers=newcomers,
-                    key=jr.key(2),
-                )
+                _, found = algorithm.improve(in_float64(fitted), env, restarts=restarts, key=jr.key(2))
                 report[f"{turn}_{name}_s"] = time.perf_counter() - begin
                 report[f"{name}_evaluations"] = found.evaluations
     return report
@@ -323,7 +314,7 @@ def show(report: dict) -> None:
             print(f"target {wanted:.3f} s: {reached:.3f} s; compile {COMPILE_TARGET:.0f} s: {compiled:.1f} s")
         print("relative differences:", {name: f"{value:.1e}" for name, value in one["agreement"].items()})
     one = report["round"]
-    for name in ("search", "search_without_newcomers"):
+    for name in ("search", "search_without_restarts"):
         total = one["second_fit_s"] + one[f"second_{name}_s"]
         fit, count = one["second_fit_s"], one[f"{name}_evaluations"]
         print(f"one round at {one['rows']} rows, {name.replace('_', ' ')}: {total:.1f} s, fit {fit:.1f} s, "

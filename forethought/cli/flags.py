@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
+from forethought.cli.renamed import RENAMED
 from forethought.cli.settings_reader import Field, Settings, read_settings
 from forethought.core.errors import UsageError, nearest
 from forethought.registry import CHOICES
@@ -23,7 +24,10 @@ class Parser(argparse.ArgumentParser):
         values, unknown = self.parse_known_args([_dashed(word) for word in argv])
         if unknown:
             flag = unknown[0].partition("=")[0]
-            hint = f"; {nearest(flag, self._option_string_actions)}" if flag.startswith("-") else ""
+            renamed, known = RENAMED.get(flag), self._option_string_actions
+            if renamed in known:
+                self.error(f"'{flag}' is now called '{renamed}'")
+            hint = f"; {nearest(flag, known)}" if flag.startswith("-") else ""
             self.error(f"unexpected argument '{flag}'{hint}")
         return values
 
@@ -72,7 +76,7 @@ def add_settings(
     parser: argparse.ArgumentParser, settings: Settings, prefix: str = "", *, title: str = "settings of the algorithm"
 ) -> None:
     """A flag for every setting, in one group for each area; they are stored under their dotted path."""
-    title = f"settings of --{prefix.rstrip('.')}" if prefix else title
+    title = f"settings of {prefix.rstrip('.')}" if prefix else title
     group = parser.add_argument_group(title, settings.about)
     for field in settings.fields:
         if not isinstance(field.default, Settings):

@@ -37,7 +37,10 @@ class Field:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the source says of a settings class: `home` is "module:Class", `about` the first line of its file."""
+    """What the source says of a settings class: `home` is "module:Class", `about` the first line of its file.
+
+    Where a file holds several settings classes, it is the first line of the class.
+    """
 
     home: str
     about: str
@@ -123,7 +126,9 @@ def _read_class(module: str, name: str, skip: tuple[str, ...] = ()) -> Settings:
         raise ValueError(f"{module}:{name} is not a class")
     named = [line for line in node.body if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)]
     lines = [line for line in named if isinstance(line.target, ast.Name) and line.target.id not in skip]
-    about = (ast.get_docstring(_parse(module).tree) or "").partition("\n")[0]
+    tree = _parse(module).tree
+    settings = [one for one in tree.body if isinstance(one, ast.ClassDef) and one.decorator_list]
+    about = (ast.get_docstring(node if len(settings) > 1 else tree) or "").partition("\n")[0]
     home = f"{module}:{node.name}"
     return Settings(home, about, tuple(_read_field(module, line, home) for line in lines))
 

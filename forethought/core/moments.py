@@ -122,13 +122,13 @@ def quadratic_moments(p: Gaussian, weight: Float[Array, "d d"]) -> tuple[Float[A
 
 
 def saturating_moments(
-    p: Gaussian, *, width: Float[Array, ""] | float, blur: Float[Array, ""] | float = 0.0
+    p: Gaussian, *, width: Float[Array, ""] | float, smoothing: Float[Array, ""] | float = 0.0
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean and variance of `1 - exp(-|z|^2 / (2 width^2))`, exact; `blur`: standard deviation of noise added to z.
+    """Mean and variance of `1 - exp(-|z|^2 / (2 width^2))`, exact; `smoothing`: standard deviation of noise added to z.
 
     Source: Deisenroth & Rasmussen (2011), section 2.3; `lossSat` of the released code.
     """
-    p = Gaussian(p.mean, p.cov + blur**2 * jnp.eye(p.mean.shape[0], dtype=p.mean.dtype))
+    p = Gaussian(p.mean, p.cov + smoothing**2 * jnp.eye(p.mean.shape[0], dtype=p.mean.dtype))
     kept = _expected_bump(p, width)
     return 1 - kept, jnp.maximum(_expected_bump(p, width / jnp.sqrt(2.0)) - kept**2, 0)
 

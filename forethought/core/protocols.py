@@ -124,12 +124,12 @@ class HasCostMoments(Protocol):
     """Capability of a task that knows its cost's expectation and spread under a Gaussian."""
 
     def cost_moments(
-        self, p: Gaussian, t: Int[Array, ""], *, blur: Float[Array, ""] | float = 0.0
+        self, p: Gaussian, t: Int[Array, ""], *, smoothing: Float[Array, ""] | float = 0.0
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Mean and variance of `cost(x, u, t)` for `[x; u] ~ p`.
 
-        `blur`: standard deviation of noise added to what the cost measures, in its own unit.  It makes a narrow cost
-        wide, so that a search feels it from afar.
+        `smoothing`: standard deviation of noise added to what the cost measures, in its unit.  It widens a narrow
+        cost, so that a search has a slope to follow far from the goal.
         """
         ...
 

@@ -1,12 +1,12 @@
-"""A policy on a learned model, imagined as a chain of Gaussians: what it will cost, and where it will go.
+"""The predicted trajectory of a policy under learned dynamics: a Gaussian over state and action at every step.
 
-Symbols: x ~ N [n], s features of x [f], u [m] an action, y = x' - x [n], z = [s; u] the model's input.
+Symbols: x ~ N [n], s features of x [f], u [m] an action, y = x_next - x [n], z = [s; u] the model's input.
 One step:
-    p(x, s)       sines and cosines, exact
-    p(x, s, u)    the policy, which sees x as sensors do: noise of half the model's, since y is a difference of two
-    p(x, s, u, y) the model at z; its moments at uncertain inputs are exact
-    p(x')         x + y
-Each is the Gaussian with the right first two moments, given the one before it.
+    p(x, s)        sines and cosines, exact
+    p(x, s, u)     the policy; it sees x with sensor noise of half the model's variance, as y is a difference of two
+    p(x, s, u, y)  the model at z; its moments at uncertain inputs are exact
+    p(x_next)      x + y
+Each is the Gaussian with the right mean and covariance, given the one before it (moment matching).
 Source: Deisenroth & Rasmussen (2011), section 2.2, and `propagate` of the released code.
 Angles are not wrapped, as there.
 """
@@ -26,57 +26,78 @@ from forethought.models.gp.posterior import FittedGP
 from forethought.policies.squashed import SquashedPolicy
 
 
-class Imagined(eqx.Module):
-    """A rollout of Gaussians."""
+class PredictedTrajectory(eqx.Module):
+    """A Gaussian over states and actions at every step, and what they cost."""
 
-    states: Gaussian  # stacked [T + 1]
+    states: Gaussian  # stacked [T+1]
     actions: Gaussian  # stacked [T]
-    cost: Float[Array, "S"]  # S = T + 1: expected cost of each state and action; of the last state without one
-    spread: Float[Array, "S"]  # standard deviation of that cost
+    cost: Float[Array, "T1"]  # T1 = T + 1: expected cost of each state and action; of the last state without one
+    cost_std: Float[Array, "T1"]  # standard deviation of that cost
+
+    @staticmethod
+    def unknown(steps: int, n: int, m: int) -> "PredictedTrajectory":
+        """A placeholder of `steps` steps, all of it NaN."""
+
+        def stacked(count: int, size: int) -> Gaussian:
+            return jax.vmap(Gaussian)(jnp.full((count, size), jnp.nan), jnp.full((count, size, size), jnp.nan))
+
+        cost = jnp.full(steps + 1, jnp.nan)
+        return PredictedTrajectory(stacked(steps + 1, n), stacked(steps, m), cost, cost)
 
 
-def imagine(
+def predict(
     dynamics: LearnedDynamics,
     policy: SquashedPolicy,
     task: Task,
     start: Gaussian,
     *,
     steps: int,
-    blur: Float[Array, ""] | float = 0.0,
+    smoothing: Float[Array, ""] | float = 0.0,
     sensor_noise: bool = True,
-) -> Imagined:
-    """Roll out `steps` steps.
+) -> PredictedTrajectory:
+    """Predict `steps` steps.
 
-    `dynamics` are those of a Gaussian process, its reward not among them.  The process's noise is either the sensors',
-    so that it blurs what the policy sees, or (not `sensor_noise`) moves the state itself.
+    Args:
+        dynamics: those of a Gaussian process; its reward is not learned.
+        policy: decides the actions.
+        task: says what they cost.
+        start: distribution of the initial state.
+        steps: T.
+        smoothing: of the cost, see `cost_moments`.
+        sensor_noise: the process's noise is that of the sensors, so that it affects only what the policy sees; if
+            False, it moves the state.
     Differentiable by the policy and the start; the model counts as constant.
     """
     prepared, space = policy.function.prepared(), dynamics.space
     variance = jnp.square(dynamics.noise())
-    seen = variance / 2 if sensor_noise else jnp.zeros_like(variance)
+    measured = variance / 2 if sensor_noise else jnp.zeros_like(variance)
     n, m = space.size, policy.action_space.size
 
     def step(x: Gaussian, _: None) -> tuple[Gaussian, tuple[Gaussian, Gaussian]]:
-        joint = acted(policy, prepared, space, x, seen)
+        joint = with_action(policy, prepared, space, x, measured)
         d = joint.mean.shape[0]
-        after = stepped(dynamics, joint)
+        x_next = next_state(dynamics, joint)
         if not sensor_noise:
-            after = Gaussian(after.mean, after.cov + jnp.diag(variance))
-        return after, (x, marginal(joint, (*range(n), *range(d - m, d))))
+            x_next = Gaussian(x_next.mean, x_next.cov + jnp.diag(variance))
+        return x_next, (x, marginal(joint, (*range(n), *range(d - m, d))))
 
     end, (before, both) = jax.lax.scan(step, start, None, length=steps)
     states = jax.tree.map(lambda rest, last: jnp.concatenate([rest, last[None]]), before, end)
     final = Gaussian(jnp.pad(end.mean, (0, m)), jnp.pad(end.cov, (0, m)))
     both_and_final = jax.tree.map(lambda rest, last: jnp.concatenate([rest, last[None]]), both, final)
-    cost, variance = jax.vmap(lambda p, t: cost_moments(task, p, t, blur))(both_and_final, jnp.arange(steps + 1))
+    unit = smoothing * policy.state_scale()
+    moments = jax.vmap(lambda p, t: cost_moments(task, p, t, smoothing, unit))
+    cost, variance = moments(both_and_final, jnp.arange(steps + 1))
     actions = Gaussian(both.mean[:, n:], both.cov[:, n:, n:])
-    return Imagined(states, actions, cost, jnp.sqrt(variance + jnp.finfo(variance.dtype).tiny))
+    return PredictedTrajectory(states, actions, cost, jnp.sqrt(variance + jnp.finfo(variance.dtype).tiny))
 
 
-def acted(policy: SquashedPolicy, prepared: Any, space: StateSpace, x: Gaussian, noise: Float[Array, "n"]) -> Gaussian:
+def with_action(
+    policy: SquashedPolicy, prepared: Any, space: StateSpace, x: Gaussian, noise: Float[Array, "n"]
+) -> Gaussian:
     """The joint over `[x; sines; cosines; u]`.
 
-    The sensors' noise widens what the policy sees, and with it the action; `cov(x, u)` is that of the state itself.
+    The variances `noise` of the sensors add to what the policy sees, and so to the action's variance, not to cov(x, u).
     """
     truth = with_sines(x, space.angles)
     seen = marginal(with_sines(Gaussian(x.mean, x.cov + jnp.diag(noise)), space.angles), space.feature_places())
@@ -87,7 +108,7 @@ def acted(policy: SquashedPolicy, prepared: Any, space: StateSpace, x: Gaussian,
     return Gaussian(jnp.concatenate([truth.mean, u.mean]), cov)
 
 
-def stepped(dynamics: LearnedDynamics, joint: Gaussian) -> Gaussian:
+def next_state(dynamics: LearnedDynamics, joint: Gaussian) -> Gaussian:
     """The next state without noise, from the joint over `[x; sines; cosines; u]`."""
     space, d = dynamics.space, joint.mean.shape[0]
     z = (*space.feature_places(), *range(space.size + 2 * len(space.angles), d))
@@ -96,13 +117,22 @@ def stepped(dynamics: LearnedDynamics, joint: Gaussian) -> Gaussian:
 
 
 def cost_moments(
-    task: Task, p: Gaussian, t: Int[Array, ""], blur: Float[Array, ""] | float
+    task: Task,
+    p: Gaussian,
+    t: Int[Array, ""],
+    smoothing: Float[Array, ""] | float = 0.0,
+    state_std: Float[Array, "n"] | float = 0.0,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean and variance of the task's cost for `[x; u] ~ p`: its own answer, else by sigma points."""
+    """Mean and variance of the task's cost for `[x; u] ~ p`.
+
+    A task that knows them (`HasCostMoments`) is given `smoothing`.  For any other, sigma points are, and smoothing adds
+    noise with standard deviations `state_std` to the state.
+    """
     if isinstance(task, HasCostMoments):
-        return task.cost_moments(p, t, blur=blur)
-    n = p.mean.shape[0] - task.action_space.size
-    widened = Gaussian(p.mean, p.cov + blur**2 * jnp.diag(jnp.arange(p.mean.shape[0]) < n).astype(p.mean.dtype))
-    y = unscented(lambda xu: task.cost(xu[:n], xu[n:], t)[None], widened)
+        return task.cost_moments(p, t, smoothing=smoothing)
+    n, d = p.mean.shape[0] - task.action_space.size, p.mean.shape[0]
+    added = jnp.pad(jnp.broadcast_to(jnp.asarray(state_std, p.mean.dtype), n), (0, d - n))
+    smoothed = Gaussian(p.mean, p.cov + jnp.diag(added**2))
+    y = unscented(lambda xu: task.cost(xu[:n], xu[n:], t)[None], smoothed)
     mean = y.F @ p.mean + y.f
-    return mean[0], (y.F @ widened.cov @ y.F.T + y.cov)[0, 0]
+    return mean[0], (y.F @ smoothed.cov @ y.F.T + y.cov)[0, 0]

@@ -1,11 +1,11 @@
-"""Policies that a Gaussian can be pushed through: affine and RBF functions of features, squashed into the limits.
+"""Policies with exact moments: affine and RBF functions of features, squashed into the action limits.
 
-Symbols: s [f] features of a state (sines and cosines of its angles), each in units of its `scale`;
-v = g(s) [m] before, u [m] after squashing:
+Symbols: s [f] features of a state (sines and cosines of its angles), each divided by its `scale`; v = g(s) [m] the
+function's value; u [m] the action:
     u = middle + half (9 sin v + sin 3v) / 8,      middle, half of the action limits
     affine: v = A s + b        RBF: v_a = sum_i beta_ai exp(-0.5 |(s - c_i) / l_a|^2),  beta = (K + 0.01^2 I)^-1 targets
-The RBF network is the mean of a Gaussian process that saw K `targets` at K `centers`: its parameters are the values
-that the function takes, which a gradient search moves more easily than weights.
+The RBF network is the posterior mean of a Gaussian process with K observations `targets` at K `centers`: its parameters
+are the function's values, which are better scaled for a gradient search than weights.
 Source: Deisenroth & Rasmussen (2011), section 2.2; `congp`, `conlin` and `gSat` of the released code.
 """
 
@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import jax.scipy.linalg as jsl
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from forethought.core import Box, Gaussian, HasMoments, LinearGaussian, push_forward
@@ -23,7 +24,7 @@ from forethought.core.moments import squash, squashed
 from forethought.dynamics.space import StateSpace
 from forethought.models.kernel_moments import network_moments
 
-TARGET_NOISE = 0.01  # of the targets, relative to a kernel of height 1; keeps close centers from fighting
+TARGET_NOISE = 0.01  # of the targets, relative to a kernel of height 1; keeps K well conditioned when centers are close
 
 
 class Affine(eqx.Module):
@@ -33,11 +34,11 @@ class Affine(eqx.Module):
     b: Float[Array, "m"]
 
     def limits(self) -> tuple["Affine", "Affine"]:
-        """Where a search from here may go: anywhere."""
+        """Bounds for a search that starts here: none."""
         return tuple(jax.tree.map(lambda a, s=s: jnp.full_like(a, s), self) for s in (-jnp.inf, jnp.inf))
 
     def prepared(self) -> LinearGaussian:
-        """What is evaluated at every step of a rollout."""
+        """The function in the form that every step of a rollout evaluates."""
         return LinearGaussian(self.A, self.b, jnp.zeros((self.b.shape[0], self.b.shape[0]), self.b.dtype))
 
 
@@ -46,20 +47,20 @@ class RBF(eqx.Module):
 
     centers: Float[Array, "K f"]
     targets: Float[Array, "K m"]
-    log_lengthscale: Float[Array, "m f"]  # of the features, in their units
+    log_lengthscale: Float[Array, "m f"]  # of the scaled features
 
     def limits(self) -> tuple["RBF", "RBF"]:
-        """Where a search from here may go: beyond, functions are flat or mere needles."""
+        """Bounds for a search that starts here: beyond them, functions are constant or spikes."""
         m, scale = jnp.ones_like(self.targets), jnp.ones_like(self.log_lengthscale)
         return RBF(self.centers - 10, -10 * m, -3 * scale), RBF(self.centers + 10, 10 * m, 3 * scale)
 
     def prepared(self) -> "Network":
-        """Weights in place of targets."""
+        """The network with weights in place of targets."""
         lengthscale = jnp.exp(self.log_lengthscale)
 
         def weights(scale: Float[Array, "f"], targets: Float[Array, "K"]) -> Float[Array, "K"]:
-            apart = (self.centers[:, None] - self.centers[None]) / scale[None, None]
-            K = jnp.exp(-0.5 * jnp.sum(apart**2, -1))
+            difference = (self.centers[:, None] - self.centers[None]) / scale[None, None]
+            K = jnp.exp(-0.5 * jnp.sum(difference**2, -1))
             factor = jnp.linalg.cholesky(K + TARGET_NOISE**2 * jnp.eye(K.shape[0], dtype=K.dtype))
             return jsl.cho_solve((factor, True), targets)
 
@@ -74,30 +75,30 @@ class Network(eqx.Module):
     beta: Float[Array, "m K"]
 
     def __call__(self, s: Float[Array, "f"]) -> Gaussian:
-        """The value, certain."""
-        apart = (s[None] - self.centers)[None] / self.lengthscale[:, None]
-        return Gaussian.point(jnp.sum(self.beta * jnp.exp(-0.5 * jnp.sum(apart**2, -1)), -1))
+        """The value, as a Gaussian without variance."""
+        difference = (s[None] - self.centers)[None] / self.lengthscale[:, None]
+        return Gaussian.point(jnp.sum(self.beta * jnp.exp(-0.5 * jnp.sum(difference**2, -1)), -1))
 
     def draw(self, *, key: PRNGKeyArray) -> "Network":
-        """Itself: there is nothing uncertain in it."""
+        """The network itself: it is deterministic."""
         del key
         return self
 
     def moments(self, p: Gaussian) -> LinearGaussian:
-        """Exact."""
+        """Exact moments of the value for `s ~ p`."""
         return network_moments(p, self.centers, self.lengthscale, self.beta)
 
 
 class SquashedPolicy(eqx.Module):
-    """A controller without memory: features, a function of them, and the squash."""
+    """A stationary controller: features of the state, a function of them, and the squashing of its value."""
 
     function: Affine | RBF
     action_space: Box
-    scale: Float[Array, "f"]
+    scale: Float[Array, "f"]  # unit of each feature
     space: StateSpace
 
     def init(self, x0: Float[Array, "n"], *, key: PRNGKeyArray) -> Any:
-        """What every step needs."""
+        """The function in the form that every step evaluates."""
         del x0, key
         return self.function.prepared()
 
@@ -109,8 +110,21 @@ class SquashedPolicy(eqx.Module):
         box = self.action_space
         return box.center + squash(carry(self.space.features(x) / self.scale).mean, box.half_range), carry
 
+    def with_function(self, function: Affine | RBF) -> "SquashedPolicy":
+        """The same policy with another function of the features."""
+        return SquashedPolicy(function, self.action_space, self.scale, self.space)
+
+    def state_scale(self) -> Float[Array, "n"]:
+        """The unit of each coordinate of the state: that of its feature; 1 rad for angles."""
+        plain = [i for i in range(self.space.size) if i not in self.space.angles]
+        places = np.eye(self.space.size)[:, plain]
+        is_angle = 1 - places.sum(axis=1)
+        return jnp.asarray(places, self.scale.dtype) @ self.scale[: len(plain)] + jnp.asarray(
+            is_angle, self.scale.dtype
+        )
+
     def moments(self, prepared: HasMoments | LinearGaussian, s: Gaussian) -> LinearGaussian:
-        """Of the action, given features `s` as they are; `prepared` comes from `function.prepared()`."""
+        """The action given features `s`, not yet scaled; `prepared` is `function.prepared()`."""
         scaled = Gaussian(s.mean / self.scale, s.cov / jnp.outer(self.scale, self.scale))
         before = prepared if isinstance(prepared, LinearGaussian) else prepared.moments(scaled)
         after = before.then(squashed(push_forward(scaled, before), self.action_space.half_range))
@@ -118,13 +132,13 @@ class SquashedPolicy(eqx.Module):
 
 
 def random_affine(f: int, m: int, *, key: PRNGKeyArray) -> Affine:
-    """Small gains."""
+    """An affine function with small random gains."""
     return Affine(0.1 * jr.normal(key, (m, f)), jnp.zeros(m))
 
 
-def random_rbf(seen: Float[Array, "K f"], m: int, *, key: PRNGKeyArray) -> RBF:
-    """Centers near features that were seen, small targets, lengthscales of one scale."""
+def random_rbf(features: Float[Array, "K f"], m: int, *, key: PRNGKeyArray) -> RBF:
+    """An RBF function with centers near `features`, small random targets, and lengthscales of 1."""
     center_key, target_key = jr.split(key)
-    centers = seen + 0.1 * jr.normal(center_key, seen.shape, seen.dtype)
-    targets = 0.25 * jr.normal(target_key, (seen.shape[0], m), seen.dtype)
-    return RBF(centers, targets, jnp.zeros((m, seen.shape[1]), seen.dtype))
+    centers = features + 0.1 * jr.normal(center_key, features.shape, features.dtype)
+    targets = 0.25 * jr.normal(target_key, (features.shape[0], m), features.dtype)
+    return RBF(centers, targets, jnp.zeros((m, features.shape[1]), features.dtype))

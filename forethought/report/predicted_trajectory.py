@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax.random as jr
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
@@ -71,7 +70,7 @@ def plot_imagined(run: "str | Path | Any", *, out: str | Path, episodes: int = F
     if not target.parent.is_dir():
         raise UsageError(f"plot: there is no directory '{target.parent}'.")
     run = load(run) if isinstance(run, str | Path) else run
-    if not hasattr(run.algorithm, "imagined"):
+    if not hasattr(run.algorithm, "prediction"):
         raise UsageError(f"plot: the algorithm of {run.path} imagines no distributions; pilco does.")
     prophecy = prophecy_of(run, run.evaluate(episodes=episodes).trajectories)
     write_whole(target, imagined_picture(prophecy, target.suffix.removeprefix(".") or "svg"))
@@ -80,7 +79,7 @@ def plot_imagined(run: "str | Path | Any", *, out: str | Path, episodes: int = F
 
 def imagined_sections(run: Any, fresh: Sequence[Transition]) -> list[Section]:
     """For the page about `run`: one section where its algorithm imagines distributions, else none."""
-    if not hasattr(run.algorithm, "imagined"):
+    if not hasattr(run.algorithm, "prediction"):
         return []
     prophecy = prophecy_of(run, fresh)
     caption = (
@@ -96,7 +95,7 @@ def imagined_sections(run: Any, fresh: Sequence[Transition]) -> list[Section]:
 def prophecy_of(run: Any, fresh: Sequence[Transition]) -> Prophecy:
     """The prediction from `run`'s model, with the run's last episodes and `fresh` ones."""
     env = run.env
-    seen = run.algorithm.imagined(run.state, env, key=jr.key(run.info["seed"]))
+    seen = run.algorithm.prediction(run.state)
     recorded = load_episodes(Path(run.path) / "transitions")[-RECORDED:]
     fresh = fresh[:FRESH]
     bands = []

@@ -51,15 +51,15 @@ class CartDoublePendulumSwingUp(eqx.Module):
         return saturating(jnp.sum(self.tip_offset(x) ** 2), width=self.cost_width)
 
     def cost_moments(
-        self, p: Gaussian, t: Int[Array, ""], *, blur: Float[Array, ""] | float = 0.0
+        self, p: Gaussian, t: Int[Array, ""], *, smoothing: Float[Array, ""] | float = 0.0
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Mean and variance of the cost for `[x; u] ~ p`, the tip matched by a Gaussian; `blur` in m."""
+        """Mean and variance of the cost for `[x; u] ~ p`, the tip matched by a Gaussian; `smoothing` in m."""
         del t
         waves = with_sines(Gaussian(p.mean[:6], p.cov[:6, :6]), (2, 3))  # [x; sin1; sin2; cos1; cos2]
         l1, l2 = self.length1, self.length2
         A = jnp.array([[1.0, 0, 0, 0, 0, 0, l1, l2, 0, 0], [0, 0, 0, 0, 0, 0, 0, 0, -l1, -l2]], p.mean.dtype)
         tip = affine(waves, A, jnp.array([0, -l1 - l2], p.mean.dtype))
-        return saturating_moments(tip, width=self.cost_width, blur=blur)
+        return saturating_moments(tip, width=self.cost_width, smoothing=smoothing)
 
     def terminal(self, x: Float[Array, "6"]) -> Bool[Array, ""]:
         """Never: only the clock ends an episode."""

@@ -47,15 +47,15 @@ class CartPoleSwingUp(eqx.Module):
         return saturating(jnp.sum(self.tip_offset(x) ** 2), width=self.cost_width)
 
     def cost_moments(
-        self, p: Gaussian, t: Int[Array, ""], *, blur: Float[Array, ""] | float = 0.0
+        self, p: Gaussian, t: Int[Array, ""], *, smoothing: Float[Array, ""] | float = 0.0
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Mean and variance of the cost for `[x; u] ~ p`, the tip matched by a Gaussian; `blur` in m."""
+        """Mean and variance of the cost for `[x; u] ~ p`, the tip matched by a Gaussian; `smoothing` in m."""
         del t
         waves = with_sines(Gaussian(p.mean[:4], p.cov[:4, :4]), (2,))  # [x; sin; cos]
         length = self.pole_length
         A = jnp.array([[1.0, 0, 0, 0, length, 0], [0, 0, 0, 0, 0, -length]], p.mean.dtype)
         tip = affine(waves, A, jnp.array([0, -length], p.mean.dtype))
-        return saturating_moments(tip, width=self.cost_width, blur=blur)
+        return saturating_moments(tip, width=self.cost_width, smoothing=smoothing)
 
     def terminal(self, x: Float[Array, "4"]) -> Bool[Array, ""]:
         """Never: only the clock ends an episode."""

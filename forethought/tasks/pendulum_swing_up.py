@@ -47,10 +47,10 @@ class PendulumSwingUp(eqx.Module):
         return quadratic(self.tip_offset(x), weight=self.tip_weight) + quadratic(x[1], weight=self.spin_weight)
 
     def cost_moments(
-        self, p: Gaussian, t: Int[Array, ""], *, blur: Float[Array, ""] | float = 0.0
+        self, p: Gaussian, t: Int[Array, ""], *, smoothing: Float[Array, ""] | float = 0.0
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Mean and variance of the cost for `[x; u] ~ p`, the angle's sine and cosine matched by a Gaussian."""
-        del t, blur  # a quadratic is felt from everywhere
+        del t, smoothing  # a quadratic has a slope everywhere
         waves = with_sines(p, (0,))  # [angle, spin, torque, sin, cos]
         A = jnp.zeros((4, 5), p.mean.dtype).at[jnp.arange(4), jnp.array([3, 4, 1, 2])].set(1.0)
         A = A * jnp.array([self.length, self.length, 1.0, 1.0], p.mean.dtype)[:, None]

@@ -1,4 +1,4 @@
-"""What PILCO says of problems that it is not made for: one cause at a time, each with its sentence."""
+"""The sentences of PILCO about assumptions that a problem does not meet, one at a time."""
 
 import re
 
@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from forethought.algorithms.pilco_checks import outside_comfort
+from forethought.algorithms.pilco_checks import unmet_assumptions
 from forethought.core import Gaussian, Transition
 from forethought.dynamics.learned import LearnedDynamics
 from forethought.dynamics.space import StateSpace
 from forethought.models.gp.process import GP, condition
-from forethought.policies.prediction import Imagined
+from forethought.policies.prediction import PredictedTrajectory
 from forethought.tasks.cartpole_swing_up import CartPoleSwingUp
 
 T = 6
@@ -26,7 +26,7 @@ def gp(rows=20, *, lengthscale=3.0, noise=0.01):
     return LearnedDynamics(condition(z, z[:, :4], **hypers, dtype=jnp.float32), SPACE)
 
 
-def imagined(angles, *, std=0.02, cost=None):
+def predicted(angles, *, std=0.02, cost=None):
     """States at these angles, else at rest, and the task's expected cost of them."""
     mean = np.zeros((T + 1, 4), np.float32)
     mean[:, 2] = angles
@@ -35,7 +35,7 @@ def imagined(angles, *, std=0.02, cost=None):
     task = CartPoleSwingUp()
     if cost is None:
         cost = jax.vmap(lambda p: task.cost_moments(p, jnp.array(0))[0])(states)
-    return Imagined(states, actions, jnp.asarray(cost), jnp.full(T + 1, 0.01))
+    return PredictedTrajectory(states, actions, jnp.asarray(cost), jnp.full(T + 1, 0.01))
 
 
 def trial(cost, steps=T):
@@ -51,22 +51,22 @@ GOOD = {
     "model": GP(),
     "task": CartPoleSwingUp(),
     "start": Gaussian(jnp.zeros(4), 0.01 * jnp.eye(4)),
-    "ahead": imagined(SWING),
-    "dearest": 1.0,
-    "foreseen": imagined(SWING, cost=np.full(T + 1, 0.5)),
+    "upcoming": predicted(SWING),
+    "highest_cost": 1.0,
+    "predicted": predicted(SWING, cost=np.full(T + 1, 0.5)),
     "trial": trial(0.52),
 }
 
 
 def notes(**changed):
-    return outside_comfort(**(GOOD | changed))
+    return unmet_assumptions(**(GOOD | changed))
 
 
-def test_a_comfortable_problem_is_passed_in_silence():
+def test_a_problem_that_meets_all_assumptions_has_no_notes():
     assert notes() == ()
-    assert notes(foreseen=None, ahead=None, trial=trial(0.9)) == ()  # the first rounds
-    balanced = imagined(np.full(T + 1, np.pi), std=0.001)  # flat, and as cheap as it gets
-    assert notes(ahead=balanced) == ()
+    assert notes(predicted=None, upcoming=None, trial=trial(0.9)) == ()  # the first rounds
+    balanced = predicted(np.full(T + 1, np.pi), std=0.001)  # flat, and at the lowest cost
+    assert notes(upcoming=balanced) == ()
 
 
 @pytest.mark.parametrize(
@@ -76,14 +76,20 @@ def test_a_comfortable_problem_is_passed_in_silence():
         ({"dynamics": gp(40), "model": GP(max_exact=30)}, "40 rows .*exactly \\(30, --model.max-exact.* recent"),
         (
             {"start": Gaussian(jnp.zeros(4), jnp.diag(jnp.array([0.01, 0.01, 0.49, 0.01])))},
-            "x\\[2\\] starts .* 0.7 rad",
+            "x\\[2\\] starts .* 0.7 rad.*--objective.initial-components",
         ),
-        ({"dynamics": gp(lengthscale=0.05)}, "spread over 2 lengthscales"),
-        ({"ahead": imagined(np.linspace(0, 0.1, T + 1))}, "flat along the whole prediction \\(0.99.*--blur"),
-        ({"ahead": imagined(SWING, std=0.6)}, "at step 5 the predicted mean would cost .* too wide for so narrow"),
-        ({"ahead": imagined(SWING), "dynamics": gp(noise=0.6)}, "noise alone raises the cost"),
+        ({"dynamics": gp(lengthscale=0.05)}, "initial states is 2 lengthscales"),
         (
-            {"foreseen": imagined(SWING, cost=np.full(T + 1, 0.2)), "trial": trial(0.9)},
+            {"upcoming": predicted(np.linspace(0, 0.1, T + 1))},
+            "flat along the whole prediction \\(0.99.*--objective.cost-smoothing",
+        ),
+        (
+            {"upcoming": predicted(SWING, std=0.6)},
+            "at step 5 the predicted mean would cost .* too uncertain for so narrow",
+        ),
+        ({"upcoming": predicted(SWING), "dynamics": gp(noise=0.6)}, "noise alone raises the lowest cost"),
+        (
+            {"predicted": predicted(SWING, cost=np.full(T + 1, 0.2)), "trial": trial(0.9)},
             "cost 5.4 .* expected 1.2 ± 0.06",
         ),
     ],
@@ -93,7 +99,7 @@ def test_each_cause_has_its_sentence(changed, words):
     assert re.search(words, sentence), sentence
 
 
-def test_old_rows_that_are_left_out_on_purpose_are_no_matter():
+def test_the_choice_of_recent_rows_is_not_commented_on():
     assert notes(dynamics=gp(40), model=GP(max_exact=30, beyond="recent")) == ()
 
 

@@ -11,6 +11,7 @@ from forethought.algorithms.pets import PETS
 from forethought.cli import listing
 from forethought.cli import main as main_module
 from forethought.cli.main import COMMANDS, main
+from forethought.cli.renamed import RENAMED
 from forethought.core import CheckpointError, UsageError
 from forethought.models.ensemble import Ensemble
 from forethought.registry import PLANNERS
@@ -69,6 +70,12 @@ def test_help_follows_the_chosen_planner():
     assert "--planner.beta" not in forethought("train", "pets", "--help").stdout
 
 
+def test_every_renamed_flag_leads_to_one_that_exists():
+    help_ = forethought("train", "pilco", "--help").stdout
+    for flag in RENAMED.values():
+        assert f"{flag} " in help_
+
+
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.strip()
@@ -82,6 +89,10 @@ def test_version(capsys):
         (["train", "pets", "E", "--planner", "icme"], "did you mean 'icem'?"),
         (["train", "pilco", "E", "--model", "ensemble"], "--model cannot be 'ensemble'; it takes: gp"),
         (["train", "pilco", "E", "--planner", "cem"], "unexpected argument '--planner'"),
+        (["train", "pilco", "E", "--trial-steps", "3"], "'--trial-steps' is now called '--trials.steps'"),
+        (["train", "pilco", "E", "--blur=0.3"], "'--blur' is now called '--objective.cost-smoothing'"),
+        (["train", "pilco", "E", "--policy", "linear"], "'--policy' is now called '--policy.kind'"),
+        (["train", "pets", "E", "--blur=0.3"], "unexpected argument '--blur'"),
         (["train", "pets", "E", "--planner.horizn", "3"], "did you mean '--planner.horizon'?"),
         (["train", "pets", "E", "--planner.horizn=3"], "did you mean '--planner.horizon'?"),
         (["train", "pets", "E", "--planner.horizon", "many"], "invalid int value: 'many'"),

@@ -142,6 +142,12 @@ def test_reads_types_comments_aliases_and_changed_defaults(package):
     assert color.help == "as a formatter breaks a long line"
 
 
+def test_a_file_of_several_settings_is_described_class_by_class(package):
+    area = '@dataclass\nclass {0}:\n    """{0} of it."""\n    x: int = 3  # m\n'
+    package(areas='"""Areas."""\n' + area.format("First") + area.format("Second"))
+    assert read_settings("forethought.areas:Second").about == "Second of it."
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -1,4 +1,4 @@
-"""Chains of Gaussians: against sampled rollouts, and their gradient against finite differences."""
+"""Predicted trajectories: against sampled rollouts, and another model of the same system."""
 
 import equinox as eqx
 import jax
@@ -12,8 +12,9 @@ from forethought.dynamics.learned import LearnedDynamics
 from forethought.dynamics.pendulum import Pendulum
 from forethought.dynamics.space import StateSpace
 from forethought.models.gp.conditioning import condition
-from forethought.policies.prediction import imagine
+from forethought.policies.prediction import cost_moments, predict
 from forethought.policies.squashed import SquashedPolicy, random_rbf
+from forethought.tasks.function_task import FunctionTask
 from forethought.tasks.pendulum_swing_up import PendulumSwingUp
 
 STEPS = 6
@@ -26,7 +27,7 @@ def _float64():
 
 
 @pytest.fixture
-def world():
+def setup():
     """A pendulum's process after sixty random transitions, and a policy."""
     rng, space = np.random.default_rng(0), StateSpace(2, angles=(0,))
     x = jnp.asarray(rng.uniform([-2, -4], [2, 4], (60, 2)))
@@ -41,10 +42,10 @@ def world():
     return gp, space, policy, PendulumSwingUp()
 
 
-def test_a_chain_of_gaussians_is_near_sampled_rollouts(world):
-    gp, space, policy, task = world
+def test_a_predicted_trajectory_is_near_sampled_rollouts(setup):
+    gp, space, policy, task = setup
     start = Gaussian(jnp.array([0.2, 0.0]), jnp.diag(jnp.array([0.01, 0.01])))
-    seen = jax.jit(lambda: imagine(LearnedDynamics(gp, space), policy, task, start, steps=STEPS, sensor_noise=False))()
+    seen = jax.jit(lambda: predict(LearnedDynamics(gp, space), policy, task, start, steps=STEPS, sensor_noise=False))()
     carry = policy.function.prepared()
 
     def rollout(key):
@@ -62,56 +63,43 @@ def test_a_chain_of_gaussians_is_near_sampled_rollouts(world):
     np.testing.assert_allclose(seen.states.cov, sampled, atol=0.01)
     costs = jax.vmap(task.final_cost)(jnp.asarray(xs[:, -1])).mean()
     np.testing.assert_allclose(seen.cost[-1], costs, rtol=0.02)
-    assert seen.cost.shape == seen.spread.shape == (STEPS + 1,) and seen.actions.mean.shape == (STEPS, 1)
-
-
-def test_the_gradient_equals_finite_differences(world):
-    gp, space, policy, task = world
-    start = Gaussian(jnp.array([0.2, 0.0]), jnp.diag(jnp.array([0.01, 0.02])))
-
-    @jax.jit
-    def cost(function):
-        candidate = eqx.tree_at(lambda p: p.function, policy, function)
-        seen = imagine(LearnedDynamics(gp, space), candidate, task, start, steps=STEPS)
-        return jnp.sum(seen.cost - 0.1 * seen.spread)
-
-    gradient = jax.jit(jax.grad(cost))(policy.function)
-    for name, index in (("centers", (2, 1)), ("targets", (3, 0)), ("log_lengthscale", (0, 2))):
-        up, down = (
-            eqx.tree_at(
-                lambda f, n=name: getattr(f, n), policy.function, getattr(policy.function, name).at[index].add(s)
-            )
-            for s in (1e-3, -1e-3)
-        )
-        numeric = (cost(up) - cost(down)) / 2e-3
-        np.testing.assert_allclose(
-            getattr(gradient, name)[index], numeric, rtol=1e-5, atol=1e-7
-        )  # of shorter steps rounding would be left
+    assert seen.cost.shape == seen.cost_std.shape == (STEPS + 1,) and seen.actions.mean.shape == (STEPS, 1)
 
 
 @pytest.mark.parametrize("sensor_noise", [True, False])
-def test_noise_is_the_sensors_or_moves_the_state(world, sensor_noise):
-    gp, space, policy, task = world
+def test_noise_is_that_of_the_sensors_or_moves_the_state(setup, sensor_noise):
+    gp, space, policy, task = setup
     noisy = LearnedDynamics(eqx.tree_at(lambda g: g.noise, gp, jnp.array([0.3, 0.4])), space)
     start = Gaussian.point(jnp.array([0.2, 0.0]))
-    seen = jax.jit(lambda: imagine(noisy, policy, task, start, steps=1, sensor_noise=sensor_noise))()
+    seen = jax.jit(lambda: predict(noisy, policy, task, start, steps=1, sensor_noise=sensor_noise))()
     assert (seen.actions.cov[0, 0, 0] > 1e-6) == sensor_noise
     if not sensor_noise:
-        doubt = jnp.diagonal(seen.states.cov[1]) - jnp.array([0.09, 0.16])
-        assert jnp.all((doubt >= 0) & (doubt < 0.01))
+        extra = jnp.diagonal(seen.states.cov[1]) - jnp.array([0.09, 0.16])
+        assert jnp.all((extra >= 0) & (extra < 0.01))
 
 
-def test_a_chain_that_integrates_speeds_is_the_chain_of_a_model_that_knows_the_rule(world):
-    """Speeds learned, positions by the trapezoidal rule: the same as a second process that says just that."""
-    gp, space, policy, task = world
+def test_integrated_speeds_predict_what_a_model_of_positions_predicts(setup):
+    """Speeds learned, positions by the trapezoidal rule: close to a second process that learned positions."""
+    gp, space, policy, task = setup
     speeds = StateSpace(2, angles=(0,), speeds=((0, 1),), dt=0.05)
     speed_only = jax.tree.map(lambda a: a[1:] if a.ndim and a.shape[0] == 2 else a, gp)
     dynamics = LearnedDynamics(speed_only, speeds, drift=jnp.array([0.01]))
     start = Gaussian(jnp.array([0.2, 0.5]), jnp.diag(jnp.array([0.01, 0.02])))
-    seen = jax.jit(lambda: imagine(dynamics, policy, task, start, steps=STEPS))()
+    seen = jax.jit(lambda: predict(dynamics, policy, task, start, steps=STEPS))()
     xs, cov = np.asarray(seen.states.mean), np.asarray(seen.states.cov)
     np.testing.assert_allclose(np.diff(xs[:, 0]), 0.025 * (xs[1:, 1] + xs[:-1, 1]), atol=1e-12)
-    plain = jax.jit(lambda: imagine(LearnedDynamics(gp, space), policy, task, start, steps=STEPS))()
+    plain = jax.jit(lambda: predict(LearnedDynamics(gp, space), policy, task, start, steps=STEPS))()
     np.testing.assert_allclose(xs, plain.states.mean, atol=0.03)  # the pendulum itself is integrated more finely
     np.testing.assert_allclose(cov, plain.states.cov, atol=0.01)
     assert np.linalg.eigvalsh(cov).min() > 0
+
+
+def test_smoothing_a_cost_that_is_any_function_is_in_units_of_the_policys_features(setup):
+    """A quadratic of the speed, by sigma points: the added variance is (0.25 * 3)^2, as the speed's unit is 3."""
+    _, _, policy, _ = setup
+    np.testing.assert_allclose(policy.state_scale(), [1.0, 3.0])  # 1 rad for the angle
+    task = FunctionTask(3, 0.1, policy.action_space, lambda x, u: x[1] ** 2 + u[0])
+    p = Gaussian(jnp.array([0.2, 0.5, 1.5]), jnp.diag(jnp.array([0.1, 0.2, 0.3])))
+    for smoothing in (0.0, 0.25):
+        mean, _ = cost_moments(task, p, jnp.array(0), smoothing, smoothing * policy.state_scale())
+        np.testing.assert_allclose(mean, 0.5**2 + 0.2 + (3 * smoothing) ** 2 + 1.5)

@@ -21,7 +21,7 @@ STEPS = 20
 class Prophet(FakePlanning):
     """Imagines standing still, two steps wide in every coordinate."""
 
-    def imagined(self, state, env, *, key):
+    def prediction(self, state):
         cov = np.broadcast_to(np.diag([4.0, 4.0]), (STEPS + 1, 2, 2))
         states = SimpleNamespace(mean=np.zeros((STEPS + 1, 2)), cov=cov)
         return SimpleNamespace(states=states, actions=SimpleNamespace(mean=np.zeros((STEPS, 1)), cov=cov[1:, :1, :1]))

@@ -147,17 +147,17 @@ def test_cost_moments_equal_sampling(name):
 
 @pytest.mark.parametrize("name", ["cartpole", "cart_double"])
 def test_cost_moments_are_those_of_a_gaussian_tip_however_uncertain(name):
-    """The tip has the moments of its samples; the cost is what a Gaussian with those moments costs, blurred or not."""
+    """The tip has the moments of its samples; the cost is what a Gaussian with those moments costs, smoothed or not."""
     task, at, _, _ = TASKS[name]
     n, now = len(at), jnp.array(0)
     with jax.enable_x64(True):
         p, zs = uncertain(task, at, 0.8)
         tips = np.asarray(jax.jit(jax.vmap(lambda z: task.tip_offset(z[:n])))(zs))
-        for blur in (0.0, 0.4):
+        for smoothing in (0.0, 0.4):
             noise = np.random.default_rng(1).normal(size=tips.shape)
-            like = tips.mean(0) + noise @ np.linalg.cholesky(np.cov(tips.T) + blur**2 * np.eye(2)).T
+            like = tips.mean(0) + noise @ np.linalg.cholesky(np.cov(tips.T) + smoothing**2 * np.eye(2)).T
             costs = 1 - np.exp(-np.sum(like**2, 1) / (2 * task.cost_width**2))
-            mean, variance = jax.jit(task.cost_moments)(p, now, blur=jnp.array(blur))
+            mean, variance = jax.jit(task.cost_moments)(p, now, smoothing=jnp.array(smoothing))
             np.testing.assert_allclose(mean, costs.mean(), rtol=0.01)
             np.testing.assert_allclose(variance, costs.var(), rtol=0.03)
 

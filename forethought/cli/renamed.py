@@ -1,0 +1,27 @@
+"""Flags of earlier releases and what they are called now."""
+
+RENAMED = {
+    "--policy": "--policy.kind",
+    "--basis": "--policy.basis-functions",
+    "--random-episodes": "--trials.random-episodes",
+    "--random-hold": "--trials.random-hold",
+    "--trial-steps": "--trials.steps",
+    "--settling": "--objective.skip-first",
+    "--blur": "--objective.cost-smoothing",
+    "--starts": "--objective.initial-components",
+    "--start-width": "--objective.initial-std-scale",
+    "--exploration": "--objective.exploration",
+    "--sensor-noise": "--objective.sensor-noise",
+    "--newcomers": "--search.restarts",
+    "--recentred": "--search.recentered",
+    "--recentered": "--search.recentered",
+    "--scouting": "--search.screening",
+    "--survivors": "--search.finalists",
+    "--evaluations": "--search.evaluations",
+    "--saving": "--search.min-improvement",
+    "--look-ahead": "--horizon.initial",
+    "--stretch": "--horizon.growth",
+    "--first-horizon": "--horizon.warmup-fraction",
+    "--growing": "--horizon.warmup-rounds",
+    "--model.beyond": "--model.sparse",
+}
