@@ -34,7 +34,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     mode.add_argument("--budget", type=float, metavar="MS", help="plan at every step, for at most this time")
     parser.add_argument("--x64", action="store_true", help="compute in double precision")
     parser.add_argument("--out", metavar="DIR", help="for the page and the videos (default: plans/ENV)")
-    parser.add_argument("--no-video", action="store_true", help="do not film")
+    parser.add_argument("--no-video", action="store_true", help="do not write videos")
     parser.add_argument("--json", action="store_true", help="print one JSON object for each planner, and write nothing")
     names = [word for word in dict.fromkeys(argv) if word in PLANNERS]
     for name in names:

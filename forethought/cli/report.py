@@ -11,16 +11,16 @@ ABOUT = "write a self-contained report.html: one run in depth, or several compar
 def configure(parser: Parser, argv: Sequence[str]) -> None:
     """Add the arguments."""
     del argv
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run directory")
-    parser.add_argument("--out", metavar="FILE", help="where to write it (default: report.html in the first run)")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directory; several are compared")
+    parser.add_argument("--out", metavar="FILE", help="output file (default: report.html in the first run directory)")
     parser.add_argument(
-        "--episodes", type=int, default=5, metavar="N", help="fresh episodes that one run is judged on (default: 5)"
+        "--episodes", type=int, default=5, metavar="N", help="new episodes on which one run is evaluated (default: 5)"
     )
-    parser.add_argument("--no-video", action="store_true", help="do not film one run's controller")
+    parser.add_argument("--no-video", action="store_true", help="do not include a video")
 
 
 def run(values: argparse.Namespace) -> int:
-    """Write the report and name it."""
+    """Write the report and print its name."""
     from forethought.report import write_report
 
     page = write_report(values.runs, out=values.out, episodes=values.episodes, video=not values.no_video)
