@@ -1,12 +1,12 @@
-"""An environment of one's own: a puck with drag, to be steered to a target, in plain Gymnasium and NumPy.
+"""A user-defined environment in plain Gymnasium and NumPy: steer a puck with drag to a target.
 
-From the directory that holds this file, learn to control it with one command:
-
-    forethought train pets my_env:TargetTracker-v0 --cost my_env:cost --termination my_env:termination --iterations 6
-
-and try out the environment and its cost first with
+In the directory of this file, check the environment and its cost:
 
     forethought check my_env:TargetTracker-v0 --cost my_env:cost
+
+and learn to control it:
+
+    forethought train pets my_env:TargetTracker-v0 --cost my_env:cost --termination my_env:termination --iterations 6
 """
 
 import gymnasium
@@ -45,12 +45,12 @@ class TargetTracker(gymnasium.Env):
 
 
 def cost(x, u):
-    """The squared distance to the target, and a little for the force: the same as the reward, for the planner."""
+    """Squared distance to the target plus a small action cost: the negative reward as a JAX function."""
     return jnp.sum((x[:2] - x[4:]) ** 2) + 0.01 * jnp.sum(u**2)
 
 
 def termination(x):
-    """Episodes never end before their time: nothing to learn there."""
+    """Episodes end only by the time limit."""
     return jnp.zeros((), bool)
 
 

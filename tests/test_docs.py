@@ -1,25 +1,121 @@
-"""The pages tell the truth: their code runs, their links lead somewhere, their commands exist."""
+"""README, CONTRIBUTING and docs/: their Python runs, their commands parse or run, their links and flags exist.
 
+A page's Python blocks run one after the other, as one program.  Commands are parsed by the program itself, settings
+included; the cheap ones, and those of the README, are also run.  `SMALL` lists everything that is replaced.
+"""
+
+import argparse
 import re
+import runpy
+import shlex
+import shutil
+import sys
 from pathlib import Path
 
+import gymnasium
 import jax.numpy as jnp
 import jax.random as jr
 import pytest
 
-from forethought.cli.main import COMMANDS
+from forethought.cli import main as cli
+from forethought.cli.flags import given_settings
+from forethought.envs.shipped import NAMESPACE, SHIPPED
+from forethought.registry import ALGORITHMS, MODELS, PLANNERS
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")])
+LINKING = [*PAGES, ROOT / "CHANGELOG.md"]
+
+# Budgets that are made small when a page runs; the first text must be on the page.
+SMALL = {
+    "README.md": {"iterations=15": "iterations=1", "episodes=5": "episodes=1", "--iterations 7": "--iterations 1"},
+    "games.md": {"games=100": "games=2", "simulations=200": "simulations=4"},
+}
+# What a fragment takes for granted.
+GIVEN = {
+    "gaussian_processes.md": """
+import jax, jax.numpy as jnp
+from forethought.core import Gaussian, push_forward
+from forethought.dynamics.learned import LearnedDynamics
+from forethought.dynamics.space import StateSpace
+from forethought.models.gp.process import GP
+z = jax.random.normal(jax.random.key(0), (20, 3))
+model, _ = GP(restarts=0).fit(z, jnp.sin(z[:, :2]), jnp.asarray(20), key=jax.random.key(1))
+dynamics, mean, cov = LearnedDynamics(model, StateSpace(2)), jnp.zeros(3), 0.1 * jnp.eye(3)
+"""
+}
+SLOW = {"README.md", "games.md"}
+RUN = ["forethought list", "forethought plot gp", "forethought train pets --help"]  # beginnings of the cheap commands
 
 
-def blocks(page, language):
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+def python_blocks(page):
+    return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+def small(page, text):
+    for whole, reduced in SMALL.get(page.name, {}).items():
+        text = text.replace(whole, reduced)
+    return text
+
+
+def commands(page, program):
+    """Commands in blocks without a language, and in backticks within a sentence where they are complete."""
+    text = page.read_text()
+    lines = [
+        line.partition(" #")[0].strip()
+        for block in re.findall(r"```\n(.*?)```", text, flags=re.DOTALL)
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    sentences = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    inline = [" ".join(one.split()) for one in re.findall(r"`([^`]+)`", sentences)]
+    placeholders = re.compile(r"\b[A-Z]{2,}\b|\.\.\.|\|")
+    found = [*lines, *(one for one in inline if not placeholders.search(one))]
+    return [one for one in dict.fromkeys(found) if one.startswith(program + " ")]
+
+
+def all_commands(program):
+    return [pytest.param(one, id=f"{page.name}: {one}") for page in PAGES for one in commands(page, program)]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working directory with the files that the pages name."""
+    shutil.copy(ROOT / "examples" / "my_env.py", tmp_path)
+    shutil.copy(ROOT / "benchmarks" / "arm.xml", tmp_path)
+    (tmp_path / "docs" / "img").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
+    yield tmp_path
+    sys.modules.pop("my_env", None)
+    gymnasium.registry.pop("TargetTracker-v0", None)
+
+
+def test_every_replaced_text_is_on_its_page():
+    for page in PAGES:
+        for whole in SMALL.get(page.name, {}):
+            assert whole in page.read_text(), f"{page.name}: {whole}"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=pytest.mark.slow if page.name in SLOW else ())
+        for page in PAGES
+        if python_blocks(page)
+    ],
+)
+def test_python_blocks_run(page, folder):
+    if page.name == "games.md":
+        pytest.importorskip("pgx")
+    names = {"__name__": page.stem}
+    exec(GIVEN.get(page.name, ""), names)
+    for block in python_blocks(page):
+        exec(compile(small(page, block), page.name, "exec"), names)
 
 
 def test_the_templates_of_contributing_work_together():
     names = {"__name__": "contributing"}
-    for block in blocks("CONTRIBUTING.md", "python"):
+    for block in python_blocks(ROOT / "CONTRIBUTING.md"):
         exec(block, names)
     env, algorithm = names["env"], names["FitAndPlan"]()
     state = algorithm.init(env, key=jr.key(0))
@@ -36,7 +132,121 @@ def test_the_templates_of_contributing_work_together():
     assert u[0] < 0  # back to the origin
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("command", all_commands("forethought"))
+def test_commands_are_accepted(command, folder, monkeypatch, capsys):
+    """By the parser, with their settings; the environment they name exists."""
+    words = shlex.split(command)[1:]
+    if any(command.startswith(one) for one in RUN):
+        assert _status(words) == 0, capsys.readouterr().err
+        return
+    seen = []
+    monkeypatch.setattr(cli.COMMANDS[words[0]], "run", lambda values: seen.append(values) or 0)
+    assert cli.main(words) == 0, capsys.readouterr().err
+    (values,) = seen
+    if getattr(values, "settings", None) is not None:
+        values.settings.construct(given_settings(values.settings, values))
+    if isinstance(getattr(values, "env", None), str):
+        assert _exists(values.env), values.env
+
+
+def _status(words):
+    try:
+        return cli.main(words)
+    except SystemExit as leaving:  # --help
+        return leaving.code
+
+
+def _exists(env):
+    if env.startswith(NAMESPACE):
+        return env.removeprefix(NAMESPACE) in SHIPPED
+    if env.endswith(".xml"):
+        return Path(env).exists()
+    module, _, name = env.rpartition(":")
+    return (
+        (Path(f"{module}.py").exists() and name in Path(f"{module}.py").read_text())
+        if module
+        else (gymnasium.spec(name) is not None)
+    )
+
+
+@pytest.mark.slow
+def test_the_commands_of_readme_run(folder, capsys):
+    """Those on the run `runs/pilco`, one after the other, after one round of training."""
+    page = ROOT / "README.md"
+    chosen = [one for one in commands(page, "forethought") if "runs/pilco" in one]
+    assert [one.split()[1] for one in chosen] == ["train", "evaluate", "report", "video"]
+    for command in chosen:
+        assert cli.main(shlex.split(small(page, command))[1:]) == 0, capsys.readouterr().err
+    assert {"run.json", "metrics.jsonl", "report.html", "run.mp4"} <= {one.name for one in Path("runs/pilco").iterdir()}
+
+
+class Parsed(Exception):
+    """The arguments of a script were accepted."""
+
+
+@pytest.mark.parametrize("command", all_commands("python"))
+def test_scripts_accept_their_flags(command, monkeypatch, capsys):
+    script, *words = shlex.split(command)[1:]
+    if script == "-m":
+        return
+    _parse(ROOT / script, words, monkeypatch)
+
+
+def _parse(script, words, monkeypatch):
+    """Run a script up to where its arguments are parsed; the parser."""
+    parse = argparse.ArgumentParser.parse_args
+
+    def stop(self, args=None, namespace=None):
+        parse(self, args, namespace)
+        raise Parsed(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(argparse.ArgumentParser, "parse_args", stop)
+        patched.setattr(sys, "argv", [script.name, *words])
+        patched.setattr(sys, "path", [str(script.parent), *sys.path])
+        with pytest.raises(Parsed) as accepted:
+            runpy.run_path(str(script), run_name="__main__")
+    return accepted.value.args[0]
+
+
+def test_flags_in_sentences_exist(monkeypatch):
+    known = _all_flags()
+    scripts = {one.split()[1] for page in PAGES for one in commands(page, "python") if one.split()[1] != "-m"}
+    for script in sorted(scripts):
+        known |= _flags(_parse(ROOT / script, _needed(script), monkeypatch))
+    for page in PAGES:
+        text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+        for flag in re.findall(r"`(--[a-z][\w.-]*)", text):
+            assert flag in known, f"{page.name}: {flag}"
+
+
+def _needed(script):
+    """Arguments without which a script's parser refuses."""
+    return {"benchmarks/learning.py": ["cartpole"], "benchmarks/pilco.py": ["cartpole"]}.get(script, [])
+
+
+def _all_flags():
+    """Of every command, with every choice of algorithm, planner and model."""
+    words = [["plan", "ENV", "--planner", *PLANNERS], ["plan", "ENV"], *([name] for name in cli.COMMANDS)]
+    for algorithm in ALGORITHMS:
+        words += [["train", algorithm], *(["train", algorithm, "--planner", name] for name in PLANNERS)]
+        words += [["train", algorithm, "--model", name] for name in MODELS]
+    known = set()
+    for name, *rest in words:
+        parser = cli.Parser(name, "")
+        try:
+            cli.COMMANDS[name].configure(parser, rest)
+        except cli.UsageError:  # an area that the algorithm does not have
+            continue
+        known |= _flags(parser)
+    return known
+
+
+def _flags(parser):
+    return set(parser._option_string_actions)
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda p: p.name)
 def test_links_lead_somewhere(page):
     text = re.sub(r"<!--.*?-->", "", page.read_text(), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
@@ -45,8 +255,13 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_commands_exist(page):
-    text = page.read_text()
+def test_make_targets_exist(page):
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    assert set(re.findall(r"(?:^|`)make ([\w-]+)", text, flags=re.MULTILINE)) <= targets
-    assert set(re.findall(r"(?:^|`)forethought ([a-z]+)\b", text, flags=re.MULTILINE)) <= set(COMMANDS)
+    assert set(re.findall(r"(?:^|`)make ([\w-]+)", page.read_text(), flags=re.MULTILINE)) <= targets
+
+
+def test_every_difference_from_a_source_is_listed():
+    listed = (ROOT / "docs" / "fidelity.md").read_text()
+    for file in sorted((ROOT / "forethought").rglob("*.py")):
+        if re.search(r"^\s*(Source:.*)?Differs:", file.read_text(), flags=re.MULTILINE):
+            assert f"`{file.relative_to(ROOT / 'forethought')}`" in listed, file

@@ -1,4 +1,4 @@
-"""`forethought plot gp [RUN]`, `forethought plot imagined RUN`."""
+"""`forethought plot gp [RUN]`, `forethought plot prediction RUN`."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,29 +7,33 @@ from pathlib import Path
 from forethought.cli.flags import Parser
 from forethought.core.errors import UsageError
 
-ABOUT = "draw what a Gaussian process learned, or what it expects of a policy against what happened"
+ABOUT = "plot the Gaussian process of a run, or the trajectory it predicts beside executed ones"
 
 
 def configure(parser: Parser, argv: Sequence[str]) -> None:
     """Add the arguments."""
     del argv
-    what = "gp: mean, band, data and sampled functions; imagined: predicted states and costs against real ones (pilco)"
-    parser.add_argument("what", choices=["gp", "imagined"], metavar="gp|imagined", help=what)
-    where = "a run directory whose model is a Gaussian process (gp alone: the textbook's example, five data points)"
+    what = "gp: posterior mean, data and samples; prediction: predicted states and costs beside executed ones (pilco)"
+    parser.add_argument("what", type=_kind, choices=["gp", "prediction"], metavar="gp|prediction", help=what)
+    where = "directory of a run whose model is a Gaussian process (without one, gp plots a textbook example)"
     parser.add_argument("run", nargs="?", metavar="RUN", help=where)
-    out = "an .svg or .png (default: gp.svg or imagined.svg, in the run where there is one)"
+    out = "output file, .svg or .png (default: gp.svg or prediction.svg, in the run directory if one is given)"
     parser.add_argument("--out", metavar="FILE", help=out)
 
 
+def _kind(text: str) -> str:
+    return "prediction" if text == "imagined" else text  # its name in 0.1
+
+
 def run(values: argparse.Namespace) -> int:
-    """Write the picture and name it."""
+    """Write the plot and print its name."""
     target = Path(values.out) if values.out else Path(values.run or ".") / f"{values.what}.svg"
     if target.suffix not in (".svg", ".png"):
         raise UsageError(f"plot writes .svg or .png, not '{target.suffix}'; name the file {values.what}.svg.")
-    if values.what == "imagined" and values.run is None:
-        raise UsageError("plot imagined needs a run directory.")
-    from forethought.report import plot_gp, plot_imagined
+    if values.what == "prediction" and values.run is None:
+        raise UsageError("plot prediction needs a run directory.")
+    from forethought.report import plot_gp, plot_prediction
 
-    picture = plot_gp(values.run, out=target) if values.what == "gp" else plot_imagined(values.run, out=target)
+    picture = plot_gp(values.run, out=target) if values.what == "gp" else plot_prediction(values.run, out=target)
     print(f"picture: {picture}")
     return 0

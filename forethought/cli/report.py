@@ -24,7 +24,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
 
 
 def run(values: argparse.Namespace) -> int:
-    """Write the report and name it."""
+    """Write the report and print its name."""
     from forethought.report import write_report
 
     page = write_report(values.runs, out=values.out, episodes=values.episodes, video=not values.no_video)

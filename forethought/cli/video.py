@@ -18,7 +18,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
 
 def run(values: argparse.Namespace) -> int:
     """Record the video and print the name of the file."""
-    from forethought.report import film
+    from forethought.report import record_video
 
-    print(f"video: {film(values.run, out=values.out, seed=values.seed)}")
+    print(f"video: {record_video(values.run, out=values.out, seed=values.seed)}")
     return 0

@@ -1,4 +1,4 @@
-"""Board games played by their rules: players, matches between them, and ratings."""
+"""Two-player board games with known rules: tree search and other players, matches, and Elo ratings."""
 
 from typing import TYPE_CHECKING
 

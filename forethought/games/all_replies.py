@@ -1,7 +1,7 @@
-"""Every game that a player can get into: at each of the opponent's turns, all legal replies are tried.
+"""Exhaustive test of a player: at each of the opponent's turns, all legal replies are tried.
 
-Feasible for games as small as Tic-tac-toe, where it tells what no number of sampled games can: that a player, with
-these random numbers, cannot be beaten by anybody.
+Feasible for games as small as Tic-tac-toe.  Unlike any number of sampled games, it proves that a player with these
+random numbers cannot be beaten.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from forethought.games.rules import Position, Rules
 
 @dataclass(frozen=True)
 class Lines:
-    """How all lines of play ended for the player."""
+    """How many lines of play the player won, drew and lost."""
 
     won: int
     drawn: int
@@ -27,13 +27,13 @@ class Lines:
 
 
 def against_all_replies(hand: Hand, *, moves_first: bool, batch: int = 48, key: PRNGKeyArray) -> Lines:
-    """Count the lines of play that end in a win, a draw and a loss for the player at work.
+    """Count the lines of play that end in a win, a draw and a loss for the player.
 
     Args:
-        hand: the player, which makes one move in each position that it gets into, and the game.
+        hand: the player, which makes one move in each position that it reaches, and the game.
         moves_first: whether it moves first.
-        batch: positions looked at together; the player is compiled once for it.
-        key: of everything random.
+        batch: positions evaluated at once; the player is compiled once, for this size.
+        key: random key of the player.
     """
     seat = 0 if moves_first else 1
     ended = {1: 0, 0: 0, -1: 0}
@@ -68,7 +68,7 @@ def _all_moves(rules: Rules, positions: Position, batch: int) -> Position:
 
 
 def _settle(positions: Position, seat: int, ended: dict[int, int]) -> Position:
-    """Count the games that are over; the others are left."""
+    """Count the finished games; return the others."""
     over = np.asarray(positions.over)
     for result in positions.outcome[over, seat].tolist():
         ended[round(result)] += 1
@@ -76,7 +76,7 @@ def _settle(positions: Position, seat: int, ended: dict[int, int]) -> Position:
 
 
 def _play(rules: Rules, positions: Position, moves: np.ndarray, batch: int) -> Position:
-    """The positions after one move in each, in batches, so that there is one size to compile."""
+    """The positions after one move in each, in batches of one size, so that it is compiled once."""
     count = len(moves)
     if count == 0:
         return positions

@@ -1,4 +1,4 @@
-"""The games that come with the library: their names, boards and notation.  Nothing heavy is imported here.
+"""The games that come with the library: their names, boards and notation.  This module imports no large package.
 
 A board has `rows` x `columns` cells, numbered from 0 by rows from the top left; a cell is 0 (empty), 1 (a stone of the
 player who moved first) or 2 (of the other).  A move is a number in [0, moves).
@@ -12,32 +12,32 @@ from typing import Literal
 from forethought.core.errors import UsageError, nearest
 
 Notation = Literal["cell", "column", "point"]
-LETTERS = string.ascii_uppercase.replace("I", "")  # Go leaves out the I, which looks like a 1
+LETTERS = string.ascii_uppercase.replace("I", "")  # Go does not use the letter I
 PASS = "pass"
 
 
 @dataclass(frozen=True)
 class Game:
-    """What a person needs to know of a game."""
+    """Description of a game: its board, and how moves are written."""
 
-    title: str  # as people call it
+    title: str  # name shown to people
     about: str  # one line
-    pgx_id: str  # as pgx calls it
+    pgx_id: str  # name in pgx
     rows: int  # of the board
     columns: int  # of the board
     notation: Notation  # a move is written as the number of a cell, the number of a column, or a point such as C3
-    stones: str  # signs of an empty cell, of the first and of the second player's stones
-    knowledge: str = ""  # in forethought.dynamics: the score, and moves that are never worth trying
+    stones: str  # characters for an empty cell, and for stones of the first and the second player
+    knowledge: str = ""  # "module:class" in forethought.games: the score, and moves that are never useful
 
     @property
     def moves(self) -> int:
-        """How many numbers a move may have."""
+        """Number of moves, legal or not."""
         if self.notation == "column":
             return self.columns
         return self.rows * self.columns + (self.notation == "point")
 
     def write(self, move: int) -> str:
-        """A move as people write it."""
+        """A move in the game's notation."""
         if self.notation != "point":
             return str(move + 1)
         if move == self.rows * self.columns:
@@ -46,10 +46,10 @@ class Game:
         return f"{LETTERS[column]}{self.rows - row}"
 
     def read(self, word: str) -> int:
-        """The number of a move that a person wrote.
+        """The number of a move in the game's notation.
 
         Raises:
-            UsageError: it is no move of this game.
+            UsageError: it is not a move of this game.
         """
         known = {self.write(move).casefold(): move for move in range(self.moves)}
         if word.casefold() not in known:
@@ -105,7 +105,7 @@ def game(name: str) -> Game:
     """The game of that name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no game of that name.
     """
     if name not in GAMES:
         raise UsageError(f"unknown game '{name}'; {nearest(name, GAMES)}")

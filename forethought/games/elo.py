@@ -5,7 +5,7 @@ Notation
     n_ij     games between i and j;  s_ij points of i in them (a draw counts a half), s_ij + s_ji = n_ij
 Ratings maximize the likelihood  sum_ij s_ij log P(i beats j);  their covariance is the inverse of its curvature (the
 Fisher information).  Only differences matter: one player's rating is fixed at 0.  A draw counted as half a win and half
-a loss has less variance than the model says, so where draws are frequent the error bars are too wide, never too narrow.
+a loss has less variance than the model assumes, so frequent draws make the error bars too wide, never too narrow.
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ ELO = 400 / np.log(10)  # Elo in one unit of log-odds
 
 @dataclass(frozen=True)
 class Ratings:
-    """What `rate` found."""
+    """Ratings and their standard errors."""
 
     elo: np.ndarray  # [P]
-    std: np.ndarray  # [P], standard error against the anchor, whose own is 0
+    std: np.ndarray  # [P], standard error of the difference to the anchor; 0 for the anchor
 
 
 def rate(points: np.ndarray, games: np.ndarray, *, anchor: int = 0, prior: float = 1.0) -> Ratings:
@@ -43,15 +43,15 @@ def rate(points: np.ndarray, games: np.ndarray, *, anchor: int = 0, prior: float
     n = games + prior * (games > 0)
     s = points + prior / 2 * (games > 0)
     if not _connected(n > 0):
-        raise UsageError("some players are not connected to the others by any game; no rating compares them.")
+        raise UsageError("some players are connected to the others by no game, so their ratings cannot be compared.")
     if not _connected(s > 0):
-        raise UsageError("somebody won or lost every game, so the likelihood has no maximum; use a prior above 0.")
+        raise UsageError("a player won or lost every game, so the likelihood has no maximum; use a prior above 0.")
     others = np.arange(len(n)) != anchor
     logits = np.zeros(len(n))
     for _ in range(100):  # Newton's method on a concave function
         gradient, information = _derivatives(logits, s, n)
         step = np.linalg.solve(information[np.ix_(others, others)], gradient[others])
-        logits[others] += step / max(1.0, np.abs(step).max())  # no more than one unit at once
+        logits[others] += step / max(1.0, np.abs(step).max())  # at most one unit per step
         if np.abs(step).max() < 1e-10:
             break
     _, information = _derivatives(logits, s, n)
@@ -61,9 +61,9 @@ def rate(points: np.ndarray, games: np.ndarray, *, anchor: int = 0, prior: float
 
 
 def share_won(won: int, games: int, *, level: float = 0.95) -> tuple[float, float]:
-    """An interval for the chance to win a game, from `won` of `games` games that had a winner.
+    """A confidence interval for the probability to win, from `won` of `games` games that had a winner.
 
-    It is exact: whatever the chance is, the interval holds it with at least the probability `level`.
+    It is exact: it contains the true probability with at least the probability `level`.
 
     Source: Clopper & Pearson (1934).
     """
@@ -72,7 +72,7 @@ def share_won(won: int, games: int, *, level: float = 0.95) -> tuple[float, floa
 
 
 def _least_chance(won: int, games: int, tail: float) -> float:
-    """The chance to win a game under which `won` of them or more come up with the probability `tail`, by bisection."""
+    """The probability to win at which `won` or more wins have the probability `tail`, by bisection."""
     low, high = 0.0, 1.0
     for _ in range(50):
         p = (low + high) / 2
@@ -89,6 +89,6 @@ def _derivatives(logits: np.ndarray, s: np.ndarray, n: np.ndarray) -> tuple[np.n
 
 
 def _connected(edges: np.ndarray) -> bool:
-    """Whether every player is reached from every other along directed edges."""
+    """Whether every player can be reached from every other along directed edges."""
     reach = np.linalg.matrix_power((edges | np.eye(len(edges), dtype=bool)).astype(int), len(edges)) > 0
     return bool(reach.all())

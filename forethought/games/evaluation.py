@@ -1,6 +1,6 @@
-"""What tree search asks of a position: which moves look promising, and who is likely to win.
+"""The evaluation of a position that tree search needs: a prior over moves, and the expected outcome.
 
-Notation: A moves; an evaluation is seen by the player to move, its value in [-1, 1] (1: certain to win).
+Notation: A moves.  Evaluations are from the perspective of the player to move; values are in [-1, 1] (1: a win).
 """
 
 from collections.abc import Callable
@@ -12,33 +12,33 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.games.rules import Position, Rules
 
-NEVER = -1e9  # log-probability of a move that is not to be tried
+NEVER = -1e9  # log-probability of a move that is excluded
 
 
 class Evaluation(eqx.Module):
-    """A judgment before any search."""
+    """Prior and value of a position, without search."""
 
-    prior_logits: Float[Array, "A"]  # which moves look promising
-    value: Float[Array, ""]  # what the player to move may expect
+    prior_logits: Float[Array, "A"]  # log-probabilities of the moves, unnormalized
+    value: Float[Array, ""]  # expected outcome for the player to move
 
 
 @runtime_checkable
 class Evaluator(Protocol):
-    """Judges positions for a search."""
+    """Evaluates positions for a search."""
 
     def __call__(self, rules: Rules, position: Position, *, key: PRNGKeyArray) -> Evaluation: ...
 
 
 class ValueFunction(eqx.Module):
-    """An evaluation by `function(observation) -> (logits [A], value [])`, a network's or a person's own.
+    """An evaluation by `function(observation) -> (logits [A], value [])`, such as a trained network.
 
-    The observation is pgx's, of the player to move; so are logits and value, in [-1, 1].
+    The observation is that of pgx for the player to move; the value in [-1, 1] is for the same player.
     """
 
     function: Callable[[Array], tuple[Array, Array]]
 
     def __call__(self, rules: Rules, position: Position, *, key: PRNGKeyArray) -> Evaluation:
-        """What the function says, with moves that are not sensible ruled out."""
+        """The function's answer; moves that are not sensible are excluded."""
         del key
         logits, value = self.function(rules.observe(position))
         return Evaluation(jnp.where(rules.sensible(position), logits, NEVER), value)

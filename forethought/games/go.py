@@ -1,4 +1,4 @@
-"""What is known of Go beyond its rules: who is ahead, which moves are pointless, and how random games end."""
+"""Knowledge of Go beyond its rules: the score of a position, useless moves, and fast random games."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from forethought.games.go_board import Board, area, eyes, pack, random_game, unp
 
 
 class Go(eqx.Module):
-    """Area scoring as pgx counts it, eyes that nobody should fill, passes that nobody should make."""
+    """Area scoring as in pgx; filling an own eye and passing early are useless moves."""
 
     size: int = 9  # points along an edge
     komi: float = 7.5  # points
@@ -21,20 +21,20 @@ class Go(eqx.Module):
         return self._verdict(*area(board.own, board.other), state._x.color)
 
     def pointless(self, state: Any) -> Bool[Array, "A"]:
-        """Own eyes of the player to move; and passing, unless it ends the game or nothing else is left."""
+        """Filling an own eye; and passing, unless it ends the game or no other move is left."""
         board = self.board(state)
         bad = unpack(eyes(board.own, board.other)).ravel()
         left = jnp.any(state.legal_action_mask[:-1] & ~bad)
         return jnp.append(bad, left & (state._x.consecutive_pass_count == 0))
 
     def random_game(self, state: Any, moves: int, *, key: PRNGKeyArray) -> Float[Array, "2"]:
-        """The score after random moves, at most `moves` of them; at once where the game is over."""
+        """The score after at most `moves` random moves; of the position itself if the game is over."""
         over = state.terminated | state.truncated
         passes = jnp.where(over, 2, state._x.consecutive_pass_count)
         return self._verdict(*random_game(self.board(state), passes, moves, key=key), state._x.color)
 
     def board(self, state: Any) -> Board:
-        """The stones of the player to move and of the other, from pgx's board, which holds chains as signed numbers."""
+        """The stones of both players, from pgx's board, which stores signed numbers of chains."""
         signs = jnp.sign(state._x.board).reshape(self.size, self.size) * (1 - 2 * state._x.color)
         ko = (jnp.arange(self.size**2) == state._x.ko).reshape(self.size, self.size)
         return Board(pack(signs > 0), pack(signs < 0), pack(ko))

@@ -1,12 +1,12 @@
-"""Go on rows of bits: what a stone captures, who owns what, and random games played out quickly.
+"""Go on bit boards: captures, areas, and fast random games.
 
 Notation
     rows        [N] of unsigned integers, bit c of row r is the point (r, c); a set of points is one such array
     own, other  stones of the player to move, and of the opponent;  empty: the other points
     liberty     an empty point beside a chain; a chain without one is captured
     area        of a player: own stones, and empty points from which no path of empty points leads to one of the other
-Shifts of a few words look at all neighbors of all points at once, which makes random moves far cheaper than the full
-rules of pgx do; what random games do not need of these is left out.
+Shifting a few words visits the neighbors of all points at once, which makes random moves much faster than with the full
+rules of pgx; parts of the rules that random games do not need are left out.
 """
 
 import equinox as eqx
@@ -19,11 +19,11 @@ Rows = UInt[Array, "N"]
 
 
 class Board(eqx.Module):
-    """Where a random game stands."""
+    """The position of a random game."""
 
     own: Rows  # of the player to move
     other: Rows
-    ko: Rows  # the point that may not be taken back at once, if any
+    ko: Rows  # the point where recapture is forbidden (ko), if any
 
 
 def pack(points: Bool[Array, "N N"]) -> Rows:
@@ -37,7 +37,7 @@ def unpack(rows: Rows) -> Bool[Array, "N N"]:
 
 
 def put(board: Board, stone: Rows) -> tuple[Board, Bool[Array, ""]]:
-    """The board after a stone on an empty point, from the view of the opponent, and whether it is legal."""
+    """The board after a stone on an empty point, from the opponent's perspective, and whether the move is legal."""
     own, near_liberty = board.own | stone, beside(_full(stone) & ~(board.own | board.other | stone))
     living, theirs = (spread(stones & near_liberty, stones) for stones in (own, board.other))
     captured = board.other & ~theirs
@@ -48,9 +48,9 @@ def put(board: Board, stone: Rows) -> tuple[Board, Bool[Array, ""]]:
 
 
 def eyes(own: Rows, other: Rows) -> Rows:
-    """Empty points whose neighbors are all own, and whose corners the opponent cannot take.
+    """Empty points whose neighbors are all own stones, and that the opponent cannot turn into false eyes.
 
-    He may hold one of four diagonal points, none at the edge.
+    The opponent may hold one of the four diagonal points, none at the edge of the board.
     """
     full = _full(own)
     inside = full.at[0].set(0).at[-1].set(0) & (full >> 1 & ~jnp.uint32(1))
@@ -71,10 +71,10 @@ def area(own: Rows, other: Rows) -> tuple[Int[Array, ""], Int[Array, ""]]:
 def random_game(
     board: Board, passes: Int[Array, ""], moves: int | Int[Array, ""], *, key: PRNGKeyArray
 ) -> tuple[Int[Array, ""], Int[Array, ""]]:
-    """The areas of the player to move and of the other after random moves, at most `moves` of them.
+    """The areas of the player to move and of the opponent after at most `moves` random moves.
 
-    No own eye is filled, who has no other point passes, and two passes end the game.
-    Differs: a position may be repeated, except by taking back a single stone at once.
+    Players do not fill own eyes, pass if no other point is left, and the game ends after two passes.
+    Differs: positions may be repeated, except by immediate recapture of a single stone (simple ko).
     """
     none = jnp.zeros_like(board.own)
 
@@ -83,27 +83,27 @@ def random_game(
         return (played < moves) & (passes < 2)
 
     def step(carry):
-        board, refused, played, tries, passes = carry  # refused: points found to be illegal in this turn
+        board, refused, played, tries, passes = carry  # refused: points found illegal in this turn
         choices = _full(none) & ~(board.own | board.other | refused | board.ko | eyes(board.own, board.other))
         left = count(choices)
         stone = _nth(choices, jnp.floor(left * jr.uniform(jr.fold_in(key, tries))).astype(left.dtype))
         after, legal = put(board, stone)
-        resigned = left == 0  # to passing
-        moved = legal | resigned
+        must_pass = left == 0
+        moved = legal | must_pass
         passed = Board(board.other, board.own, none)
-        board = _where(resigned, passed, _where(legal, after, board))
+        board = _where(must_pass, passed, _where(legal, after, board))
         refused = jnp.where(moved, none, refused | stone)
-        return board, refused, played + moved, tries + 1, jnp.where(resigned, passes + 1, jnp.where(moved, 0, passes))
+        return board, refused, played + moved, tries + 1, jnp.where(must_pass, passes + 1, jnp.where(moved, 0, passes))
 
     start = board, none, jnp.array(0), jnp.array(0), passes
     board, _, played, _, _ = jax.lax.while_loop(goes_on, step, start)
     mover, waiting = area(board.own, board.other)
-    even = played % 2 == 0  # the player who was to move is to move again
+    even = played % 2 == 0  # the same player is to move as at the start
     return jnp.where(even, mover, waiting), jnp.where(even, waiting, mover)
 
 
 def spread(start: Rows, within: Rows) -> Rows:
-    """All points that `start` reaches by neighbors among the points `within`; the start must be among them."""
+    """All points connected to `start` within the points `within`, which must include `start`."""
 
     def grow(carry):
         now, _ = carry
@@ -119,12 +119,12 @@ def beside(points: Rows) -> Rows:
 
 
 def count(points: Rows) -> Int[Array, ""]:
-    """How many points there are."""
+    """Number of points."""
     return jnp.sum(jax.lax.population_count(points).astype(jnp.int32))
 
 
 def _nth(points: Rows, n: Int[Array, ""]) -> Rows:
-    """The n-th of the points, from 0; none where there are no more."""
+    """The n-th of the points, from 0; empty if there are fewer."""
     bits = _bits(points.shape[0])
     rows = jax.lax.population_count(points).astype(jnp.int32)
     earlier_rows = jnp.cumsum(rows) - rows
@@ -144,7 +144,7 @@ def _full(rows: Rows) -> Rows:
 
 
 def _left(rows: Rows) -> Rows:
-    """Each point moves one column on; so a point looks at what lies at its left."""
+    """The points shifted by one column: every point sees its left neighbor."""
     return rows << 1 & _full(rows)
 
 

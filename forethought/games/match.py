@@ -1,7 +1,7 @@
-"""Matches: many games between two players at once, each of them moving first in half of them.
+"""Matches: many games between two players in a batch; each player moves first in half of the games.
 
-The games are two halves that stand one ply apart in who is to move: while one player moves in its half, the other moves
-in the other, then the halves change hands.  So each player is computed only for positions where it is its turn.
+The two halves of the games are one ply apart: while one player moves in its half, the other moves in the other half,
+then they swap.  So each player is computed only for positions in which it is to move.
 """
 
 import time
@@ -23,16 +23,16 @@ from forethought.games.rules import Position, Rules
 
 @dataclass(frozen=True)
 class Match:
-    """How player `a` fared against player `b`."""
+    """Results of player `a` against player `b`."""
 
-    as_first: tuple[int, int, int]  # games that `a` won, drew and lost when it moved first
-    as_second: tuple[int, int, int]  # and when it moved second
+    as_first: tuple[int, int, int]  # games won, drawn and lost by `a` when it moved first
+    as_second: tuple[int, int, int]  # the same when it moved second
     plies: float  # moves in a game, of both players together, on average
-    seconds: tuple[float, float]  # processor time of one move of `a` and of `b`, not compiling
+    seconds: tuple[float, float]  # processor time per move of `a` and `b`, without compilation
 
     @property
     def games(self) -> int:
-        """All games."""
+        """Number of games."""
         return sum(self.as_first) + sum(self.as_second)
 
     @property
@@ -65,11 +65,11 @@ def play_match(
 
     Args:
         rules: the game.
-        a: one player; as a `Hand` it stays compiled for the next match.
+        a: one player; a `Hand` stays compiled for the next match.
         b: the other.
-        games: how many, an even number.
-        key: of everything random.
-        compact: whether finished games leave the batch when three quarters are finished; it compiles again for that.
+        games: number of games, even.
+        key: random key of all moves.
+        compact: remove finished games from the batch when three quarters are finished; this compiles again.
         progress: called after each ply with its number and the number of finished games.
 
     Raises:
@@ -101,7 +101,7 @@ def play_match(
 
 
 class Hand:
-    """A player at work: its choices for a batch, compiled once for each batch size, and the time that they take."""
+    """A player that chooses moves for a batch of positions, compiled once per batch size, and measures its time."""
 
     def __init__(self, rules: Rules, player: Player):
         def choose(rules: Rules, positions: Position, keys: Key[Array, "B"]) -> Any:
@@ -125,7 +125,7 @@ class Hand:
 
     @property
     def seconds_per_move(self) -> float:
-        """Processor time."""
+        """Mean processor time of a move."""
         return self._spent / max(self._moves, 1)
 
 
@@ -159,7 +159,7 @@ class _Half:
         self.results[self.games] = np.asarray(self.positions.outcome)
 
     def compact(self) -> None:
-        """Keep a quarter of the batch where that holds all unfinished games."""
+        """Keep a quarter of the batch if it can hold all unfinished games."""
         going = np.flatnonzero(~self.over[self.games])
         size = len(self.games) // 4
         if self.done or len(going) > size:

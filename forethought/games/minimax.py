@@ -1,7 +1,7 @@
-"""Tic-tac-toe, searched to the end: the value of every position, and the moves that keep it.
+"""Tic-tac-toe by exhaustive search: the value of every position, and the moves that preserve it.
 
 Notation: a board is a tuple of 9 cells, 0 empty, 1 and 2 the players' stones, 1 moves first; values are 1, 0 or -1 for
-the player to move.  This file knows the rules by itself, so it is a reference for `forethought.games.rules` too.
+the player to move.  The rules are implemented here independently, so that this file can test `forethought.games.rules`.
 """
 
 from functools import cache
@@ -17,7 +17,7 @@ EMPTY: Board = (0,) * 9
 
 
 def minimax_player() -> TablePlayer:
-    """Plays Tic-tac-toe perfectly, and any of the best moves with the same probability."""
+    """A perfect player of Tic-tac-toe; it picks uniformly among the best moves."""
     good = np.zeros((3**9, 9), bool)
     for board in positions():
         good[number(board)] = best_moves(board)
@@ -26,20 +26,20 @@ def minimax_player() -> TablePlayer:
 
 @cache
 def value(board: Board) -> int:
-    """What the player to move can force: 1, 0 or -1."""
+    """The outcome that the player to move can force: 1, 0 or -1."""
     if won(board):  # by the one who has just moved
         return -1
     return max((-value(after) for after in replies(board).values()), default=0)
 
 
 def best_moves(board: Board) -> list[bool]:
-    """Which of the 9 moves keep the value of the position; none where the game is over."""
+    """Which of the 9 moves preserve the value of the position; none if the game is over."""
     after = replies(board)
     return [move in after and -value(after[move]) == value(board) for move in range(9)]
 
 
 def replies(board: Board) -> dict[int, Board]:
-    """The board after each legal move; empty where the game is over."""
+    """The board after each legal move; empty if the game is over."""
     if won(board):
         return {}
     stone = 1 + (9 - board.count(0)) % 2
@@ -47,7 +47,7 @@ def replies(board: Board) -> dict[int, Board]:
 
 
 def won(board: Board) -> bool:
-    """Whether somebody has three in a row."""
+    """Whether a player has three in a row."""
     return any(board[a] and board[a] == board[b] == board[c] for a, b, c in LINES)
 
 
@@ -58,7 +58,7 @@ def number(board: Board) -> int:
 
 @cache
 def positions() -> tuple[Board, ...]:
-    """Every board that can come up, the empty one first."""
+    """Every reachable board, the empty one first."""
     seen = {EMPTY: None}
     frontier = [EMPTY]
     while frontier:
@@ -74,7 +74,7 @@ def decisions() -> tuple[Board, ...]:
 
 
 def line_to(board: Board) -> list[int]:
-    """Moves that lead to a board, filled up with -1 to 9."""
+    """Moves that lead to a board, padded with -1 to length 9."""
     moves = [-1] * 9
     for stone in (1, 2):
         for i, cell in enumerate(cell for cell in range(9) if board[cell] == stone):

@@ -1,4 +1,4 @@
-"""Who plays: tree search, and the opponents that it is measured against.  Finished games may get any move."""
+"""Players: tree search, and the baselines it is compared with.  In finished games they may return any move."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -17,14 +17,14 @@ from forethought.games.tree_search import GumbelSearch, Search
 
 @runtime_checkable
 class Player(Protocol):
-    """Makes moves."""
+    """Chooses a move in a position."""
 
     def choose(self, rules: Rules, position: Position, *, key: PRNGKeyArray) -> Int[Array, ""]: ...
 
 
 @dataclass(frozen=True)
 class SearchPlayer:
-    """Tree search, with the value of a position by playouts or by a given function."""
+    """Tree search; positions are evaluated by playouts or by a given function."""
 
     search: Search = GumbelSearch()
     evaluate: Evaluator = Playouts()
@@ -36,7 +36,7 @@ class SearchPlayer:
 
 @dataclass(frozen=True)
 class RandomPlayer:
-    """Any legal move."""
+    """Uniformly random legal moves."""
 
     def choose(self, rules: Rules, position: Position, *, key: PRNGKeyArray) -> Int[Array, ""]:
         """One of the legal moves, each with the same probability."""
@@ -46,7 +46,7 @@ class RandomPlayer:
 
 @dataclass(frozen=True)
 class OnePlyPlayer:
-    """Looks one move ahead: wins where it can at once, else takes the best score, where the game has one."""
+    """Looks one move ahead: an immediate win, else the best score if the game has a score."""
 
     def choose(self, rules: Rules, position: Position, *, key: PRNGKeyArray) -> Int[Array, ""]:
         """A best sensible move, ties broken at random."""
@@ -62,13 +62,13 @@ class OnePlyPlayer:
 
 @dataclass(frozen=True)
 class MonteCarloPlayer:
-    """Plain (flat) Monte Carlo: as many random games after each move as the others, then the best mean.  No tree.
+    """Flat Monte Carlo: the same number of random games after each move, then the move with the best mean.  No tree.
 
     Source: Bruegmann (1993), without the annealing.
     """
 
-    simulations: int = 200  # random games for each move
-    depth: int = 100  # moves until a random game is broken off and counted
+    simulations: int = 200  # random games per move
+    depth: int = 100  # moves after which a random game is stopped and scored
 
     def choose(self, rules: Rules, position: Position, *, key: PRNGKeyArray) -> Int[Array, ""]:
         """The move with the best mean result, ties broken at random."""
@@ -92,7 +92,7 @@ class MonteCarloPlayer:
 
 
 class TablePlayer(eqx.Module):
-    """Looks its moves up: `good[i]` has the moves to choose from where the board, read as digits to base 3, is `i`."""
+    """A table of moves: `good[i]` are the moves to choose from if the board, as digits in base 3, is `i`."""
 
     good: Array  # bool [3^cells, A]
 

@@ -1,4 +1,4 @@
-"""What a position is worth by random playouts: games played to the end, or broken off and counted."""
+"""Evaluation of a position by random games (playouts)."""
 
 import jax
 import jax.numpy as jnp
@@ -14,16 +14,17 @@ from forethought.games.rules import Position, Rules
 class Playouts:
     """Settings of the evaluation by random games; every sensible move has the same prior.
 
-    Source: Bruegmann (1993); that no eye is filled, and passing is the last resort, is usual in Go.  Decisive moves:
-    Teytaud & Teytaud (2010), here in the position itself only, not within the random games.
+    Source: Bruegmann (1993); not filling eyes, and passing only if nothing else is left, are usual in Go.
+    Decisive moves: Teytaud & Teytaud (2010).
+    Differs: they are detected in the position itself only, not within the random games.
     """
 
     playouts: int = 1  # random games from each position, averaged
-    depth: int = 100  # moves until a random game is broken off and counted
-    decisive: bool = True  # see a move that wins at once, in games without a score (with one there is none)
+    depth: int = 100  # moves after which a random game is stopped and scored
+    decisive: bool = True  # detect moves that win at once (games without a score only)
 
     def __post_init__(self):
-        """Refuse settings that cannot work."""
+        """Check the settings."""
         for name in ("playouts", "depth"):
             if getattr(self, name) < 1:
                 raise ValueError(f"Playouts.{name} must be at least 1, got {getattr(self, name)}.")
@@ -41,9 +42,9 @@ class Playouts:
 
 
 def playout(rules: Rules, position: Position, depth: int, *, key: PRNGKeyArray) -> Float[Array, "2"]:
-    """The outcome for each player after random moves, at most `depth` of them, then by score where the game has one.
+    """The outcome for each player after at most `depth` random moves, then by score if the game has one.
 
-    Differs: in a game with a score (Go), a position may be repeated; in the tree it is lost by who repeats it.
+    Differs: in Go, random games may repeat a position; in the tree, the player who repeats it loses.
     """
     if rules.knowledge is not None:
         return rules.knowledge.random_game(position.state, depth, key=key)
@@ -61,7 +62,7 @@ def playout(rules: Rules, position: Position, depth: int, *, key: PRNGKeyArray) 
 
 
 def winning(rules: Rules, position: Position) -> Bool[Array, "A"]:
-    """The legal moves that win at once; none where the game is over."""
+    """The legal moves that win at once; none if the game is over."""
     after = jax.vmap(lambda move: rules.play(position, move).outcome[position.mover])(jnp.arange(rules.game.moves))
     return position.legal & (after > 0) & ~position.over
 

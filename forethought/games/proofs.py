@@ -1,17 +1,17 @@
-"""What a tree search knows for certain: results of finished games, carried up the tree by minimax.
+"""Proven values in a tree search: results of finished games, propagated up the tree by minimax.
 
 Notation
     edge    from a position p to the one after the move a; Q(p, a) = reward + discount * (value of the position after)
-    exact   an edge whose discount is 0: its reward is its value, whatever the playouts below it said
+    exact   an edge whose discount is 0: its reward is its value, whatever the playouts below it returned
 The end of a game makes the edge to it exact.  A position whose mover has an exact win, or all of whose moves are exact,
-is exact too, with the best of them.  So proofs need no memory of their own: they are written into the edges of mctx's
+is exact too, with the best of them.  Proofs need no memory of their own: they are written into the edges of mctx's
 tree, where every later simulation reads and backs up the exact value.
 
-Why: a mean over simulations counts replies that were tried only to see that they lose at once as if they might be made.
-What is certain needs no sampling: an exact value is backed up as it is, and an exact loss is not tried again.
+Reason: a mean over simulations includes replies that were tried once and lose at once, as if they might be played.
+Here an exact value is backed up unchanged, and an exact loss is not tried again.
 
 Source: Winands, Bjornsson & Saito (2008), MCTS-Solver.  Differs: draws are proven too, and exact edges are backed up
-as values instead of infinities.
+as values, not as infinities.
 """
 
 from collections.abc import Callable
@@ -23,11 +23,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from forethought.games.evaluation import NEVER
 
-WIN = 1.0  # the most that a game pays
+WIN = 1.0  # the largest outcome of a game
 
 
 def prove_after_each(start: int, stop: int, simulate: Callable[[Any, Any], Any], state: Any) -> Any:
-    """The loop of mctx (its `loop_fn`), with proofs drawn after each simulation."""
+    """The loop of mctx (its `loop_fn`), with an update of the proofs after each simulation."""
 
     def step(i: Any, state: Any) -> Any:
         key, tree = simulate(i, state)
@@ -37,7 +37,7 @@ def prove_after_each(start: int, stop: int, simulate: Callable[[Any, Any], Any],
 
 
 def prove(tree: Any, leaf: Int[Array, ""]) -> Any:
-    """Carry what the new leaf proves up the tree (of mctx, unbatched): edges become exact, exact losses unlikely."""
+    """Propagate what the new leaf proves up the tree (of mctx, unbatched); exact losses are excluded from the prior."""
     edges = tree.children_rewards, tree.children_discounts, tree.children_prior_logits
 
     def goes_on(carry):
@@ -50,7 +50,7 @@ def prove(tree: Any, leaf: Int[Array, ""]) -> Any:
         p, a = tree.parents[node], tree.action_from_parent[node]
         exact = (discounts[p] == 0) & (tree.children_index[p] != tree.UNVISITED)
         value, proven = best(rewards[p], exact, logits[p] > NEVER / 2)
-        lost = exact[a] & (rewards[p, a] <= -WIN) & ~proven  # of a proven position nothing more is asked
+        lost = exact[a] & (rewards[p, a] <= -WIN) & ~proven  # a proven position needs no more search
         logits = logits.at[p, a].set(jnp.where(lost, NEVER, logits[p, a]))
         above = tree.parents[p], tree.action_from_parent[p]
         news = exact[a] & proven & (p != tree.ROOT_INDEX) & (discounts[above] != 0)
@@ -65,7 +65,7 @@ def prove(tree: Any, leaf: Int[Array, ""]) -> Any:
 def best(
     values: Float[Array, "A"], exact: Bool[Array, "A"], candidates: Bool[Array, "A"]
 ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
-    """The best exact value, and whether it is the value of the position: a win, or nothing else is left to try."""
+    """The best exact value, and whether it is that of the position: it is a win, or all moves are exact."""
     value = jnp.max(jnp.where(exact, values, -WIN))
     return value, (value >= WIN) | jnp.all(exact | ~candidates)
 
@@ -73,7 +73,7 @@ def best(
 def respect_proofs(
     tree: Any, weights: Float[Array, "A"], sensible: Bool[Array, "A"]
 ) -> tuple[Bool[Array, "A"], Float[Array, "A"], Float[Array, ""]]:
-    """What a search (its tree of mctx, unbatched) may choose: exact wins if there are, else no exact loss.
+    """The moves that a search (its tree of mctx, unbatched) may choose: exact wins if any, else no exact loss.
 
     Returns:
         the moves that may be chosen; the weights of these, which sum to one; the value of the root, exact if proven.

@@ -1,12 +1,12 @@
-"""The rules of a board game as a model: what a move leads to, who is to move, and who has won.
+"""The rules of a board game as a model: the position after a move, who is to move, and who has won.
 
 Notation
-    position   where a game stands; two players, 0 (who moves first) and 1, move in turn
+    position   the state of a game; two players, 0 (who moves first) and 1, move in turn
     move       a number in [0, A)
-    outcome    [2], what each player has won: 1, -1, or 0 for a draw and while the game goes on; it sums to zero
-    score      [2], the same for an unfinished game by the game's own count, in [-1, 1]
-A game is no `Dynamics`: its state is not a vector, and two players want opposite things.  What it shares with every
-known model is that nothing is to be learned: tree search (`forethought.games.tree_search`) plans with it as it is.
+    outcome    [2], for each player: 1 won, -1 lost, 0 for a draw and during the game; it sums to zero
+    score      [2], the same for an unfinished game, by the game's own scoring, in [-1, 1]
+A game is not a `Dynamics`: its state is not a vector, and it has two opposing players.  As with every known model,
+nothing has to be learned: tree search (`forethought.games.tree_search`) plans with the rules.
 
 Source: the rules are those of pgx (Koyamada et al., 2023), which is needed: pip install 'forethought[games]'.
 """
@@ -27,9 +27,9 @@ AnyArray = Any  # of JAX, or of NumPy on the host
 
 
 class Position(eqx.Module):
-    """Where a game stands."""
+    """The state of a game."""
 
-    state: Any  # pgx's own, without its observation, which `Rules.observe` computes where it is wanted
+    state: Any  # of pgx, without its observation, which `Rules.observe` computes on demand
 
     @property
     def mover(self) -> Int[AnyArray, "*B"]:
@@ -38,7 +38,7 @@ class Position(eqx.Module):
 
     @property
     def legal(self) -> Bool[AnyArray, "*B A"]:
-        """Which moves are allowed; all of them, without effect, once the game is over."""
+        """Which moves are allowed; after the end of the game all, without effect."""
         return self.state.legal_action_mask
 
     @property
@@ -48,24 +48,24 @@ class Position(eqx.Module):
 
     @property
     def outcome(self) -> Float[AnyArray, "*B 2"]:
-        """What each player has won; zeros while the game goes on."""
+        """1, -1 or 0 for each player; zeros during the game."""
         return self.state.rewards
 
 
 @runtime_checkable
 class Knowledge(Protocol):
-    """What is known of a game beyond its rules."""
+    """Knowledge of a game beyond its rules."""
 
     def score(self, state: Any) -> Float[Array, "2"]:
-        """Who would win, were the game counted now."""
+        """The outcome if the game were scored now."""
         ...
 
     def pointless(self, state: Any) -> Bool[Array, "A"]:
-        """Moves that are never worth trying, though allowed."""
+        """Legal moves that are never useful."""
         ...
 
     def random_game(self, state: Any, moves: int, *, key: PRNGKeyArray) -> Float[Array, "2"]:
-        """The score after random moves that are not pointless, at most `moves` of them; quicker than by the rules."""
+        """The score after at most `moves` random moves that are not pointless; faster than with the full rules."""
         ...
 
 
@@ -81,11 +81,11 @@ class Rules(eqx.Module):
         """The position after a move.  A move that is not legal loses at once; one after the end changes nothing."""
         with jax.numpy_rank_promotion("allow"):  # pgx's code relies on it
             after = self.pgx_env.step(position.state, move)
-        outcome = jnp.where(position.over, position.outcome, after.rewards)  # pgx forgets it with the next move
+        outcome = jnp.where(position.over, position.outcome, after.rewards)  # pgx clears it at the next move
         return Position(after.replace(rewards=outcome, observation=position.state.observation))
 
     def replay(self, moves: Int[Array, "T"]) -> Position:
-        """The position after these moves from the opening; negative ones are left out."""
+        """The position after these moves from the opening; negative ones are skipped."""
 
         def step(position: Position, move: Int[Array, ""]):
             after = self.play(position, jnp.maximum(move, 0))
@@ -94,17 +94,17 @@ class Rules(eqx.Module):
         return jax.lax.scan(step, self.opening, moves)[0]
 
     def judge(self, position: Position) -> Float[Array, "2"]:
-        """By score where the game has one, finished or not; else the outcome, zero for an unfinished game."""
+        """The score if the game has one, finished or not; else the outcome, zero for an unfinished game."""
         return position.outcome if self.knowledge is None else self.knowledge.score(position.state)
 
     def sensible(self, position: Position) -> Bool[Array, "A"]:
-        """The legal moves that are worth trying; there is always one."""
+        """The legal moves that are not pointless; there is always one."""
         if self.knowledge is None:
             return position.legal
         return position.legal & ~self.knowledge.pointless(position.state)
 
     def observe(self, position: Position) -> Array:
-        """The planes that a network sees, from the view of the player to move; those of pgx."""
+        """The observation of pgx (planes), from the perspective of the player to move."""
         with jax.numpy_rank_promotion("allow"):
             return self.pgx_env.observe(position.state)
 
@@ -135,7 +135,7 @@ def load_rules(name: str) -> Rules:
 
 
 def need(module: str) -> Any:
-    """A module of the extra `games`, imported now.
+    """A module of the optional dependencies `games`.
 
     Raises:
         UsageError: it is not installed.

@@ -1,16 +1,16 @@
-"""Tree search over known rules: Gumbel MuZero and PUCT, as mctx runs them on a model that is exact.
+"""Tree search with known rules: Gumbel MuZero and PUCT, by mctx on an exact model.
 
 Notation
     s, a        position, move; N(s, a) visits, Q(s, a) mean value for the player to move in s, P(a | s) prior
-    simulation  one walk down the tree that ends by adding one position and evaluating it
-What is good for one player is bad for the other: a value is seen by the player to move, and going up one edge turns
-its sign (discount -1); the end of a game has discount 0 and its outcome as the reward of the player who moved.
-Values lie in [-1, 1] by the rules, so they are compared as they are.
+    simulation  one descent of the tree, which adds one position and evaluates it
+The game is zero-sum: a value is for the player to move, and its sign changes from one ply to the next (discount -1);
+the end of a game has discount 0 and its outcome as the reward of the player who moved.
+Values lie in [-1, 1] by the rules and are compared without rescaling.
 
-Differs: mctx, as MuZero, rescales values to [0, 1] among siblings.  With values from single playouts that turns a
-difference of nothing (-0.95 against -1) into all or nothing, and a move whose first playout was unlucky is not looked
-at again: the only defense against four in a row is overlooked.
-Differs: what is certain is told from what was sampled (`forethought.games.proofs`).
+Differs: mctx, like MuZero, rescales values to [0, 1] among siblings.  With values from single playouts, this turns a
+negligible difference (-0.95 against -1) into the largest possible one, and a move whose first playout was lost is not
+tried again, even if it is the only defense against four in a row.
+Differs: proven values are distinguished from sampled ones (`forethought.games.proofs`).
 """
 
 from functools import partial
@@ -27,15 +27,15 @@ from forethought.games.evaluation import Evaluator
 from forethought.games.proofs import prove_after_each, respect_proofs
 from forethought.games.rules import Position, Rules, need
 
-TIE_BREAK = 1e-3  # in log-probability: moves of equal prior come in random order, nothing else changes
+TIE_BREAK = 1e-3  # in log-probability: orders moves of equal prior at random
 
 
 class Choice(eqx.Module):
-    """What a search came to."""
+    """The result of a search."""
 
     move: Int[Array, ""]
-    weights: Float[Array, "A"]  # how the search distributes its preference; a target to learn a prior from
-    value: Float[Array, ""]  # what the player to move may expect, in [-1, 1]
+    weights: Float[Array, "A"]  # improved policy; a target for learning a prior
+    value: Float[Array, ""]  # expected outcome for the player to move, in [-1, 1]
 
 
 @runtime_checkable
@@ -52,20 +52,20 @@ class Search(Protocol):
 
 @settings
 class GumbelSearch:
-    """Settings of Gumbel MuZero: halve the moves considered at the root until the best is left.
+    """Settings of Gumbel MuZero: sequential halving of the moves considered at the root.
 
     Source: Danihelka et al. (2022), algorithm 2 and section 5.
     """
 
-    simulations: int = 200  # positions evaluated for each move
+    simulations: int = 200  # positions evaluated per move
     considered: int = 16  # moves compared at the root
     noise: float = 0.0  # scale of the Gumbel noise at the root: 1 to explore while learning, 0 to play
     value_scale: float = 0.1  # c_scale: weight of values against the prior
     visit_offset: float = 50.0  # c_visit: visits added to the largest count in that weight
-    proofs: bool = True  # carry results of finished games up the tree by minimax
+    proofs: bool = True  # propagate results of finished games up the tree by minimax
 
     def __post_init__(self):
-        """Refuse settings that cannot work."""
+        """Check the settings."""
         _check_positive(self, ("simulations", "considered", "value_scale"))
         if self.noise < 0:
             raise ValueError(f"GumbelSearch.noise must not be negative, got {self.noise}.")
@@ -90,22 +90,22 @@ class GumbelSearch:
 
 @settings
 class PUCTSearch:
-    """Settings of PUCT: descend by `Q(s, a) + c P(a | s) sqrt(N(s)) / (1 + N(s, a))`, make the most visited move.
+    """Settings of PUCT: descend by `Q(s, a) + c P(a | s) sqrt(N(s)) / (1 + N(s, a))`, play the most visited move.
 
     Q counts from 0 (lost) to 1 (won); a move not yet tried counts as lost.
     Source: Schrittwieser et al. (2020), appendix B.
     """
 
-    simulations: int = 200  # positions evaluated for each move
+    simulations: int = 200  # positions evaluated per move
     exploration: float = 1.25  # c_1: weight of the prior against values
     exploration_base: float = 19652.0  # c_2: visits after which the weight begins to grow
     dirichlet_share: float = 0.0  # share of noise in the root's prior: 0.25 to explore while learning, 0 to play
     dirichlet_alpha: float = 0.3  # concentration of that noise
-    temperature: float = 0.0  # 0 makes the most visited move, 1 draws it in proportion to visits
-    proofs: bool = True  # carry results of finished games up the tree by minimax
+    temperature: float = 0.0  # 0: the most visited move; 1: sampled in proportion to visits
+    proofs: bool = True  # propagate results of finished games up the tree by minimax
 
     def __post_init__(self):
-        """Refuse settings that cannot work."""
+        """Check the settings."""
         _check_positive(self, ("simulations", "exploration", "exploration_base", "dirichlet_alpha"))
         if not 0 <= self.dirichlet_share <= 1:
             raise ValueError(f"PUCTSearch.dirichlet_share must be in [0, 1], got {self.dirichlet_share}.")
@@ -113,7 +113,7 @@ class PUCTSearch:
             raise ValueError(f"PUCTSearch.temperature must not be negative, got {self.temperature}.")
 
     def search(self, rules: Rules, position: Position, evaluate: Evaluator, *, key: PRNGKeyArray) -> Choice:
-        """The most visited move, or one drawn by visits."""
+        """The most visited move, or one sampled by visits."""
         mctx = need("mctx")
         policy = partial(
             mctx.muzero_policy,
@@ -128,7 +128,7 @@ class PUCTSearch:
 
 
 def _run(policy: Any, settings: Any, rules: Rules, position: Position, evaluate: Evaluator, key) -> Choice:
-    """Search from one position with a policy of mctx, which wants a batch."""
+    """Search from one position with a policy of mctx, which expects a batch."""
     mctx = need("mctx")
     root_key, tie_key, search_key = jr.split(key, 3)
     here, sensible = evaluate(rules, position, key=root_key), rules.sensible(position)
@@ -151,7 +151,7 @@ def _run(policy: Any, settings: Any, rules: Rules, position: Position, evaluate:
 
 
 def _expand(rules: Rules, evaluate: Evaluator, params: Any, key: PRNGKeyArray, moves: Array, positions: Position):
-    """The model of mctx: from a batch of positions and moves to rewards, discounts and evaluations of what follows."""
+    """The model of mctx: from positions and moves to rewards, discounts and evaluations of the next positions."""
     del params
     mctx = need("mctx")
 

@@ -1,4 +1,4 @@
-"""What a run learned, for people: diagnostics, plots, one self-contained page, a video."""
+"""Reports of runs: diagnostics, plots, one self-contained HTML page, a video."""
 
 from typing import TYPE_CHECKING
 
@@ -7,9 +7,9 @@ from forethought.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from forethought.report.gp_picture import plot_gp
     from forethought.report.html import write_report
-    from forethought.report.predicted_trajectory import plot_imagined
-    from forethought.report.recording import film
+    from forethought.report.predicted_trajectory import plot_prediction
+    from forethought.report.recording import record_video
 
-__all__ = ["film", "plot_gp", "plot_imagined", "write_report"]
+__all__ = ["plot_gp", "plot_prediction", "record_video", "write_report"]
 
 __getattr__, __dir__ = lazy_exports(__name__, __file__)

@@ -1,8 +1,8 @@
-"""How good is a learned model, measured against real episodes that it was not fitted to.
+"""The quality of a learned model: prediction error and calibration on real episodes that it was not fitted to.
 
 Symbols: B start points along the episodes, H steps ahead, P particles, n coordinates (the reward is one more, the last,
-where it is learned).  From a start point the model is rolled open loop: it sees the first real state and the executed
-actions, nothing else.  Particles keep one function out of the posterior all the way (TS-infinity) and sample noise.
+where it is learned).  From a start point the model predicts open loop: it gets the first real state and the executed
+actions, nothing else.  Each particle keeps one function sampled from the posterior (TS-infinity) and samples noise.
 
 Source: trajectory sampling: Chua et al., PETS (2018), section 5.1.  Probability integral transform and coverage:
 Gneiting, Balabdaoui & Raftery, Probabilistic forecasts, calibration and sharpness (2007), section 3.1.
@@ -47,11 +47,11 @@ class ModelError(eqx.Module):
     median: Float[np.ndarray, "H"]
     high: Float[np.ndarray, "H"]  # 90th percentile
     particle_rmse: Float[np.ndarray, "H"]  # of the mean over particles
-    spread: Float[np.ndarray, "H"]  # standard deviation over particles: the error that the model expects
-    unchanged: Float[np.ndarray, "H"]  # of the forecast 'nothing changes'
+    spread: Float[np.ndarray, "H"]  # standard deviation over particles: the error that the model predicts
+    unchanged: Float[np.ndarray, "H"]  # of predicting no change at all
     per_coordinate: Float[np.ndarray, "H n"]  # rmse, in the coordinate's own unit
     scale: Float[np.ndarray, "n"]  # spread of the data; 0 marks a coordinate that never moves, which is left out
-    count: Int[np.ndarray, "H"]  # start points that reach so far
+    count: Int[np.ndarray, "H"]  # start points with so many steps after them
 
     @property
     def horizon(self) -> int:
@@ -60,7 +60,7 @@ class ModelError(eqx.Module):
 
 
 class Calibration(eqx.Module):
-    """Where reality fell within the predicted distribution: uniform on [0, 1] for an honest model.
+    """Where observed values lie within the predicted distributions: uniform on [0, 1] for a calibrated model.
 
     `pit[b, h, i]` is the predicted probability of a value below the real one (probability integral transform, ties
     split at random); NaN on padding and for coordinates that never move.
@@ -84,12 +84,12 @@ class Calibration(eqx.Module):
         return float(_mean(np.abs(self.coverage(step) - LEVELS[:, None])))
 
     def bias(self, step: int) -> float:
-        """Mean of observed - expected coverage: negative where the model is surer than it should be."""
+        """Mean of observed - expected coverage: negative where the model is overconfident."""
         return float(_mean(self.coverage(step) - LEVELS[:, None]))
 
 
 def reward_is_learned(problem: Problem) -> bool:
-    """Whether states of `problem` carry the reward of the last step as one more coordinate."""
+    """Whether states of `problem` contain the reward of the last step as one more coordinate."""
     return getattr(problem.dynamics, "n_extra", 0) > 0
 
 
@@ -166,9 +166,9 @@ def examine(
 def _roll(
     dynamics: Dynamics, space: StateSpace, real: Windows, particles: int, draw_key: PRNGKeyArray, key: PRNGKeyArray
 ) -> tuple[Array, ...]:
-    """Roll the mean and the particles along the executed actions, and compare with reality at every step.
+    """Predict the mean and the particles under the executed actions, and compare with the episode at every step.
 
-    Returns, each [B, H, n]: error of the mean; of 'nothing changes'; offset of the particles' mean from reality; their
+    Returns, each [B, H, n]: error of the mean; of predicting no change; offset of the particles' mean; their
     variance; how many particles are below, and how many equal, the real value.
     """
     functions, copies = draw_many(dynamics, particles, key=draw_key)
@@ -215,7 +215,7 @@ def advance(
 
 
 def shareable(dynamics: Dynamics, about: int) -> int:
-    """The number of particles from `about` on that an ensemble's members can share evenly."""
+    """At least `about` particles: a multiple of the ensemble's members."""
     members = getattr(getattr(dynamics, "model", dynamics), "member_count", 1)
     return -(-about // members) * members
 
@@ -240,7 +240,7 @@ def _spread(episodes: Sequence[Transition], space: StateSpace, with_reward: bool
 
 
 def _padded(parts: list[np.ndarray], horizon: int) -> Float[np.ndarray, "B H k"]:
-    """Stacked arrays [T_b, k], the last row repeated up to `horizon`, so that a model never sees invented numbers."""
+    """Stacked arrays [T_b, k], padded to `horizon` with their last row."""
     return np.stack([np.concatenate([part, np.repeat(part[-1:], horizon - len(part), axis=0)]) for part in parts])
 
 

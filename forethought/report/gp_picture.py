@@ -1,4 +1,4 @@
-"""The picture of a run's Gaussian process, or of the textbook's example, as a file and on the run's page."""
+"""The plot of a run's Gaussian process, or of a textbook example, as a file and as a section of the report."""
 
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,14 @@ from forethought.core import Problem, UsageError
 from forethought.report.gp_plots import hidden, slices_picture, textbook_picture
 from forethought.report.gp_slices import Slices, learned_gp, slices_of, textbook
 from forethought.report.page import Picture, Section
+from forethought.report.plan_prediction import names_of_actions
 from forethought.runs.files import write_whole
 from forethought.runs.run import load
 from forethought.runs.transitions import load_episodes
 
 
 def plot_gp(run: "str | Path | Any | None" = None, *, out: str | Path = "gp.svg") -> Path:
-    """Draw the learned dynamics of `run`, every output along every input; without it five points in one dimension.
+    """Plot the learned dynamics of `run`, every output along every input; without a run, five points in one dimension.
 
     Args:
         run: a run whose model is a Gaussian process, or its directory.
@@ -35,29 +36,31 @@ def plot_gp(run: "str | Path | Any | None" = None, *, out: str | Path = "gp.svg"
         problem = run.algorithm.problem(run.state, run.env) if hasattr(run.algorithm, "problem") else None
         slices = _slices(run.path, problem)
         if slices is None:
-            raise UsageError(f"{run.path} has learned no Gaussian process (yet); train it longer, with `--model gp`.")
+            raise UsageError(f"{run.path} has no fitted Gaussian process: train it longer, or with --model gp.")
         content = slices_picture(slices, image_format)
     write_whole(target, content)
     return target
 
 
 def gp_sections(path: Path, problem: Problem | None) -> list[Section]:
-    """For the page about the run at `path`: one section where its model is a Gaussian process, else none."""
+    """The section of the report of the run at `path`, if its model is a Gaussian process."""
     slices = _slices(path, problem)
     if slices is None:
         return []
     caption = (
-        "What the model believes along one input at a time, the others held at a typical row of the data: posterior "
-        "mean, one standard deviation of the function (noise left out), three functions that it holds possible. Data "
-        "are brought to the slice by the model's own mean, so that what shows is each one's error; they are the darker "
-        "the more they say about the slice, by the kernel."
+        "The model along one input at a time, the other inputs fixed at a typical data point: posterior mean, one "
+        "standard deviation of the function (without observation noise), and three samples from the posterior. Each "
+        "data point is shifted onto the slice by the posterior mean, so that its distance from the mean curve is its "
+        "residual. The darker a point, the closer it is to the slice in the other inputs, as measured by the kernel."
     )
     picture = Picture(slices_picture(slices), caption, size="wide")
-    return [Section("The Gaussian process", text=[rest] if (rest := hidden(slices)) else [], pictures=[picture])]
+    return [Section("Gaussian process", text=[rest] if (rest := hidden(slices)) else [], pictures=[picture])]
 
 
 def _slices(path: Path, problem: Problem | None) -> Slices | None:
-    """What there is to draw; None where the model is another one or nothing was experienced yet."""
+    """What to plot; None if the model is not a Gaussian process or there are no data yet."""
     dynamics = learned_gp(problem)
     experience = load_episodes(Path(path) / "transitions") if dynamics is not None else []
-    return slices_of(dynamics, experience) if dynamics is not None and experience else None
+    if problem is None or dynamics is None or not experience:
+        return None
+    return slices_of(dynamics, experience, names_of_actions(problem.task, experience[0]))

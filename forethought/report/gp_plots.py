@@ -43,11 +43,11 @@ def slices_picture(slices: Slices, image_format: str = "svg") -> bytes:
 
 
 def hidden(slices: Slices) -> str:
-    """A sentence about what there was no room for; nothing where all is shown."""
+    """A sentence that says what is not shown; empty if all is shown."""
     rows, columns = len(slices.outputs), len(slices.inputs)
     if max(rows, columns) <= MOST:
         return ""
-    return f"The first {min(rows, MOST)} of {rows} outputs along the first {min(columns, MOST)} of {columns} inputs."
+    return f"Only the first {min(rows, MOST)} of {rows} outputs and {min(columns, MOST)} of {columns} inputs are shown."
 
 
 def _draw(axes: Axes, one: Slice, markersize: float) -> None:
@@ -57,7 +57,7 @@ def _draw(axes: Axes, one: Slice, markersize: float) -> None:
         label: dict[str, Any] = {} if number else {"label": "sampled functions"}
         axes.plot(one.at, sample, color=SERIES[1], linewidth=0.8, alpha=0.75, **label)
     axes.plot(one.at, one.mean, color=SERIES[0], label="posterior mean")
-    shown = one.weight > 0.02  # the rest would not be seen
+    shown = one.weight > 0.02  # the rest would be invisible
     axes.scatter(one.z[shown], one.y[shown], markersize**2, INK, alpha=one.weight[shown], linewidths=0, zorder=3)
     axes.plot([], [], color=INK, marker="o", linestyle="none", markersize=markersize, label="data")
     extent = np.concatenate([low, high, one.y[shown]])

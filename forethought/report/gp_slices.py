@@ -1,11 +1,11 @@
-"""What a Gaussian process believes, along one input at a time; and the textbook's example of one.
+"""A Gaussian process along one input at a time, and a textbook example.
 
-A slice goes through one row of the data: input j varies over the range of the data, the others stay where that row has
-them.  Data lie beside the slice; each is brought to it by what the model says about the way (a partial residual: the
-slice's mean plus the row's own error), and is worth showing as far as it tells something about the slice, which is the
-kernel's correlation in the inputs that are held fixed.
+A slice goes through one row of the data: input j varies over the range of the data, the others are fixed at that row.
+Other rows are not on the slice; each is shifted onto it by the model (a partial residual: the slice's mean plus the
+row's own residual) and weighted by the kernel's correlation with the slice in the fixed inputs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,10 +32,10 @@ class Slice:
     at: Float[np.ndarray, "P"]
     mean: Float[np.ndarray, "P"]
     std: Float[np.ndarray, "P"]
-    samples: Float[np.ndarray, "S P"]
+    samples: Float[np.ndarray, "K P"]  # K functions
     z: Float[np.ndarray, "N"]  # the data's value of this input
-    y: Float[np.ndarray, "N"]  # its output, brought to the slice
-    weight: Float[np.ndarray, "N"]  # in [0, 1]: how much a row says about the slice
+    y: Float[np.ndarray, "N"]  # its output, shifted onto the slice
+    weight: Float[np.ndarray, "N"]  # in [0, 1]: correlation of a row with the slice
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Slices:
 
 
 def textbook() -> Slice:
-    """Five data points in one dimension, noise-free to the eye.
+    """Five data points in one dimension, with almost no noise.
 
     Source: the example in the manner of Rasmussen & Williams (2006), figure 2.2 (b); the data are our own.
     """
@@ -62,15 +62,18 @@ def textbook() -> Slice:
 
 
 def learned_gp(problem: Problem | None) -> LearnedDynamics | None:
-    """The dynamics, where a Gaussian process has learned them."""
+    """The dynamics, if they are learned by a Gaussian process."""
     dynamics = getattr(problem, "dynamics", None)
     if isinstance(dynamics, LearnedDynamics) and isinstance(dynamics.model, FittedGP) and int(dynamics.model.rows) > 0:
         return dynamics
     return None
 
 
-def slices_of(dynamics: LearnedDynamics, experience: list[Transition]) -> Slices:
-    """The dynamics' Gaussian process, with the experience it was fitted to (at least one step)."""
+def slices_of(dynamics: LearnedDynamics, experience: list[Transition], actions: Sequence[str]) -> Slices:
+    """The dynamics' Gaussian process, with the experience it was fitted to (at least one step).
+
+    `actions` are the names of their coordinates.
+    """
     gp: Any = dynamics.model
     steps = jax.tree.map(lambda *parts: np.concatenate(parts), *experience)
     # The first `rows`, as the fit saw them: an episode that was cut off may have come after it.
@@ -81,12 +84,12 @@ def slices_of(dynamics: LearnedDynamics, experience: list[Transition]) -> Slices
         margin = 0.05 * np.ptp(z[:, j]) + 1e-6
         at = np.linspace(z[:, j].min() - margin, z[:, j].max() + margin, POINTS)
         columns.append(_slice(gp, middle, j, at, z, y, key))
-    inputs, outputs = _names(dynamics.space, z.shape[1], dynamics.n_extra)
+    inputs, outputs = _names(dynamics.space, actions, dynamics.n_extra)
     return Slices(inputs, outputs, tuple(zip(*columns, strict=True)))
 
 
 def _slice(gp: FittedGP, middle, j: int, at, z, y, key) -> list[Slice]:
-    """Each output along input j, in one go: the functions drawn are the same for all points."""
+    """Each output along input j; the sampled functions are the same for all points."""
     zs = np.repeat(middle[None], len(at), axis=0)
     zs[:, j] = at
     there, here = (jnp.asarray(a, gp.z.dtype) for a in (z, zs))
@@ -103,7 +106,7 @@ def _slice(gp: FittedGP, middle, j: int, at, z, y, key) -> list[Slice]:
 
 @eqx.filter_jit
 def _along(gp: FittedGP, z, zs, key):
-    """The mean at the data `z`; along `zs` mean, standard deviation, and functions drawn."""
+    """The mean at the data `z`; mean, standard deviation and sampled functions along `zs`."""
 
     def function_std(z):
         predicted = gp(z)
@@ -114,10 +117,10 @@ def _along(gp: FittedGP, z, zs, key):
     return fitted, *jax.vmap(function_std)(zs), eqx.filter_vmap(lambda f: jax.vmap(f)(zs).mean)(functions)
 
 
-def _names(space: StateSpace, d: int, n_extra: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _names(space: StateSpace, actions: Sequence[str], n_extra: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Of the inputs and the outputs of dynamics in `space`."""
-    plain = [f"x[{i}]" for i in range(space.size) if i not in space.angles]
-    features = [*plain, *(f"sin x[{i}]" for i in space.angles), *(f"cos x[{i}]" for i in space.angles)]
-    actions = [f"u[{j}]" for j in range(d - len(features))]
-    changes = [f"change of x[{i}]" for i in space.learned]
+    plain = [name for i, name in enumerate(space.names) if i not in space.angles]
+    angles = [space.names[i].removesuffix(" (rad)") for i in space.angles]
+    features = [*plain, *(f"sin {name}" for name in angles), *(f"cos {name}" for name in angles)]
+    changes = [f"change of {space.names[i]}" for i in space.learned]
     return (*features, *actions), (*changes, *["reward"] * n_extra)

@@ -1,4 +1,4 @@
-"""Why learning may stall, in words, from the numbers: cautious, each with its evidence and what to try."""
+"""Possible problems of a run, in words, each with the numbers behind it and what to try."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from forethought.report.curves import Baseline, Curve
 from forethought.report.diagnostics import LEVELS, Calibration, ModelError
-from forethought.report.plan_prediction import Foresight
+from forethought.report.plan_prediction import PlanPrediction
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the report measured; None (or empty) for what it could not."""
+    """What the report measured; None (or empty) for what it could not measure."""
 
     curve: Curve
     mean_return: float | None = None  # of the evaluation episodes
@@ -19,13 +19,13 @@ class Evidence:
     saturation: float | None = None  # share of actions at a limit
     error: ModelError | None = None
     calibration: Calibration | None = None
-    plans: tuple[Foresight, ...] = ()
+    plans: tuple[PlanPrediction, ...] = ()
     real_reward: np.ndarray | None = None  # [T] of the episode that the plans belong to
     reward_is_learned: bool = False
 
 
 def hints(evidence: Evidence) -> list[str]:
-    """One or two sentences for everything that stands out."""
+    """One or two sentences for each possible problem."""
     checks = (
         _not_better_than_random,
         _stalled,
@@ -44,9 +44,9 @@ def _not_better_than_random(evidence: Evidence) -> str | None:
     if mean is None or baseline is None or mean > baseline.mean + baseline.std:
         return None
     return (
-        f"The controller's mean return ({mean:.4g}) is within a standard deviation of that of random actions, "
-        f"or below it ({baseline.mean:.4g} ± {baseline.std:.2g}). It may need more experience, "
-        "or the cost may not lead to the goal."
+        f"The controller's mean return ({mean:.4g}) is no better than one standard deviation above that of random "
+        f"actions ({baseline.mean:.4g} ± {baseline.std:.2g}). It may need more experience, or the cost may give too "
+        "little guidance toward the goal."
     )
 
 
@@ -58,9 +58,9 @@ def _stalled(evidence: Evidence) -> str | None:
     if last.mean() > middle.mean() + 0.1 * (returns.max() - returns.min()):
         return None
     return (
-        f"The return hardly rose lately: {middle.mean():.4g} on average over the middle third of the rounds, "
-        f"{last.mean():.4g} over the last. Either this is about the best that the settings can do, "
-        "or one of the other points holds it up."
+        f"The return has stopped rising: {middle.mean():.4g} on average over the middle third of the rounds, "
+        f"{last.mean():.4g} over the last third. This may be the best that these settings can reach, or another "
+        "problem listed here prevents progress."
     )
 
 
@@ -72,7 +72,7 @@ def _model_worse(evidence: Evidence) -> str | None:
     if np.median(last) < 1.5 * np.median(middle):
         return None
     return (
-        f"The model error of a round grew from {np.median(middle):.2g} (median of the middle third) to "
+        f"The model error grew from {np.median(middle):.2g} (median of the middle third) to "
         f"{np.median(last):.2g} (last third). The controller may be reaching states that the model has not seen, "
         "or the model may be too small for the data."
     )
@@ -87,9 +87,9 @@ def _horizon_too_long(evidence: Evidence) -> str | None:
         return None
     step = int(useless[0]) + 1
     return (
-        f"From {step} step{'s' if step > 1 else ''} ahead on, the model's error is no smaller than that of the "
-        "forecast 'nothing changes'. Plans that look further rest on guesses: more data, a larger model, or a "
-        "shorter planning horizon may help."
+        f"From {step} step{'s' if step > 1 else ''} ahead, the model's error is as large as that of predicting no "
+        "change at all, so that longer plans are unreliable. More data, a larger model, or a shorter planning horizon "
+        "may help."
     )
 
 
@@ -103,12 +103,12 @@ def _confidence(evidence: Evidence) -> str | None:
     inside = 100 * calibration.pooled(1)[int(np.argmin(np.abs(LEVELS - 0.9)))]
     if bias < 0:
         return (
-            f"The model is surer than it should be: its 90 % intervals hold {inside:.0f} % of the real values one step "
+            f"The model is overconfident: its 90% intervals contain {inside:.0f}% of the observed values one step "
             "ahead. A planner may exploit such errors; more ensemble members, earlier stopping or more data may help."
         )
     return (
-        f"The model is more cautious than it needs to be: its 90 % intervals hold {inside:.0f} % of the real values "
-        "one step ahead. Longer fitting may sharpen it; for planning this is seldom harmful."
+        f"The model is underconfident: its 90% intervals contain {inside:.0f}% of the observed values one step ahead. "
+        "Longer training may help; this seldom harms planning."
     )
 
 
@@ -120,8 +120,8 @@ def _reward(evidence: Evidence) -> str | None:
     if share < 0.5:
         return None
     return (
-        f"The learned reward is off by {100 * share:.0f} % of its own spread one step ahead. Where the reward is "
-        "a known function of state and action, giving it as the cost saves the model from learning it."
+        f"The error of the learned reward is {100 * share:.0f}% of the reward's standard deviation one step ahead. If "
+        "the reward is a known function of state and action, pass it as the cost (--cost): then it is not learned."
     )
 
 
@@ -136,8 +136,8 @@ def _optimism(evidence: Evidence) -> str | None:
     if np.mean(missed) <= 0.5:
         return None
     return (
-        f"{sum(missed)} of {len(missed)} plans promised more reward than what came, by more than their own band. "
-        "The planner may be exploiting errors of the model."
+        f"{sum(missed)} of {len(missed)} plans predicted more reward than was obtained: even the 5th percentile of "
+        "their particles was higher. The planner may exploit errors of the model."
     )
 
 
@@ -145,8 +145,8 @@ def _limits(evidence: Evidence) -> str | None:
     if evidence.saturation is None or evidence.saturation < 0.5:
         return None
     return (
-        f"{100 * evidence.saturation:.0f} % of the actions were at a limit. Some tasks call for that; if this one "
-        "does not, the action limits may be too tight, or the cost may want a small price on actions."
+        f"{100 * evidence.saturation:.0f}% of the actions were at a limit. If the task does not require that, the "
+        "action limits may be too tight, or a small action cost may help."
     )
 
 

@@ -21,9 +21,9 @@ def write_report(
     Args:
         runs: runs, or their directories.
         out: the file; by default `report.html` in the first run's directory.
-        episodes: fresh episodes that one run is evaluated on; the model is judged on them too.
-        seed: of those episodes; by default the training's.
-        video: film an episode (of one run).
+        episodes: number of new episodes on which one run and its model are evaluated.
+        seed: of those episodes; by default that of the training.
+        video: include a video of an episode (of one run).
     Raises:
         UsageError: there is no run, or one has not finished a round.
     """
@@ -34,7 +34,7 @@ def write_report(
     opened = [load(run) if isinstance(run, str | Path) else run for run in runs]
     for run in opened:
         if not run.metrics:
-            raise UsageError(f"{run.path} has no finished round yet, so there is nothing to report; train it longer.")
+            raise UsageError(f"{run.path} has no finished round, so there is nothing to report; train it longer.")
     target = Path(out) if out is not None else Path(opened[0].path) / "report.html"
     if not target.parent.is_dir():
         raise UsageError(f"report: there is no directory '{target.parent}'.")

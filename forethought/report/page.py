@@ -1,4 +1,4 @@
-"""What a page consists of, and how it becomes one self-contained HTML file."""
+"""The parts of a page, and its rendering as one self-contained HTML file."""
 
 import base64
 import re
@@ -12,7 +12,7 @@ from forethought.report.plots import THEMED
 
 @dataclass(frozen=True)
 class Picture:
-    """An SVG with what it shows, in one or two sentences, units included."""
+    """An SVG with a caption of one or two sentences, units included."""
 
     svg: bytes
     caption: str = ""
@@ -38,8 +38,8 @@ class Section:
     legend: Sequence[tuple[str, str]] = ()  # (CSS color, meaning), above the pictures
     table: Table | None = None
     video: bytes | None = None  # MP4
-    folded: bool = False  # shown when it is opened
-    half: bool = False  # beside another one, where the screen is wide enough
+    folded: bool = False  # collapsed until it is opened
+    half: bool = False  # beside another section if the screen is wide enough
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Page:
     title: str
     subtitle: str
     status: str  # done | running | interrupted | failed
-    remark: str = ""  # why it is in that state
+    remark: str = ""  # reason for the status
     figures: Sequence[tuple[str, str, str]] = ()  # the numbers that matter: (value, what it is, detail)
     sections: Sequence[Section] = field(default_factory=tuple)
     foot: str = ""

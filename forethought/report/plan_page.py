@@ -1,4 +1,4 @@
-"""What planners did on a known system: a table for people, and a self-contained page with trajectories and videos."""
+"""The results of planning on a known system: a table, and a self-contained page with trajectories and videos."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from forethought.core import ForethoughtError
 from forethought.envs.env import Env
 from forethought.report.page import Page, Picture, Section, Table, render
-from forethought.report.plan_prediction import unwrapped
+from forethought.report.plan_prediction import names_of_actions, unwrapped
 from forethought.report.plots import SERIES, picture
 from forethought.report.recording import write_mp4
 from forethought.runs.files import write_whole
@@ -50,25 +50,25 @@ def write_plans(planned: Sequence[Planned], env: Env, out: str | Path, *, video:
         planned: at least one, all on `env`.
         env: what they acted in.
         out: a directory, made where it does not exist.
-        video: film the episodes, where the environment can draw recorded states.
+        video: also write videos, if the environment can draw recorded states.
     Returns: the page.
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     records = json.dumps([one.as_json() for one in planned], indent=1, allow_nan=False) + "\n"
     write_whole(folder / "plan.json", records.encode())
-    films = [(one, _film(one, env, folder)) for one in planned] if video else []
+    videos = [(one, _video(one, env, folder)) for one in planned] if video else []
     head, *rows = table(planned)
     best = min(planned, key=lambda one: one.cost)
     page = Page(
         title=f"Planning on {env.name}",
-        subtitle="The model is known: nothing was learned.",
+        subtitle="With the known model; nothing was learned.",
         status="done",
         figures=[(f"{best.cost:.4g}", "lowest cost", best.planner)],
         sections=[
             Section("Planners", text=[_EXPLANATION], table=Table(head, rows)),
             Section("Executed trajectories", pictures=_pictures(planned, env), legend=_legend(planned)),
-            *(Section(f"Film: {one.planner}", video=film, half=True) for one, film in films if film),
+            *(Section(f"Video: {one.planner}", video=content, half=True) for one, content in videos if content),
         ],
     )
     target = folder / "plan.html"
@@ -77,8 +77,8 @@ def write_plans(planned: Sequence[Planned], env: Env, out: str | Path, *, video:
 
 
 _EXPLANATION = (
-    "Cost is that of the executed episode, final cost included. Planning is the time of all plans together, and the "
-    "percentiles that of one plan, both without compilation."
+    "Cost: of the executed episode, including the final cost. Planning: total time of all plans. p50, p95, p99: "
+    "percentiles of the time for one plan. Times do not include compilation, which is shown separately."
 )
 
 
@@ -87,13 +87,14 @@ def _legend(planned: Sequence[Planned]) -> list[tuple[str, str]]:
 
 
 def _pictures(planned: Sequence[Planned], env: Env) -> list[Picture]:
-    """One for each coordinate of states and actions, a line for each planner."""
+    """One plot for each coordinate of states and actions, with a line for each planner."""
     states = [unwrapped(env.space, one.episode) for one in planned]
     actions = [one.episode.u for one in planned]
     dt = float(env.task.dt)
+    kinds = ((states, env.space.names), (actions, names_of_actions(env.task, planned[0].episode)))
     return [
-        Picture(over_time([rows[:, i] for rows in series], dt, f"{label} {i}"), size="small")
-        for series, label in ((states, "state"), (actions, "action"))
+        Picture(over_time([rows[:, i] for rows in series], dt, names[i]), size="small")
+        for series, names in kinds
         for i in range(min(series[0].shape[1], MOST))
     ]
 
@@ -107,12 +108,12 @@ def over_time(axes: Axes, series: Sequence[np.ndarray], dt: float, label: str) -
     axes.set_ylabel(label)
 
 
-def _film(one: Planned, env: Env, folder: Path) -> bytes | None:
-    """The episode as an MP4 file in `folder`; None where the environment does not draw recorded states."""
+def _video(one: Planned, env: Env, folder: Path) -> bytes | None:
+    """The episode as an MP4 file in `folder`; None if the environment cannot draw recorded states."""
     draw = getattr(env, "pictures", None)
     if draw is None:
         return None
     try:
         return write_mp4(draw(one.episode), folder / f"{one.planner}.mp4", dt=float(env.task.dt)).read_bytes()
-    except ForethoughtError:  # nothing to draw with; the page does without
+    except ForethoughtError:  # cannot be rendered; the page is written without it
         return None

@@ -1,7 +1,7 @@
-"""Plan against reality: what a plan promised at some step of an episode, beside what then happened.
+"""Plan against reality: what the model predicts under a plan made at some step of an episode.
 
-The controller plans again at every step, so reality follows other actions than this one plan's: a gap tells of the
-model and of replanning together.
+The controller replans at every step, so the episode follows other actions than those of one plan: a difference comes
+from model error and from replanning together.
 """
 
 import equinox as eqx
@@ -17,10 +17,10 @@ from forethought.dynamics.space import StateSpace
 from forethought.report.diagnostics import advance, reward_is_learned, shareable
 
 
-class Foresight(eqx.Module):
-    """A plan made at step `start`, with what the model expected of it: 5th, 50th and 95th percentile of particles.
+class PlanPrediction(eqx.Module):
+    """A plan made at step `start`, and the model's prediction under it: 5th, 50th and 95th percentile of particles.
 
-    `reward` is cumulative from `start`, [0] = 0; where the task is over it stays.
+    `reward` is cumulative from `start`, [0] = 0; it stays constant after a terminal state.
     """
 
     start: int
@@ -29,7 +29,7 @@ class Foresight(eqx.Module):
     reward: Float[np.ndarray, "3 H+1"]
 
 
-def foresee(
+def predict_plan(
     problem: Problem,
     planner: Planner,
     episode: Transition,
@@ -37,16 +37,16 @@ def foresee(
     start: int,
     key: PRNGKeyArray,
     particles: int = 100,
-) -> Foresight:
-    """Plan afresh (no warm start) from the real state at step `start`, and let the model tell what would happen."""
+) -> PlanPrediction:
+    """A new plan (without warm start) from the observed state at step `start`, and the model's prediction under it."""
     particles = shareable(problem.dynamics, particles)
     x0 = jnp.pad(jnp.asarray(episode.x[start]), (0, int(reward_is_learned(problem))))
-    us, xs, reward = _plan_and_imagine(problem, planner, x0, jnp.asarray(start), particles, key)
-    return Foresight(start, np.asarray(us), np.asarray(xs), np.asarray(reward))
+    us, xs, reward = _plan_and_predict(problem, planner, x0, jnp.asarray(start), particles, key)
+    return PlanPrediction(start, np.asarray(us), np.asarray(xs), np.asarray(reward))
 
 
 def real_reward(problem: Problem, episode: Transition) -> Float[np.ndarray, "T"]:
-    """What a `Foresight` predicts: the recorded reward where it is learned, else the negative of the task's cost."""
+    """What `PlanPrediction.reward` predicts: the recorded reward if it is learned, else minus the task's cost."""
     if reward_is_learned(problem):
         return np.asarray(episode.reward)
     x, u, x_next = (jnp.asarray(part) for part in (episode.x, episode.u, episode.x_next))
@@ -62,7 +62,7 @@ def share_at_limits(task: Task, us: Float[np.ndarray, "*b m"]) -> float:
 
 
 @eqx.filter_jit
-def _plan_and_imagine(
+def _plan_and_predict(
     problem: Problem, planner: Planner, x0: Float[Array, "n"], start: Int[Array, ""], particles: int, key: PRNGKeyArray
 ) -> tuple[Float[Array, "H m"], Float[Array, "3 H+1 n"], Float[Array, "3 H+1"]]:
     """The planned actions, and percentiles over particles of states and cumulative reward under them."""
@@ -94,8 +94,14 @@ def _plan_and_imagine(
     return plan.us, xs, rewards
 
 
-def unwrapped(space: StateSpace, episode: Transition) -> Float[np.ndarray, "S n"]:
-    """The T + 1 states of an episode, angles continued past half a turn instead of jumping."""
+def names_of_actions(task: Task, episode: Transition) -> list[str]:
+    """One name for each coordinate of the recorded actions."""
+    names = getattr(task.action_space, "names", ())
+    return list(names) or [f"action {j}" for j in range(episode.u.shape[1])]
+
+
+def unwrapped(space: StateSpace, episode: Transition) -> Float[np.ndarray, "T+1 n"]:
+    """The T + 1 states of an episode, angles unwrapped: they do not jump by 2 pi."""
     xs = np.concatenate([episode.x, episode.x_next[-1:]])
     for i in space.angles:
         xs[:, i] = np.unwrap(xs[:, i])

@@ -1,7 +1,7 @@
-"""The report's pictures, each as the bytes of an SVG (or PNG) file; matplotlib without pyplot.
+"""The report's plots, each as the bytes of an SVG (or PNG) file; matplotlib without pyplot.
 
-Colors: Okabe & Ito's palette, told apart by the color-blind.  Ink, grid and paper are plain colors here; a page
-may swap them for its own (see `THEMED`).
+Colors: Okabe & Ito's palette, which color-blind readers can tell apart.  Ink, grid and paper are fixed colors here; a
+page may replace them by its own (see `THEMED`).
 """
 
 import functools
@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from forethought.report.curves import Baseline, Group
 from forethought.report.diagnostics import LEVELS, Calibration, ModelError
-from forethought.report.plan_prediction import Foresight
+from forethought.report.plan_prediction import PlanPrediction
 
 INK, MUTED, GRID, PAPER = "#1b1f27", "#667085", "#e4e7ec", "#fefefe"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -84,7 +84,7 @@ def drawn(draw: Callable[[Figure], None], width: float, height: float, image_for
 
 @picture()
 def learning_curve(axes: Axes, groups: Sequence[Group], baseline: Baseline | None = None) -> None:
-    """Return per round against real steps (and seconds of experience).
+    """Return per round against environment steps (and seconds of experience).
 
     Solved rounds are marked; of several runs the first of each.
     """
@@ -113,23 +113,23 @@ def learning_curve(axes: Axes, groups: Sequence[Group], baseline: Baseline | Non
             steps, mean, std = group.mean_and_std()
             axes.fill_between(steps, mean - std, mean + std, color=color, alpha=0.15, linewidth=0)
             axes.plot(steps, mean, color=color, label=f"{group.label} (mean of {len(group.curves)} seeds)")
-    axes.set_xlabel("real steps")
-    axes.set_ylabel("return of the round")
+    axes.set_xlabel("environment steps")
+    axes.set_ylabel("return")
     axes.legend(loc="best")
     _seconds_above(axes, {curve.dt for group in groups for curve in group.curves})
 
 
 @picture(height=2.8)
 def model_error_curve(axes: Axes, groups: Sequence[Group]) -> None:
-    """The model error that each round reported, against real steps."""
+    """The model error that each round reported, against environment steps."""
     for number, group in enumerate(groups):
         for i, curve in enumerate(group.curves):
             label = {"label": group.label} if i == 0 and len(groups) > 1 else {}
             color = SERIES[number % len(SERIES)]
             axes.plot(curve.env_steps, curve.model_error, color=color, marker="o", markersize=3, alpha=0.9, **label)
     _log_if_wide(axes, np.concatenate([c.model_error for g in groups for c in g.curves]))
-    axes.set_xlabel("real steps")
-    axes.set_ylabel("model error of the round")
+    axes.set_xlabel("environment steps")
+    axes.set_ylabel("model error")
     if len(groups) > 1:
         axes.legend()
 
@@ -143,32 +143,32 @@ def wall_time(axes: Axes, groups: Sequence[Group]) -> None:
             color = SERIES[number % len(SERIES)]
             axes.plot(curve.wall_s / 60, curve.returns, color=color, linewidth=1.4, **label)
     axes.set_xlabel("wall-clock time of training (min)")
-    axes.set_ylabel("return of the round")
+    axes.set_ylabel("return")
     if len(groups) > 1:
         axes.legend()
 
 
 @picture()
 def error_by_horizon(axes: Axes, error: ModelError, dt: float) -> None:
-    """Open-loop error, in units of the data's spread, against steps ahead."""
+    """Open-loop error, divided by the standard deviation of the data, against steps ahead."""
     steps = np.arange(1, error.horizon + 1)
     low, high = _drawable(error.low), _drawable(error.high)
-    axes.fill_between(steps, low, high, color=SERIES[0], alpha=0.18, linewidth=0, label="80 % of start points")
+    axes.fill_between(steps, low, high, color=SERIES[0], alpha=0.18, linewidth=0, label="80% of start points")
     axes.plot(steps, _drawable(error.median), color=SERIES[0], label="model, median")
     axes.plot(steps, _drawable(error.rmse), color=SERIES[0], linewidth=1.1, linestyle=(0, (1, 1.4)), label="model, RMS")
-    axes.plot(steps, _drawable(error.spread), color=SERIES[1], linestyle=(0, (5, 2)), label="error it expects")
-    axes.plot(steps, _drawable(error.unchanged), color=MUTED, linewidth=1.2, label="'nothing changes'")
+    axes.plot(steps, _drawable(error.spread), color=SERIES[1], linestyle=(0, (5, 2)), label="predicted error")
+    axes.plot(steps, _drawable(error.unchanged), color=MUTED, linewidth=1.2, label="'no change' baseline")
     _log_if_wide(axes, np.concatenate([error.median, error.unchanged, error.spread]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("steps ahead")
-    axes.set_ylabel("error / spread of the data")
+    axes.set_ylabel("error / std of the data")
     axes.legend(loc="best", ncols=2)
     _seconds_above(axes, {dt}, "seconds ahead")
 
 
 @picture()
 def error_by_coordinate(axes: Axes, error: ModelError, names: Sequence[str], limit: int = 12) -> None:
-    """The coordinates hardest to predict at the end of the horizon, and their error after one step."""
+    """The coordinates with the largest error at the end of the horizon, and their error after one step."""
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.where(error.scale > 0, error.per_coordinate / error.scale, np.nan)
     moving = [i for i in np.argsort(-np.nan_to_num(relative[-1], nan=-1)) if error.scale[i] > 0][:limit]
@@ -180,7 +180,7 @@ def error_by_coordinate(axes: Axes, error: ModelError, names: Sequence[str], lim
     axes.set_yticks(rows, [names[i] for i in moving])
     axes.set_ylim(len(moving) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("RMS error / spread of the data")
+    axes.set_xlabel("RMS error / std of the data")
     axes.legend(loc="lower right")
 
 
@@ -194,16 +194,16 @@ def reliability(axes: Axes, calibration: Calibration, steps: Sequence[int]) -> N
             100 * LEVELS, 100 * calibration.pooled(step), color=SERIES[number], marker="o", markersize=3, label=label
         )
     axes.set(xlim=(0, 100), ylim=(0, 100))
-    axes.text(97, 6, "too sure", color=MUTED, ha="right", fontsize=9)
-    axes.text(3, 91, "too cautious", color=MUTED, fontsize=9)
-    axes.set_xlabel("should be inside (%)")
-    axes.set_ylabel("are inside (%)")
+    axes.text(97, 6, "overconfident", color=MUTED, ha="right", fontsize=9)
+    axes.text(3, 91, "underconfident", color=MUTED, fontsize=9)
+    axes.set_xlabel("nominal coverage (%)")
+    axes.set_ylabel("observed coverage (%)")
     axes.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9))
 
 
 @picture(height=2.6)
 def pit_histogram(axes: Axes, calibration: Calibration, step: int, bins: int = 20) -> None:
-    """Where real values fell within the predicted distribution; flat is honest."""
+    """Probability integral transform of the observed values; flat for a calibrated model."""
     values = calibration.pit[:, step - 1]
     values = values[np.isfinite(values)]
     counts, edges = np.histogram(values, bins, range=(0, 1))
@@ -211,7 +211,7 @@ def pit_histogram(axes: Axes, calibration: Calibration, step: int, bins: int = 2
     axes.axhline(1, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     axes.set(xlim=(0, 1))
     axes.grid(axis="x", visible=False)
-    axes.set_xlabel("predicted probability of a smaller value than the real one")
+    axes.set_xlabel("predicted probability of a value below the observed one")
     axes.set_ylabel("density")
 
 
@@ -219,11 +219,11 @@ def pit_histogram(axes: Axes, calibration: Calibration, step: int, bins: int = 2
 def plan_against_reality(
     axes: Axes, real: np.ndarray, plans: Sequence[tuple[int, np.ndarray]], dt: float, label: str
 ) -> None:
-    """One quantity over an episode: what happened (ink), and what plans made on the way expected.
+    """One quantity over an episode: executed (black), and predicted by plans made during it.
 
     Args:
         axes: to draw into.
-        real: [T+1] (or [T], of actions).
+        real: executed values, [T+1] (or [T], of actions).
         plans: (start step, [3, H+1]: 5th, 50th, 95th percentile; [1, H] where there is no band).
         dt: s per step.
         label: of the quantity.
@@ -241,8 +241,8 @@ def plan_against_reality(
     axes.set_ylabel(label)
 
 
-def expected_reward(plans: Sequence[Foresight], total: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Cumulative rewards of plans, on top of the real cumulative reward `total` [T+1] at their start."""
+def expected_reward(plans: Sequence[PlanPrediction], total: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Predicted cumulative rewards of plans, added to the real cumulative reward `total` [T+1] at their start."""
     return [(plan.start, plan.reward + total[plan.start]) for plan in plans]
 
 

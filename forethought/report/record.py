@@ -1,4 +1,4 @@
-"""What `run.json` and `metrics.jsonl` say, in words and tables."""
+"""`run.json` and `metrics.jsonl` as text for tables and labels."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -58,7 +58,7 @@ def groups_of(runs: Sequence[Any]) -> list[Group]:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """A duration with a fitting unit."""
     if seconds < 90:
         return f"{seconds:.3g} s"
     if seconds < 5400:
@@ -67,7 +67,7 @@ def duration(seconds: float) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number as short as it can be read; a dash where there is none."""
+    """A number with few digits; a dash if there is none."""
     if value is None or not np.isfinite(value):
         return "-"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"

@@ -1,4 +1,4 @@
-"""Film an episode of a trained controller."""
+"""Videos of episodes."""
 
 import math
 import subprocess
@@ -17,19 +17,19 @@ from forethought.runs.files import storage_errors, temporary_file
 if TYPE_CHECKING:
     from forethought.runs.run import Run
 
-EPISODE = 0xFFFFFFFC  # folded into the seed; rounds count up from 0, so that the film's key is none of theirs
+EPISODE = 0xFFFFFFFC  # folded into the seed; rounds count up from 0, so that this key is none of theirs
 SLOWEST, FASTEST = 24, 60  # frames per second that players handle well
 
 
-def film(run: "Run | str | Path", *, out: str | Path | None = None, seed: int = 0) -> Path:
-    """Run one episode of the run's controller and write it as an MP4 file, in real time.
+def record_video(run: "Run | str | Path", *, out: str | Path | None = None, seed: int = 0) -> Path:
+    """Run one episode of the run's controller and write it as an MP4 file that plays in real time.
 
     Args:
         run: a run, or its directory.
         out: the file; by default `run.mp4` in the run directory.
         seed: seeds the episode.
     Raises:
-        ForethoughtError: the environment cannot draw itself here; the message says why.
+        ForethoughtError: the environment cannot be rendered on this machine; the message says why.
         UsageError: `out` is not an .mp4 file, or its directory does not exist.
     """
     if isinstance(run, str | Path):
@@ -44,8 +44,8 @@ def film(run: "Run | str | Path", *, out: str | Path | None = None, seed: int = 
     return write_mp4(_frames(run.env, run.controller, seed), target, dt=float(run.env.task.dt))
 
 
-def film_to_bytes(env: Env, controller: Controller, episode: Transition, *, seed: int) -> bytes:
-    """The content of an MP4 file of `episode` where the environment can draw recorded states, else of a new episode."""
+def video_bytes(env: Env, controller: Controller, episode: Transition, *, seed: int) -> bytes:
+    """The content of an MP4 file of `episode` if the environment can draw recorded states, else of a new episode."""
     frames = env.pictures(episode) if hasattr(env, "pictures") else _frames(env, controller, seed)
     with tempfile.TemporaryDirectory() as folder:
         return write_mp4(frames, Path(folder) / "run.mp4", dt=float(env.task.dt)).read_bytes()
@@ -54,10 +54,10 @@ def film_to_bytes(env: Env, controller: Controller, episode: Transition, *, seed
 def write_mp4(frames: Sequence[np.ndarray], target: Path, *, dt: float) -> Path:
     """Write RGB pictures [height, width, 3] uint8, `dt` s apart, as H.264 that every browser plays.
 
-    The file appears only when it is complete.  Slow sequences repeat pictures, fast ones leave some out.
+    The file appears only when it is complete.  Frames are repeated or left out, for a rate that players support.
     """
     if not frames:
-        raise ForethoughtError("video: the environment drew no pictures.")
+        raise ForethoughtError("video: the environment rendered no pictures.")
     repeat, skip, fps = pace(dt)
     shown = (_even(frame).tobytes() for frame in frames[::skip] for _ in range(repeat))
     height, width, _ = _even(frames[0]).shape
@@ -82,7 +82,7 @@ def _encode(shown: Iterable[bytes], target: Path, width: int, height: int, fps: 
             for content in shown:
                 process.stdin.write(content)
             process.stdin.close()
-        except BrokenPipeError:  # ffmpeg gave up; it says why
+        except BrokenPipeError:  # ffmpeg stopped; it says why
             pass
         except BaseException:
             process.kill()
@@ -108,8 +108,8 @@ def _frames(env: Env, controller: Controller, seed: int) -> list[np.ndarray]:
         env.run(controller, key=jr.fold_in(jr.key(seed), EPISODE), frames=frames)
     except ForethoughtError:
         raise
-    except Exception as problem:  # a renderer fails in ways of its own: no display, no driver
-        raise ForethoughtError(f"{env.name} could not be drawn here: {problem}") from problem
+    except Exception as problem:  # renderers raise anything: no display, no driver
+        raise ForethoughtError(f"{env.name} could not be rendered: {problem}") from problem
     return frames
 
 

@@ -173,7 +173,9 @@ def test_report_and_video_name_what_they_wrote(monkeypatch, capsys):
     monkeypatch.setattr(
         forethought.report, "write_report", lambda *a, **k: calls.append((a, k)) or "r.html", raising=False
     )
-    monkeypatch.setattr(forethought.report, "film", lambda *a, **k: calls.append((a, k)) or "v.mp4", raising=False)
+    monkeypatch.setattr(
+        forethought.report, "record_video", lambda *a, **k: calls.append((a, k)) or "v.mp4", raising=False
+    )
     assert main(["report", "runs/a", "runs/b", "--out", "r.html", "--episodes", "2", "--no-video"]) == 0
     assert main(["video", "runs/a", "--seed", "3"]) == 0
     options = {"out": "r.html", "episodes": 2, "video": False}

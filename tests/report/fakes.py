@@ -136,7 +136,7 @@ def episodes_of(system: Linear, *, count: int = 4, steps: int = 40, seed: int = 
 
 @dataclass
 class FakeEnv:
-    """A linear system as an environment; it draws grey pictures."""
+    """A linear system as an environment; it draws gray pictures."""
 
     system: Linear
     task: Cost
@@ -181,7 +181,7 @@ class FakeRun:
 
     @property
     def controller(self):
-        return Uniform(self.env.task.action_space.low, self.env.task.action_space.high)
+        return Uniform(self.env.task.action_space)
 
     def evaluate(self, episodes: int = 10, seed: int | None = None) -> Evaluation:
         if self.evaluation_fails:

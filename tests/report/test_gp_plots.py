@@ -44,8 +44,8 @@ def run(learned, tmp_path):
 
 def test_slices_are_the_models_own(learned):
     dynamics, episodes = learned
-    slices = slices_of(dynamics, episodes)
-    assert slices.inputs == ("x[0]", "x[1]", "u[0]") and slices.outputs == ("change of x[0]", "change of x[1]")
+    slices = slices_of(dynamics, episodes, ["force (N)"])
+    assert slices.inputs == ("x[0]", "x[1]", "force (N)") and slices.outputs == ("change of x[0]", "change of x[1]")
     assert len(slices.grid) == 2 and all(len(row) == 3 for row in slices.grid)
     along_u = slices.grid[1][2]  # x[1] grows by dt u
     slope = np.polyfit(along_u.at, along_u.mean, 1)[0]
@@ -91,10 +91,10 @@ def test_other_models_have_none(tmp_path):
 
 
 def test_what_is_left_out_is_said(learned):
-    slices = slices_of(*learned)
+    slices = slices_of(*learned, ["force (N)"])
     assert hidden(slices) == ""
     many = Slices(slices.inputs * 4, slices.outputs, tuple(row * 4 for row in slices.grid))
-    assert "first 8 of 12 inputs" in hidden(many)
+    assert "8 of 12 inputs" in hidden(many)
     assert slices_picture(many).startswith(b"<?xml")
 
 

@@ -1,4 +1,4 @@
-"""Each hint speaks up where it should, and is silent where all is well."""
+"""Each hint appears for its own symptom, and none for a run that does well."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ import pytest
 from forethought.report.curves import Baseline, Curve
 from forethought.report.diagnostics import Calibration, ModelError
 from forethought.report.hints import Evidence, hints
-from forethought.report.plan_prediction import Foresight
+from forethought.report.plan_prediction import PlanPrediction
 
 
 def curve(returns, errors=None, solved=False):
@@ -32,7 +32,7 @@ def calibration(factor):
 
 
 def plan(low):
-    return Foresight(0, np.zeros((2, 1)), np.zeros((3, 3, 1)), np.array([[0, low, low]] * 3, float))
+    return PlanPrediction(0, np.zeros((2, 1)), np.zeros((3, 3, 1)), np.array([[0, low, low]] * 3, float))
 
 
 GOOD = Evidence(
@@ -48,7 +48,7 @@ GOOD = Evidence(
 )
 
 
-def test_nothing_is_said_of_a_run_that_does_well():
+def test_no_hints_for_a_run_that_does_well():
     assert hints(GOOD) == []
 
 
@@ -56,18 +56,18 @@ def test_nothing_is_said_of_a_run_that_does_well():
     ("change", "words"),
     [
         ({"mean_return": 1.0}, "random actions"),
-        ({"curve": curve([0, 3, 6, 9, 9, 9, 9, 9, 9])}, "hardly rose"),
-        ({"curve": curve(np.arange(12), np.linspace(0.1, 3, 12))}, "model error of a round grew"),
+        ({"curve": curve([0, 3, 6, 9, 9, 9, 9, 9, 9])}, "stopped rising"),
+        ({"curve": curve(np.arange(12), np.linspace(0.1, 3, 12))}, "model error grew"),
         ({"error": model_error([0.1, 0.6])}, "From 2 steps ahead"),
         ({"error": model_error([np.inf, np.inf])}, "From 1 step ahead"),
-        ({"calibration": calibration(2.0)}, "surer than it should be"),
-        ({"calibration": calibration(0.5)}, "more cautious than it needs"),
-        ({"error": model_error([0.1, 0.2], reward_error=0.8)}, "learned reward is off by 80 %"),
-        ({"plans": (plan(-1.0),)}, "1 of 1 plans promised more"),
-        ({"saturation": 0.75}, "75 % of the actions"),
+        ({"calibration": calibration(2.0)}, "overconfident"),
+        ({"calibration": calibration(0.5)}, "underconfident"),
+        ({"error": model_error([0.1, 0.2], reward_error=0.8)}, "learned reward is 80%"),
+        ({"plans": (plan(-1.0),)}, "1 of 1 plans predicted more"),
+        ({"saturation": 0.75}, "75% of the actions"),
     ],
 )
-def test_each_symptom_is_named_alone(change, words):
+def test_each_symptom_gives_one_hint(change, words):
     (hint,) = hints(dataclasses.replace(GOOD, **change))
     assert words in hint
 

@@ -1,4 +1,4 @@
-"""The page: whole, self-contained, and there whatever a run lacks."""
+"""The report page: complete, self-contained, and written whatever a run lacks."""
 
 import base64
 import copy
@@ -29,15 +29,15 @@ def test_page_shows_what_a_person_asks_for(page):
     for words in (
         "PETS on fake/Oscillator-v0",
         "episodes solved",
-        "80 %",
+        "80%",
         "4 fresh episodes, seed 0",
         "return of random actions",
         "Learning curve",
         "Model error by horizon",
         "Calibration",
-        "inside the 50 % interval",
+        "inside the 50% interval",
         "Plan against reality",
-        "What stands out",
+        "Possible problems",
         "planner.horizon",
         "abc123",
         "0.10.2",
@@ -61,7 +61,7 @@ def test_page_is_self_contained_and_well_formed(page):
         assert page.count(f"<{tag}") == page.count(f"</{tag}>"), tag
 
 
-def test_page_holds_the_film(page):
+def test_page_contains_the_video(page):
     (content,) = re.findall(r'src="data:video/mp4;base64,([^"]+)"', page)
     assert base64.b64decode(content)[4:8] == b"ftyp"
 
@@ -81,7 +81,7 @@ def test_an_environment_that_cannot_be_drawn_says_so(tmp_path):
     run = fake_run(tmp_path, algorithm=object())
     run.env.drawing_fails = "no display\nand more"
     text = write_report([run], episodes=2).read_text(encoding="utf-8")
-    assert "no video: " in text and "no display" in text
+    assert "No video: " in text and "no display" in text
 
 
 def test_a_run_that_cannot_be_tried_out_shows_its_record(tmp_path):
@@ -118,7 +118,7 @@ def test_a_model_that_diverges_still_gives_a_page(tmp_path):
     exploding = Linear(1e20 * oscillator().A, oscillator().B, oscillator().offset, oscillator().std)
     run = fake_run(tmp_path, model=exploding, env=FakeEnv(oscillator(), task()))
     text = write_report([run], episodes=4, video=False).read_text(encoding="utf-8")
-    assert "nothing changes" in text
+    assert "no change" in text
 
 
 def test_text_is_escaped():

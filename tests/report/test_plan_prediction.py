@@ -8,7 +8,7 @@ import pytest
 
 from forethought.core import Problem
 from forethought.dynamics.space import StateSpace
-from forethought.report.plan_prediction import foresee, real_reward, share_at_limits, unwrapped
+from forethought.report.plan_prediction import predict_plan, real_reward, share_at_limits, unwrapped
 from tests.report.fakes import Constant, Linear, episodes_of, oscillator, task
 from tests.report.test_diagnostics import WithReward
 
@@ -25,7 +25,7 @@ def follow(system: Linear, x0, steps: int = 6):
 
 def test_a_certain_model_expects_exactly_what_follows():
     (episode,) = episodes_of(oscillator(), count=1)
-    plan = foresee(Problem(oscillator(), task()), Constant(), episode, start=10, key=KEY)
+    plan = predict_plan(Problem(oscillator(), task()), Constant(), episode, start=10, key=KEY)
     xs = follow(oscillator(), episode.x[10])
     for band in plan.xs:
         np.testing.assert_allclose(band, xs, atol=1e-5)
@@ -36,7 +36,7 @@ def test_a_certain_model_expects_exactly_what_follows():
 def test_the_band_holds_nine_tenths_of_a_known_noise():
     (episode,) = episodes_of(oscillator(), count=1)
     problem = Problem(oscillator(std=0.2), task())
-    plan = foresee(problem, Constant(), episode, start=0, key=KEY, particles=4000)
+    plan = predict_plan(problem, Constant(), episode, start=0, key=KEY, particles=4000)
     np.testing.assert_allclose(plan.xs[2, 1] - plan.xs[0, 1], 2 * 1.645 * 0.2, rtol=0.1)
 
 
@@ -45,7 +45,7 @@ def test_reward_stops_where_the_task_is_over():
     pushed = oscillator(offset=(1.0, 0.0))
     xs = follow(pushed, episode.x[0])
     limit = float(xs[2, 0] + xs[3, 0]) / 2  # passed by the third step
-    plan = foresee(Problem(pushed, task(limit)), Constant(), episode, start=0, key=KEY)
+    plan = predict_plan(Problem(pushed, task(limit)), Constant(), episode, start=0, key=KEY)
     assert xs[2, 0] < limit < xs[3, 0]
     np.testing.assert_allclose(plan.reward[1, 3:], -np.sum(xs[:3, 0] ** 2), rtol=1e-4)
 
@@ -53,7 +53,7 @@ def test_reward_stops_where_the_task_is_over():
 def test_a_learned_reward_is_read_from_the_state():
     (episode,) = episodes_of(oscillator(), count=1)
     problem = Problem(WithReward(oscillator()), task())
-    plan = foresee(problem, Constant(), episode, start=5, key=KEY)
+    plan = predict_plan(problem, Constant(), episode, start=5, key=KEY)
     xs = follow(oscillator(), episode.x[5])
     np.testing.assert_allclose(plan.reward[0], np.append(0, np.cumsum(-(xs[:-1, 0] ** 2))), atol=1e-4)
     np.testing.assert_array_equal(real_reward(problem, episode), episode.reward)

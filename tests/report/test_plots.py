@@ -17,13 +17,17 @@ ONE = [Group("one", (curve([10, 20, 30], [1, np.nan, 3], [False, False, True]),)
 TWO = [*ONE, Group("two", (curve([10, 20], [0, 1]), curve([15, 30], [0, 2], [True, True])))]
 BANDS = [(0, np.zeros((3, 4))), (2, np.full((1, 9), 0.5))]
 PICTURES = {
-    "learning curve": (plots.learning_curve, (ONE, Baseline((0.0, 2.0))), ["random actions", "real steps", "solved"]),
+    "learning curve": (
+        plots.learning_curve,
+        (ONE, Baseline((0.0, 2.0))),
+        ["random actions", "environment steps", "solved"],
+    ),
     "several": (plots.learning_curve, (TWO,), ["two (mean of 2 seeds)", "first solved"]),
-    "model error": (plots.model_error_curve, (TWO,), ["model error of the round"]),
+    "model error": (plots.model_error_curve, (TWO,), ["model error"]),
     "wall time": (plots.wall_time, (TWO,), ["(min)", "one", "two"]),
-    "horizon": (plots.error_by_horizon, (model_error([0.01, np.inf, 3.0]), 0.1), ["seconds ahead", "error it expects"]),
+    "horizon": (plots.error_by_horizon, (model_error([0.01, np.inf, 3.0]), 0.1), ["seconds ahead", "predicted error"]),
     "coordinates": (plots.error_by_coordinate, (model_error([0.1, 0.2]), ["height", "reward"]), ["height", "2 steps"]),
-    "reliability": (plots.reliability, (calibration(2.0), [1]), ["1 step ahead", "too sure"]),
+    "reliability": (plots.reliability, (calibration(2.0), [1]), ["1 step ahead", "overconfident"]),
     "pit": (plots.pit_histogram, (calibration(1.0), 1), ["density"]),
     "plan": (plots.plan_against_reality, (np.zeros(5), BANDS, 0.1, "height (m)"), ["height (m)", "time (s)"]),
 }
@@ -52,5 +56,7 @@ def test_a_round_without_any_number_is_drawn_empty():
 
 def test_the_room_is_light_until_something_is_asked_of_it():
     heavy = "{'jax', 'matplotlib', 'jinja2', 'imageio_ffmpeg', 'numpy'}"
-    code = f"import sys, forethought.report as r; assert not {heavy} & sys.modules.keys(); assert callable(r.film)"
+    code = (
+        f"import sys, forethought.report as r; assert not {heavy} & sys.modules.keys(); assert callable(r.record_video)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""The film: a file that players take, in real time, whole or absent."""
+"""Videos: files that players support, in real time, complete or absent."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from forethought.core import ForethoughtError, UsageError
-from forethought.report import film
+from forethought.report import record_video
 from forethought.report.recording import pace, write_mp4
 from tests.report.fakes import fake_run
 
@@ -30,13 +30,13 @@ def test_pace_is_real_time_within_what_players_handle(dt, repeat, skip, fps):
 
 
 def decode(path, height, width):
-    """What ffmpeg says of a film, and its pictures."""
+    """What ffmpeg says of a video, and its frames."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     done = subprocess.run(command, capture_output=True, check=True)
     return done.stderr.decode(), np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, 3)
 
 
-def test_a_film_plays_everywhere(tmp_path):
+def test_a_video_has_a_format_that_players_support(tmp_path):
     frames = [np.full((33, 47, 3), 6 * i, np.uint8) for i in range(11)]
     path = write_mp4(frames, tmp_path / "a.mp4", dt=0.1)
     about, shown = decode(path, 34, 48)
@@ -46,7 +46,7 @@ def test_a_film_plays_everywhere(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
 
 
-def test_a_failure_leaves_the_old_film(tmp_path):
+def test_a_failure_leaves_the_old_video(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"old")
     frames = [np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32), np.uint8)]
     with pytest.raises(ValueError, match="not enough values"):
@@ -56,13 +56,13 @@ def test_a_failure_leaves_the_old_film(tmp_path):
         write_mp4([], tmp_path / "a.mp4", dt=0.1)
 
 
-def test_film_goes_into_the_run_and_says_what_is_wrong(tmp_path):
+def test_a_video_is_written_into_the_run_directory_and_errors_name_the_cause(tmp_path):
     run = fake_run(tmp_path)
-    assert film(run, seed=3) == tmp_path / "run.mp4"
+    assert record_video(run, seed=3) == tmp_path / "run.mp4"
     with pytest.raises(UsageError, match=r"should end in \.mp4"):
-        film(run, out=tmp_path / "run.avi")
+        record_video(run, out=tmp_path / "run.avi")
     with pytest.raises(UsageError, match="no directory"):
-        film(run, out=tmp_path / "nowhere" / "run.mp4")
+        record_video(run, out=tmp_path / "nowhere" / "run.mp4")
     run.env.drawing_fails = "no display"
     with pytest.raises(ForethoughtError, match="no display"):
-        film(run)
+        record_video(run)

@@ -171,8 +171,8 @@ def _car(canvas: Canvas, center: Point, heading: Number, body: Color, glass: Col
     """A car 2 m long; the front wheels are turned by `wheel` (rad)."""
     turn = rotation(heading)
     for along, side, angle in ((0.62, 0.46, wheel), (0.62, -0.46, wheel), (-0.62, 0.46, 0), (-0.62, -0.46, 0)):
-        tyre = INK if body == BLUE else GRAY
-        canvas.box(center + turn @ (along, side), (0.36, 0.14), tyre, angle=heading + angle, corner=0.04)
+        tire = INK if body == BLUE else GRAY
+        canvas.box(center + turn @ (along, side), (0.36, 0.14), tire, angle=heading + angle, corner=0.04)
     canvas.box(center, (2.0, 0.96), body, angle=heading, corner=0.18)
     canvas.box(center + turn @ (0.32, 0.0), (0.34, 0.74), glass, angle=heading, corner=0.06)
     canvas.box(center + turn @ (-0.62, 0.0), (0.22, 0.7), glass, angle=heading, corner=0.06)
