@@ -7,6 +7,7 @@ same keys.
 """
 
 import contextlib
+import inspect
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -75,7 +76,7 @@ def train(
     started = time.perf_counter()
     _check_algorithm(algorithm)
     seed = check_seed(seed)
-    environment = Environment.of(env, known=tuple(train.__kwdefaults__ or ()), **options)
+    environment = Environment.of(env, known=tuple(inspect.signature(train).parameters), **options)
     opened = environment.open()
     if until_solved and not has_test(opened):
         raise UsageError(f"until_solved: the task of '{opened.name}' has no success test; give a number of steps.")

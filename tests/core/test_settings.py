@@ -123,7 +123,7 @@ for home in [*ALGORITHMS.values(), *MODELS.values(), *PLANNERS.values()]:
     cls = getattr(__import__(module, fromlist=[name]), name)
     comments, text = field_comments(cls), pydoc.render_doc(cls, renderer=pydoc.plaintext)
     for field in dataclasses.fields(cls):
-        assert comments[field.name] in text, (home, field.name)
+        assert f'    {field.name} = ' in text and comments.get(field.name, '') in text, (home, field.name)
 for call, said in (
     (lambda: ft.PETS(planner=ft.CEM), "PETS.planner must be settings of kind Planner, not the class itself: write CEM"),
     (lambda: ft.CEM(horizon="ten"), "CEM.horizon must be a whole number, not 'ten'"),
