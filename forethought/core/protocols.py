@@ -200,21 +200,27 @@ class Problem(eqx.Module):
 
 
 class Plan(eqx.Module):
-    """Every planner's answer: a time-varying linear-Gaussian controller and what it expects to happen.
+    """Every planner's answer: a time-varying linear-Gaussian controller and the states it expects.
 
     `policy` is stacked [T]: `u_t ~ N(F_t x_t + f_t, cov_t)`; a plan without feedback has `F = 0`.
+    `cost` is the expected cost of exactly this policy.
     """
 
     policy: LinearGaussian
-    xs: Float[Array, "S n"]  # S = T + 1
+    xs: Float[Array, "{policy.f.shape[0]}+1 n"]
     cost: Float[Array, ""]
     result: Int[Array, ""]
+    action_space: Box  # limits of the actions
     iterations: Int[Array, ""] | None = None  # of the planner, where they differ from plan to plan
 
     @property
     def us(self) -> Float[Array, "T m"]:
         """The planned actions along the planned states."""
         return jnp.einsum("tmn,tn->tm", self.policy.F, self.xs[:-1]) + self.policy.f
+
+    def act(self, x: Float[Array, "n"], t: Int[Array, ""] | int) -> Float[Array, "m"]:
+        """The action in state `x` at step `t` of the plan, counted from 0, within the limits."""
+        return self.action_space.clip(jnp.sum(self.policy.F[t] * x[None], axis=1) + self.policy.f[t])
 
 
 @runtime_checkable

@@ -35,7 +35,8 @@ class Actor:
     def __call__(self, x: np.ndarray, t: int) -> jax.Array | np.ndarray:
         """The action [m] in state `x` [n] at step `t`."""
         if self._host is not None:
-            u, self._memory = self._host.act(jnp.asarray(x), jnp.asarray(t), self._memory, key=jr.fold_in(self._key, t))
+            now, key = jnp.asarray(t, jnp.int32), jr.fold_in(self._key, t)
+            u, self._memory = self._host.act(jnp.asarray(x), now, self._memory, key=key)
             return u
         u, self._carry = _act(self._static, self._controller, x, np.int32(t), self._carry, self._key)
         return u

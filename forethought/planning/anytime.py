@@ -1,19 +1,19 @@
 """The anytime form of an iterative planner: begin, improve as often as time allows, finish.
 
     search_0 = begin(state)     search_{i+1} = improve(search_i)     plan, state' = finish(search_k)
-`state` is the warm start that travels from one control step to the next; `search` lives within one step, is one pytree
-of arrays whose structure does not change, and always holds the best plan so far.  So the same planner runs inside one
-compiled function (`run_search`) or under a clock on the host (`forethought.planning.mpc.TimedMPC`).
+`state` is the warm start, passed from one control step to the next; `search` belongs to one step, is one pytree of
+arrays whose structure does not change, and always holds the best plan so far.  So the same planner runs inside one
+compiled function (`run_search`) or with a time limit on the host (`forethought.planning.mpc.TimedMPC`).
 """
 
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import Plan, Problem
+from forethought.planning.noise import quick_split
 
 
 @runtime_checkable
@@ -22,7 +22,7 @@ class AnytimePlanner(Protocol):
 
     @property
     def iterations(self) -> int:
-        """Iterations of `plan`, where no clock decides."""
+        """Iterations of `plan`, which has no time limit."""
         ...
 
     def init(self, problem: Problem) -> Any:
@@ -55,7 +55,7 @@ class HasStages(Protocol):
 
 
 def stage(planner: AnytimePlanner, i: int) -> int:
-    """What to call iteration `i`, so that iterations that are alike are compiled once; all are, unless told."""
+    """The stage that iteration `i` belongs to: iterations of one stage share a compiled function; by default all do."""
     return min(i, planner.stages - 1) if isinstance(planner, HasStages) else 0
 
 
@@ -64,7 +64,7 @@ def run_search(
 ) -> tuple[Plan, Any]:
     """Begin, improve `planner.iterations` times, finish; traceable."""
     search = planner.begin(problem, x0, state)
-    keys = jr.split(key, planner.iterations)
+    keys = quick_split(key, planner.iterations)
     names = [stage(planner, i) for i in range(planner.iterations)]
     if len(set(names)) == 1:
         search, _ = jax.lax.scan(lambda s, k: (planner.improve(problem, x0, s, 0, key=k), None), search, keys)
@@ -75,5 +75,5 @@ def run_search(
 
 
 def one_step_later(us: Float[Array, "T m"]) -> Float[Array, "T m"]:
-    """A warm start out of what was planned: the first action is done, the last one is repeated."""
+    """The actions for the next step's horizon: without the first one, and with the last one repeated."""
     return jnp.concatenate([us[1:], us[-1:]])

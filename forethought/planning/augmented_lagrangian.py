@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Problem, Result, Task, Trajectory, step_cost
+from forethought.core import Problem, Task, Trajectory, step_cost
 from forethought.tasks.wrapped_task import WrappedTask
 
 IMPROVED = 0.25  # share of the last residual below which the penalty does not change
@@ -34,11 +34,6 @@ class HasConstraints(Protocol):
 def has_constraints(task: Task) -> bool:
     """Whether the task has constraints on states and actions beyond the limits of its action space."""
     return isinstance(task, HasConstraints)
-
-
-def result_without_constraints(task: Task) -> Result:
-    """How a planner ends that ignores such constraints: converged only where there are none."""
-    return Result.constraints_ignored if has_constraints(task) else Result.converged
 
 
 class ConstraintValues(eqx.Module):

@@ -1,7 +1,10 @@
-"""Gradient shooting: descend the gradient of the total cost by the whole action sequence.
+"""Gradient shooting: descend the gradient of the total cost with respect to the whole action sequence.
 
-Actions are moved in shares of their scale, v = (u - middle) / scale, so that one step size suits them all, and are
-brought back within the limits after every step.  The best sequence seen is the answer, without feedback.
+Symbols: G sequences us [G, T, m] that descend side by side; v = (u - middle) / scale, actions as shares of half their
+range, so that one step size suits them all.  After every step v is brought back within the limits.
+The first guesses are the middle of the action range and sinusoids of several frequencies: the cost of a swing-up has
+many local minima, and zero gradient at rest.  All sequences are carried on from one control step to the next.
+The plan is the cheapest sequence since the start of the search, without feedback.
 Source: Kingma & Ba (2015), algorithm 1 (Adam); Nocedal & Wright (2006), algorithm 7.5, with a line search (L-BFGS).
 Differs: both are projected onto the limits after each step; for L-BFGS this is a heuristic, good where few limits are
 active.
@@ -12,46 +15,49 @@ from typing import Any, Literal, get_args
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from forethought.core import LinearGaussian, Plan, Problem, Result
+from forethought.core import HasSimulate, Plan, Problem, UsageError
 from forethought.core.settings import settings
 from forethought.planning.anytime import one_step_later, run_search
-from forethought.planning.augmented_lagrangian import has_constraints
+from forethought.planning.candidates import BestSequence
 from forethought.planning.initial_guesses import action_scale, limits
-from forethought.planning.rollout import follow, stage_costs
+from forethought.planning.particles import open_loop_plan, predicted_states
+from forethought.planning.rollout import stage_costs
 
 Method = Literal["adam", "l-bfgs"]
+AMPLITUDE = 0.5  # of the sinusoids, as a share of half the action range
 
 
 class GradientShootingState(eqx.Module):
     """The warm start: where the next search begins."""
 
-    us: Float[Array, "T m"]
+    us: Float[Array, "G T m"]
 
 
 class GradientShootingSearch(eqx.Module):
-    """Where the descent is, and the best it has seen."""
+    """The descents, leading axis [G]."""
 
-    v: Float[Array, "T m"]  # actions as shares of their scale
-    memory: Any  # the optimizer's
-    best: Float[Array, "T m"]  # actions
-    cost: Float[Array, ""]  # of the best
+    v: Float[Array, "G T m"]  # actions as shares of half their range
+    memory: Any  # of the optimizer
+    best: BestSequence  # of each descent
 
 
 @settings
 class GradientShooting:
     """Settings of gradient shooting."""
 
-    horizon: int = 30  # steps
-    iterations: int = 100  # steps of descent
-    method: Method = "adam"  # how to descend: adam or l-bfgs
-    step: float = 0.05  # of Adam, as a share of half the action range; L-BFGS searches for its own
+    horizon: int = 30  # planning horizon, steps
+    guesses: int = 1  # action sequences that descend side by side
+    iterations: int = 100  # descent steps per plan
+    method: Method = "adam"  # optimizer: adam or l-bfgs
+    step: float = 0.05  # step size of Adam, as a share of half the action range; L-BFGS has a line search
 
     def __post_init__(self):
         """Refuse settings that cannot work."""
-        for name in ("horizon", "iterations"):
+        for name in ("horizon", "guesses", "iterations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"GradientShooting.{name} must be at least 1, got {getattr(self, name)}.")
         if self.method not in get_args(Method):
@@ -61,68 +67,88 @@ class GradientShooting:
             raise ValueError(f"GradientShooting.step must be positive, got {self.step}.")
 
     def init(self, problem: Problem) -> GradientShootingState:
-        """Start in the middle of the action range."""
-        middle, _ = action_scale(problem.task)
-        return GradientShootingState(jnp.broadcast_to(middle, (self.horizon, middle.shape[0])))
+        """The first guesses.
+
+        Raises:
+            UsageError: the dynamics are a simulator's, which has no derivatives.
+        """
+        if isinstance(problem.dynamics, HasSimulate):
+            raise UsageError(
+                "Gradient shooting needs derivatives of the dynamics, which this simulator does not give. Planners "
+                "without derivatives: cem, icem, mppi, random-shooting; ilqr takes finite differences."
+            )
+        middle, scale = action_scale(problem.task)
+        waves = jnp.asarray(sinusoids(self.guesses, self.horizon, middle.shape[0]), middle.dtype)
+        return GradientShootingState(middle[None, None] + AMPLITUDE * scale[None, None] * waves)
 
     def plan(
         self, problem: Problem, x0: Float[Array, "n"], state: GradientShootingState, *, key: PRNGKeyArray
     ) -> tuple[Plan, GradientShootingState]:
-        """The best sequence met in `iterations` steps, and the warm start for the next step."""
+        """The cheapest sequence of `iterations` descent steps, and the warm start for the next step."""
         return run_search(self, problem, x0, state, key=key)
 
     def begin(self, problem: Problem, x0: Float[Array, "n"], state: GradientShootingState) -> GradientShootingSearch:
-        """At the warm start."""
-        us = jnp.clip(state.us.astype(x0.dtype), *limits(problem.task, x0.dtype))
+        """At the warm start; nothing is evaluated yet."""
+        low, high = limits(problem.task, x0.dtype)
+        us = jnp.clip(state.us.astype(x0.dtype), low[None], high[None])
         middle, scale = _frame(problem, x0.dtype)
-        v = (us - middle) / scale
-        return GradientShootingSearch(v, self._optimizer.init(v), us, _cost(problem, x0, us))
+        v = (us - middle[None]) / scale[None]
+        return GradientShootingSearch(v, jax.vmap(self._optimizer.init)(v), jax.vmap(BestSequence.none_yet)(us))
 
     def improve(
         self, problem: Problem, x0: Float[Array, "n"], search: GradientShootingSearch, i: int, *, key: PRNGKeyArray
     ) -> GradientShootingSearch:
-        """One step of descent; none where the gradient is not finite."""
+        """Evaluate each sequence and take one step down its gradient."""
         del i, key
-        middle, scale = _frame(problem, x0.dtype)
-        low, high = ((limit - middle) / scale for limit in limits(problem.task, x0.dtype))
-
-        def cost(v: Float[Array, "T m"]) -> Float[Array, ""]:
-            return _cost(problem, x0, middle + scale * v)
-
-        value, gradient = jax.value_and_grad(cost)(search.v)
-        held = ((search.v <= low) & (gradient > 0)) | ((search.v >= high) & (gradient < 0))
-        gradient = jnp.where(held | ~jnp.all(jnp.isfinite(gradient)), 0, gradient)
-        more = {"value": value, "grad": gradient, "value_fn": cost} if self.method == "l-bfgs" else {}
-        change, memory = self._optimizer.update(gradient, search.memory, search.v, **more)
-        v = jnp.clip(search.v + change, low, high)
-        us = jnp.clip(middle + scale * v, *limits(problem.task, x0.dtype))
-        here = _cost(problem, x0, us)
-        better = here < search.cost
-        best = jnp.where(better, us, search.best)
-        return GradientShootingSearch(v, memory, best, jnp.where(better, here, search.cost))
+        return jax.vmap(lambda one: self._descend(problem, x0, one))(search)
 
     def finish(
         self, problem: Problem, x0: Float[Array, "n"], search: GradientShootingSearch
     ) -> tuple[Plan, GradientShootingState]:
-        """The best sequence as a plan; the descent has no test for being done, so it ends with its budget."""
-        us = search.best
-        xs, _ = follow(problem, x0, lambda _, t: us[t], us.shape[0])
-        (T, m), n = us.shape, x0.shape[0]
-        policy = LinearGaussian(jnp.zeros((T, m, n), us.dtype), us, jnp.zeros((T, m, m), us.dtype))
-        end = Result.constraints_ignored if has_constraints(problem.task) else Result.budget_exhausted
-        result = jnp.where(jnp.isfinite(search.cost), end, Result.not_finite).astype(int)
-        return Plan(policy, xs, search.cost, result), GradientShootingState(one_step_later(us))
+        """The cheapest sequence; the best of each descent, one step later, is the warm start."""
+        cheapest = jax.tree.map(lambda a: a[jnp.argmin(search.best.cost)], search.best)
+        warm = GradientShootingState(jax.vmap(one_step_later)(search.best.us))
+        return open_loop_plan(problem, x0, cheapest.us, cheapest.cost), warm
+
+    def _descend(
+        self, problem: Problem, x0: Float[Array, "n"], search: GradientShootingSearch
+    ) -> GradientShootingSearch:
+        """One step of one sequence; none where the cost or its gradient is not finite."""
+        middle, scale = _frame(problem, x0.dtype)
+        low, high = ((limit - middle) / scale for limit in limits(problem.task, x0.dtype))
+
+        def cost(v: Float[Array, "T m"]) -> Float[Array, ""]:
+            us = middle + scale * v
+            return jnp.sum(stage_costs(problem, predicted_states(problem, x0, us), us))
+
+        value, gradient = jax.value_and_grad(cost)(search.v)
+        us = jnp.clip(middle + scale * search.v, *limits(problem.task, x0.dtype))
+        best = search.best.or_cheaper(us, value)
+        finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
+        held = ((search.v <= low) & (gradient > 0)) | ((search.v >= high) & (gradient < 0))
+        gradient = jnp.where(held | ~finite, 0, gradient)
+        more = {"value": value, "grad": gradient, "value_fn": cost} if self.method == "l-bfgs" else {}
+        change, memory = self._optimizer.update(gradient, search.memory, search.v, **more)
+        v = jnp.clip(search.v + jnp.where(finite, change, 0), low, high)
+        return GradientShootingSearch(v, memory, best)
 
     @property
     def _optimizer(self) -> optax.GradientTransformationExtraArgs:
         return optax.lbfgs() if self.method == "l-bfgs" else optax.with_extra_args_support(optax.adam(self.step))
 
 
+def sinusoids(count: int, steps: int, actions: int) -> Float[np.ndarray, "count steps actions"]:
+    """Zero, then waves of 1, 1, 2, 2, 3 ... half periods within the horizon, of either sign.
+
+    The phase differs from action to action, so that no two actions are always the same.
+    """
+    t = (np.arange(steps) + 0.5) / steps
+    number = np.arange(count)[:, None, None]
+    halves, sign = (number + 1) // 2, np.where(number % 2, 1.0, -1.0)
+    phase = np.pi * np.arange(actions) / max(actions, 1) / 2
+    return np.where(number == 0, 0.0, sign * np.sin(np.pi * halves * t[None, :, None] + phase[None, None]))
+
+
 def _frame(problem: Problem, dtype) -> tuple[Float[Array, "1 m"], Float[Array, "1 m"]]:
     middle, scale = action_scale(problem.task)
     return middle.astype(dtype)[None], scale.astype(dtype)[None]
-
-
-def _cost(problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"]) -> Float[Array, ""]:
-    xs, us = follow(problem, x0, lambda _, t: us[t], us.shape[0])
-    return jnp.sum(stage_costs(problem, xs, us))

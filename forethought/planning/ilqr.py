@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import LinearGaussian, Plan, Problem, Result
+from forethought.core import LinearGaussian, Plan, Problem, Result, box_of
 from forethought.core.settings import settings
 from forethought.core.small_matrices import matvec
 from forethought.planning.anytime import one_step_later
@@ -372,4 +372,4 @@ def as_plan(problem: Problem, search: ILQRSearch) -> Plan:
     xs, us, K = search.xs, search.us, search.K
     f = us - jnp.sum(K * xs[:-1, None], axis=2)
     policy = LinearGaussian(K, f, jnp.zeros((*us.shape, us.shape[1]), us.dtype))
-    return Plan(policy, xs, jnp.sum(stage_costs(problem, xs, us)), search.result, search.steps)
+    return Plan(policy, xs, jnp.sum(stage_costs(problem, xs, us)), search.result, box_of(problem.task), search.steps)

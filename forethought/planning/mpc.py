@@ -1,7 +1,10 @@
 """Model-predictive control: plan at every step, execute the first action, keep the rest as a warm start.
 
 `MPC` plans for a fixed number of iterations inside one compiled function; `TimedMPC` plans on the host until its time
-for the step is used up.
+for the step is used up.  Both plan from the current time: the costs and dynamics of a plan made at step t are those of
+the steps t, t + 1, ...
+Where the model gives no candidate a finite cost, planners return the warm start, with `Result.not_finite`: the
+controller goes on with its last good plan, one step later, and with the middle of the action range before there is one.
 """
 
 import time
@@ -16,7 +19,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from forethought.core import Plan, Planner, Problem, box_of
+from forethought.core import Plan, Planner, Problem
 from forethought.planning.anytime import AnytimePlanner, stage
 
 
@@ -31,22 +34,16 @@ class MPC(eqx.Module):
         del x0, key
         return self.planner.init(self.problem)
 
-    def plan(self, x: Float[Array, "n"], carry: Any, *, key: PRNGKeyArray) -> tuple[Plan, Any]:
-        """What the planner intends from `x` on."""
-        return self.planner.plan(self.problem, x, carry, key=key)
+    def plan(self, x: Float[Array, "n"], t: Int[Array, ""] | int, carry: Any, *, key: PRNGKeyArray) -> tuple[Plan, Any]:
+        """The plan from state `x` at step `t` of the episode, and the next carry."""
+        return self.planner.plan(self.problem.starting_at(t), x, carry, key=key)
 
     def act(
-        self, x: Float[Array, "n"], t: Int[Array, ""], carry: Any, *, key: PRNGKeyArray
+        self, x: Float[Array, "n"], t: Int[Array, ""] | int, carry: Any, *, key: PRNGKeyArray
     ) -> tuple[Float[Array, "m"], Any]:
         """The first action of a new plan, within the task's limits."""
-        del t
-        plan, carry = self.plan(x, carry, key=key)
-        return _first_action(self.problem, plan, x), carry
-
-
-def _first_action(problem: Problem, plan: Plan, x: Float[Array, "n"]) -> Float[Array, "m"]:
-    u = plan.policy.F[0] @ x + plan.policy.f[0]
-    return jnp.clip(u, box_of(problem.task).low, box_of(problem.task).high)
+        plan, carry = self.plan(x, t, carry, key=key)
+        return plan.act(x, 0), carry
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class Latency:
 
     @staticmethod
     def of(seconds: Sequence[float]) -> "Latency":
-        """Of the times of single steps, at least one."""
+        """Percentiles of the planning times of at least one step."""
         p50, p95, p99 = np.percentile(np.asarray(seconds, float), (50, 95, 99))
         return Latency(len(seconds), float(p50), float(p95), float(p99), float(max(seconds)))
 
@@ -69,10 +66,10 @@ class Latency:
 class TimedMPC:
     """A controller around an anytime planner that answers within `budget_s`, with the best plan so far.
 
-    Each step does at least one iteration, and another one only where it is expected to be done in time, with the
-    finish; iterations beyond the planner's own `iterations` repeat its last one.  Everything is compiled, and timed
-    once, before the first step.  It works on the host, for it watches the clock: it cannot be traced.
-    What it did is kept: `seconds` and `iterations` of each step.
+    Each step does at least one iteration, and another one only if it and `finish` are expected to end in time;
+    iterations beyond the planner's own `iterations` repeat its last one.  Everything is compiled and timed once before
+    the first step.  It runs on the host, where it can read the clock, and cannot be traced.
+    `seconds` and `iterations` record each step.
     """
 
     def __init__(self, planner: AnytimePlanner, problem: Problem, budget_s: float):
@@ -85,39 +82,43 @@ class TimedMPC:
         self.compile_s = 0.0
         self._expected: dict[int | str, float] = {}
         arrays, static = eqx.partition(problem, eqx.is_array)
-        whole = lambda arrays: eqx.combine(arrays, static)  # noqa: E731
         self._arrays = arrays
-        self._begin = jax.jit(lambda arrays, x0, state: planner.begin(whole(arrays), x0, state))
-        self._improve = jax.jit(
-            lambda arrays, x0, search, i, key: planner.improve(whole(arrays), x0, search, i, key=key), static_argnums=3
-        )
 
-        def finish(arrays, x0, search):
-            plan, state = planner.finish(whole(arrays), x0, search)
-            return plan, _first_action(whole(arrays), plan, x0), state
+        def at(arrays, t) -> Problem:
+            return eqx.combine(arrays, static).starting_at(t)
+
+        def improve(arrays, t, x0, search, i, key):
+            return planner.improve(at(arrays, t), x0, search, i, key=key)
+
+        def finish(arrays, t, x0, search):
+            plan, state = planner.finish(at(arrays, t), x0, search)
+            return plan, plan.act(x0, 0), state
+
+        self._begin = jax.jit(lambda arrays, t, x0, state: planner.begin(at(arrays, t), x0, state))
+        self._improve = jax.jit(improve, static_argnums=4)
 
         self._finish = jax.jit(finish)
 
     @property
     def latency(self) -> Latency:
-        """The spread of planning times so far; raises `ValueError` before the first step."""
+        """Percentiles of the planning times so far; raises `ValueError` before the first step."""
         if not self.seconds:
-            raise ValueError("TimedMPC has not planned yet: there are no times.")
+            raise ValueError("TimedMPC has not planned yet: there are no planning times.")
         return Latency.of(self.seconds)
 
     def init(self, x0: Float[Array, "n"], *, key: PRNGKeyArray) -> Any:
-        """No plan yet; on first use all functions are compiled and timed from `x0`."""
+        """No plan yet; the first call compiles all functions and times them from `x0`."""
         state = self.planner.init(self.problem)
         if not self._expected:
             start = time.perf_counter()
             for _ in range(2):  # the second time, nothing is compiled
-                self._rehearse(jnp.asarray(x0), state, key)
+                self._warm_up(jnp.asarray(x0), state, key)
             self.compile_s = time.perf_counter() - start
         return state
 
-    def plan(self, x: Float[Array, "n"], carry: Any, *, key: PRNGKeyArray) -> tuple[Plan, Any]:
-        """The best plan from `x` on that the time allowed, and the warm start."""
-        plan, _, carry = self._search(x, carry, key)
+    def plan(self, x: Float[Array, "n"], t: Any, carry: Any, *, key: PRNGKeyArray) -> tuple[Plan, Any]:
+        """The best plan found in time from state `x` at step `t` of the episode, and the next carry."""
+        plan, _, carry = self._search(x, t, carry, key)
         return plan, carry
 
     @property
@@ -127,25 +128,24 @@ class TimedMPC:
 
     def act(self, x: Any, t: Any, carry: Any, *, key: PRNGKeyArray) -> tuple[Float[Array, "m"], Any]:
         """The first action of a new plan, within the task's limits."""
-        del t
-        _, u, carry = self._search(jnp.asarray(x), carry, key)
+        _, u, carry = self._search(jnp.asarray(x), t, carry, key)
         return u, carry
 
-    def _search(self, x: Float[Array, "n"], state: Any, key: PRNGKeyArray) -> tuple[Plan, Float[Array, "m"], Any]:
-        start = time.perf_counter()
-        search = self._begin(self._arrays, x, state)
+    def _search(self, x: Float[Array, "n"], t: Any, state: Any, key: PRNGKeyArray) -> tuple[Plan, Any, Any]:
+        start, t = time.perf_counter(), np.int32(t)
+        search = self._begin(self._arrays, t, x, state)
         count = 0
         while count == 0 or self._fits(time.perf_counter() - start, count):
-            search = self._iterate(x, search, count, jr.fold_in(key, count))
+            search = self._iterate(x, t, search, count, jr.fold_in(key, count))
             count += 1
-        plan, u, state = self._timed("finish", self._finish, self._arrays, x, search)
+        plan, u, state = self._timed("finish", self._finish, self._arrays, t, x, search)
         self.seconds.append(time.perf_counter() - start)
         self.iterations.append(count)
         return plan, u, state
 
-    def _iterate(self, x: Float[Array, "n"], search: Any, count: int, key: PRNGKeyArray) -> Any:
+    def _iterate(self, x: Float[Array, "n"], t: np.int32, search: Any, count: int, key: PRNGKeyArray) -> Any:
         i = stage(self.planner, min(count, self.planner.iterations - 1))
-        return self._timed(i, self._improve, self._arrays, x, search, i, key)
+        return self._timed(i, self._improve, self._arrays, t, x, search, i, key)
 
     def _fits(self, elapsed: float, count: int) -> bool:
         """Whether one more iteration, and the finish, are expected to be done in time."""
@@ -153,16 +153,17 @@ class TimedMPC:
         return elapsed + self._expected[i] + self._expected["finish"] <= self.budget_s
 
     def _timed(self, name: int | str, function: Any, *arguments: Any) -> Any:
-        """Call, wait, and remember how long it took: at once where longer than expected, slowly where shorter."""
+        """Call, wait, and update the expected time: at once if it took longer, by a tenth if it was faster."""
         start = time.perf_counter()
         answer = jax.block_until_ready(function(*arguments))
         took, expected = time.perf_counter() - start, self._expected.get(name, 0.0)
         self._expected[name] = max(took, 0.9 * expected + 0.1 * took)
         return answer
 
-    def _rehearse(self, x: Float[Array, "n"], state: Any, key: PRNGKeyArray) -> None:
+    def _warm_up(self, x: Float[Array, "n"], state: Any, key: PRNGKeyArray) -> None:
         self._expected.clear()
-        search = self._begin(self._arrays, x, state)
+        t = np.int32(0)
+        search = self._begin(self._arrays, t, x, state)
         for count in range(self.planner.iterations):
-            search = self._iterate(x, search, count, key)
-        self._timed("finish", self._finish, self._arrays, x, search)
+            search = self._iterate(x, t, search, count, key)
+        self._timed("finish", self._finish, self._arrays, t, x, search)

@@ -7,44 +7,54 @@ The density that minimizes  E S + lambda KL(. || p)  is proportional to exp(-S /
     weight ~ exp(-(S(us) + control_cost lambda sum_t v_t' w_t) / lambda),     v = C^-1 (mean - middle) / std,
 where the second term is -lambda log p/q up to a constant: the likelihood ratio, often written lambda mean' Sigma^-1 e.
 Source: Williams et al. (2017), "Information theoretic MPC for model-based reinforcement learning", algorithm 2.
-Differs: the weighted mean is of the sequences clipped to the action limits, hence within them too; noise may be
-colored; `control_cost` 0 drops the likelihood ratio (alpha = 1 in Williams et al., 2018).
+The plan is the weighted mean: of all means since the start of the search, the warm start among them, the one with the
+least expected cost.  Only as long as no mean has a finite cost, it is the cheapest sample instead; and where no sample
+has one either, the warm start.
+Differs: the weighted mean is of the sequences clipped to the action limits, hence within them too; means are scored
+too; noise may be colored; `control_cost` 0 drops the likelihood ratio (alpha = 1 in Williams et al., 2018).
 """
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import Plan, Problem, box_of
 from forethought.core.settings import settings
 from forethought.planning.anytime import one_step_later, run_search
-from forethought.planning.noise import color_filter, quick_normal
+from forethought.planning.candidates import BestSequence
+from forethought.planning.noise import color_filter, quick_normal, quick_split
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
 from forethought.planning.validation import check_sampling
 
 
 class MPPIState(eqx.Module):
-    """The warm start, and the search: the mean of the sampling distribution."""
+    """The warm start: the mean of the first sampling distribution."""
 
     mean: Float[Array, "T m"]
+
+
+class MPPISearch(eqx.Module):
+    """The mean of the sampling distribution and the cheapest plan so far."""
+
+    mean: Float[Array, "T m"]
+    best: BestSequence
 
 
 @settings
 class MPPI:
     """Settings of MPPI."""
 
-    horizon: int = 30  # steps
-    population: int = 1000  # action sequences in each iteration
-    iterations: int = 1  # rounds of refinement
+    horizon: int = 30  # planning horizon, steps
+    population: int = 1000  # action sequences per iteration: the mean and samples around it
+    iterations: int = 1  # updates of the mean per plan
     temperature: float = 1.0  # in units of cost: a sequence that costs this much more weighs 1/e
     noise: float = 0.5  # std of the samples, as a share of half the action range
-    beta: float = 0.0  # color of the noise: 0 white, 1 pink, 2 red, higher is smoother
+    beta: float = 0.0  # color of the noise: 0 white, 1 pink, 2 red; higher is smoother
     control_cost: float = 1.0  # share of the pull toward the middle of the action range, in [0, 1]
-    particles: int = 5  # for each sequence; a multiple of the ensemble's members
-    propagation: Propagation = "ts-inf"  # how particles believe in the model: ts-inf, ts1 or mean
+    particles: int = 5  # particles per sequence, a multiple of the ensemble's members; 1 where the model is certain
+    propagation: Propagation = "ts-inf"  # propagation of particles through the model: ts-inf, ts1 or mean
 
     def __post_init__(self):
         """Refuse settings that cannot work."""
@@ -63,44 +73,51 @@ class MPPI:
     def plan(
         self, problem: Problem, x0: Float[Array, "n"], state: MPPIState, *, key: PRNGKeyArray
     ) -> tuple[Plan, MPPIState]:
-        """The weighted mean, and the warm start for the next step."""
+        """The cheapest mean, and the warm start for the next step."""
         return run_search(self, problem, x0, state, key=key)
 
-    def begin(self, problem: Problem, x0: Float[Array, "n"], state: MPPIState) -> MPPIState:
-        """At the warm start."""
-        del problem, x0
-        return state
+    def begin(self, problem: Problem, x0: Float[Array, "n"], state: MPPIState) -> MPPISearch:
+        """At the warm start; nothing is scored yet."""
+        del problem
+        mean = state.mean.astype(x0.dtype)
+        return MPPISearch(mean, BestSequence.none_yet(mean))
 
     def improve(
-        self, problem: Problem, x0: Float[Array, "n"], search: MPPIState, i: int, *, key: PRNGKeyArray
-    ) -> MPPIState:
-        """Sample, score, take the weighted mean."""
+        self, problem: Problem, x0: Float[Array, "n"], search: MPPISearch, i: int, *, key: PRNGKeyArray
+    ) -> MPPISearch:
+        """Sample, score, take the weighted mean, score it."""
         del i
-        sample_key, cost_key = jr.split(key)
+        sample_key, cost_key = quick_split(key, 2)
         lower, upper = box_of(problem.task).low[None, None], box_of(problem.task).high[None, None]
         std = self.noise * (upper - lower) / 2
+
+        def score(us: Float[Array, "S T m"]) -> Float[Array, "S"]:
+            return expected_cost(problem, x0, us, particles=self.particles, propagation=self.propagation, key=cost_key)
+
         white = self._white(search.mean, key=sample_key)
         us = jnp.clip(search.mean[:, None] + std * self._colored(white), lower, upper)
-        costs = expected_cost(
-            problem, x0, jnp.moveaxis(us, 1, 0), particles=self.particles, propagation=self.propagation, key=cost_key
-        )
+        costs = score(jnp.moveaxis(us, 1, 0))
         pull = self._whitened((search.mean - 0.5 * (lower + upper)[0]) / std[0])
         pulled = costs / self.temperature + self.control_cost * jnp.einsum("tm,tsm->s", pull, white)
         mean = jax.lax.dot_general(us, weights(pulled), (((1,), (0,)), ((), ())))
         usable = jnp.any(jnp.isfinite(pulled))
-        return MPPIState(jnp.where(usable, jnp.clip(mean, lower[0], upper[0]), search.mean))
+        mean = jnp.where(usable, jnp.clip(mean, lower[0], upper[0]), search.mean)
+        best = search.best.or_cheaper(search.mean, costs[0]).or_cheaper(mean, score(mean[None])[0])
+        cheapest = jnp.argmin(costs)
+        return MPPISearch(mean, best.or_else(us[:, cheapest], costs[cheapest]))
 
-    def finish(self, problem: Problem, x0: Float[Array, "n"], search: MPPIState) -> tuple[Plan, MPPIState]:
-        """The mean, and what the model says that it costs."""
-        return open_loop_plan(problem, x0, search.mean), MPPIState(one_step_later(search.mean))
+    def finish(self, problem: Problem, x0: Float[Array, "n"], search: MPPISearch) -> tuple[Plan, MPPIState]:
+        """The cheapest mean; the last one is the warm start."""
+        return open_loop_plan(problem, x0, search.best.us, search.best.cost), MPPIState(one_step_later(search.mean))
 
     def _white(self, mean: Float[Array, "T m"], *, key: PRNGKeyArray) -> Float[Array, "T S m"]:
-        """Time comes first, so that a rollout reads rows.
+        """White noise; none for the first sequence, which is the mean.  Time comes first, so that a rollout reads rows.
 
         Not in pairs +w, -w: from a symmetric state (a pendulum at rest) they cancel, and the mean does not move.
         """
         T, m = mean.shape
-        return quick_normal((T, self.population, m), mean.dtype, key=key)
+        white = quick_normal((T, self.population, m), mean.dtype, key=key)
+        return jnp.where(jnp.arange(self.population)[None, :, None] == 0, 0, white)
 
     def _colored(self, white: Float[Array, "T S m"]) -> Float[Array, "T S m"]:
         if self.beta == 0:

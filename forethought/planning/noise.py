@@ -1,16 +1,27 @@
-"""Noise for sampling planners: its color in time, and normal numbers that cost less than the rollouts they feed.
+"""Noise for sampling planners: its color in time, and random numbers that cost less than the rollouts they are for.
 
 Symbols: white w [T] ~ N(0, I); colored e = C w with a circulant C [T, T], so that Cov e = C C' has a unit diagonal and
 the power spectrum 1 / f^beta.
+
+`jax.random` hashes with Threefry, which is good but slow on a CPU: each use in a program adds 1 to 2 s to its
+compilation, and generating the samples of a planner takes longer than a rollout of them.  Here a counter is hashed to
+32 bits, these to a uniform number, and that to a normal one by the inverse of its distribution function.  Good for
+Monte Carlo, not for secrets; equal keys give equal numbers.  Numbers in other dtypes than float32 come from
+`jax.random`.
+Source: the mixing function is "lowbias32" of C. Wellons' search for hashes (2018), applied once with each half of the
+key; the inverse is that of M. Giles, "Approximating the erfinv function" (2012), table 5.
 """
+
+import math
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, PRNGKeyArray, UInt32
+from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt32
 
-LONG_ROW = 512  # numbers, from which on a loop over rows costs less than it saves
+LONG_ROW = 512  # numbers in a row from which on a loop over rows is the faster way
 
 
 def color_filter(steps: int, beta: float) -> Float[np.ndarray, "T T"]:
@@ -23,29 +34,49 @@ def color_filter(steps: int, beta: float) -> Float[np.ndarray, "T T"]:
     return np.stack([np.roll(impulse, shift) for shift in range(steps)], axis=1)
 
 
-def quick_normal(shape: tuple[int, ...], dtype, *, key: PRNGKeyArray) -> Float[Array, "..."]:
-    """Standard normal numbers, in float32 about ten times faster than `jax.random.normal` on a CPU.
+def quick_split(key: PRNGKeyArray, count: int) -> Key[Array, "count"]:
+    """`count` keys out of one, as `jax.random.split` makes them, without its compilation time."""
+    words = jr.key_data(key)
+    counter = lax.iota(jnp.uint32, count * words.shape[0]).reshape(count, -1)
+    return jr.wrap_key_data(_hash(counter, key), impl=jr.key_impl(key))
 
-    A counter is hashed to 32 bits, these to a uniform number, that to a normal one by the inverse of its distribution.
-    Good for Monte Carlo, not for secrets; equal keys give equal numbers.  Other dtypes take `jax.random.normal`.
-    Source: the mixing function is "lowbias32" of C. Wellons' search for hashes (2018), applied twice with half of the
-    key each; the inverse is that of M. Giles, "Approximating the erfinv function" (2012), table 5.
-    """
+
+def quick_uniform(shape: tuple[int, ...], dtype, *, key: PRNGKeyArray) -> Float[Array, "..."]:
+    """Numbers uniform in (-1, 1): the middles of 2^23 equal cells, so never an end."""
     if dtype != jnp.float32:
-        return jr.normal(key, shape, dtype)
-    first, second = jr.bits(key, (2,), jnp.uint32)
+        return jr.uniform(key, shape, dtype, -1, 1)
+    return _by_rows(lambda counter: _uniform(_hash(counter, key), dtype), shape)
+
+
+def quick_normal(shape: tuple[int, ...], dtype, *, key: PRNGKeyArray, bound: float = np.inf) -> Float[Array, "..."]:
+    """Standard normal numbers, truncated to [-bound, bound]; without a bound they end at 5.3."""
+    if dtype != jnp.float32:
+        return jr.truncated_normal(key, -bound, bound, shape, dtype) if bound < np.inf else jr.normal(key, shape, dtype)
+    probability = np.float32(1 if bound == np.inf else math.erf(bound / math.sqrt(2)))
+    return _by_rows(lambda counter: _normal_quantile(probability * _uniform(_hash(counter, key), dtype)), shape)
+
+
+def _by_rows(number: Callable[[UInt32[Array, "..."]], Float[Array, "..."]], shape: tuple[int, ...]):
+    """`number` of the counters 0, 1, 2 ... in the given shape."""
     row = int(np.prod(shape[1:]))
-
-    def normal(counter: UInt32[Array, "*n"]) -> Float[Array, "*n"]:
-        bits = _mix(_mix(counter + first) ^ second)
-        # The middles of 2^23 equal cells of (-1, 1): never an end, so that the tails stay finite (5.2 std).
-        return _normal_quantile((bits >> 9).astype(dtype) * 2.0**-22 - (1 - 2.0**-23))
-
     if len(shape) == 1 or row < LONG_ROW:
-        return normal(lax.iota(jnp.uint32, int(np.prod(shape))).reshape(shape))
-    # Row by row, what it is made of stays in the cache; and it is made once, not again wherever it is used.
+        return number(lax.iota(jnp.uint32, int(np.prod(shape))).reshape(shape))
+    # Row by row the intermediate values stay in the cache, and numbers are not computed again wherever they are used.
     counter = lax.iota(jnp.uint32, row).reshape(shape[1:])
-    return lax.map(lambda i: normal(counter + i * jnp.uint32(row)), lax.iota(jnp.uint32, shape[0]))
+    return lax.map(lambda i: number(counter + i * jnp.uint32(row)), lax.iota(jnp.uint32, shape[0]))
+
+
+def _uniform(bits: UInt32[Array, "..."], dtype) -> Float[Array, "..."]:
+    return (bits >> 9).astype(dtype) * 2.0**-22 - (1 - 2.0**-23)
+
+
+def _hash(counter: UInt32[Array, "..."], key: PRNGKeyArray) -> UInt32[Array, "..."]:
+    """32 bits for each number of the counter."""
+    words = jr.key_data(key)
+    bits = _mix(counter + _mix(words[0] + jnp.uint32(0x9E3779B9)))
+    for word in words[1:]:
+        bits = _mix(bits ^ _mix(word + jnp.uint32(0x85EBCA6B)))
+    return bits
 
 
 def _mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:

@@ -19,8 +19,21 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from forethought.core import HasSimulate, LinearGaussian, Plan, Problem, Result, Task, draw_many, step_cost
-from forethought.planning.augmented_lagrangian import result_without_constraints
+from forethought.core import (
+    Delta,
+    HasSimulate,
+    LinearGaussian,
+    Plan,
+    Problem,
+    Result,
+    Task,
+    box_of,
+    draw_many,
+    step_cost,
+)
+from forethought.core.draws import HasDrawMany
+from forethought.planning.augmented_lagrangian import has_constraints
+from forethought.planning.noise import quick_split
 from forethought.planning.rollout import stage_costs
 
 Propagation = Literal["ts-inf", "ts1", "mean"]
@@ -45,7 +58,10 @@ def expected_cost(
         xs = problem.dynamics.simulate(x0, us)
         cost = jax.vmap(lambda xs, us: trajectory_cost(problem, xs, us))(xs, us)
         return jnp.where(jnp.isfinite(cost), cost, jnp.inf)
-    draw_key, walk_key = jr.split(key)
+    if is_certain(problem, x0, us[0, 0]):
+        cost = _walk(problem, problem.dynamics, x0, jnp.moveaxis(us, 1, 0), key=None)
+        return jnp.where(jnp.isfinite(cost), cost, jnp.inf)
+    draw_key, walk_key = quick_split(key, 2)
     functions, copies = draw_many(problem.dynamics, particles, key=draw_key)
     groups = particles // copies
     # Rows are [copy and candidate], so that a group is one matrix product.
@@ -56,6 +72,24 @@ def expected_cost(
         cost = _walk_apart(problem, functions, groups, x0, us, propagation == "mean", key=walk_key)
     mean = jnp.mean(cost.reshape(particles, -1), axis=0)
     return jnp.where(jnp.isfinite(mean), mean, jnp.inf)
+
+
+def is_certain(problem: Problem, x0: Float[Array, "n"], u: Float[Array, "m"]) -> bool:
+    """Whether the dynamics are known and without noise, so that all particles would be the same; known while tracing.
+
+    They are if a draw is the model itself, and its predictions are points.
+    """
+    dynamics, certain = problem.dynamics, []
+
+    def look(x: Array, u: Array) -> tuple[()]:
+        itself = dynamics.draw(key=jr.key(0)) is dynamics
+        certain.append(itself and isinstance(dynamics(x, u, problem.t0), Delta))
+        return ()
+
+    if isinstance(dynamics, HasDrawMany):
+        return False
+    jax.eval_shape(look, x0, u)
+    return certain[0]
 
 
 class _Cloud(eqx.Module):
@@ -81,16 +115,17 @@ class _Cloud(eqx.Module):
         """The states, joined."""
         return jnp.stack(self.states, axis=-1) if isinstance(self.states, tuple) else self.states
 
-    def step(self, task: Task, function: Any, u, t, noiseless: bool, key) -> "_Cloud":
-        """All rows [R] one step on by one function; see `forethought.core.timing`."""
+    def step(self, task: Task, function: Any, u, t, key: PRNGKeyArray | None) -> "_Cloud":
+        """All rows [R] one step on by one function, without noise if there is no key; see `forethought.core.timing`."""
 
         def move(x, u, key):
             y = function(x, u, t)
-            return y.mean if noiseless else y.sample(key=key)
+            return y.mean if key is None else y.sample(key=key)
 
         xs, apart = self.xs, isinstance(self.states, tuple)
         rows = 1 if apart else 0  # the axis of the rows in the states after
-        after = jax.vmap(move, out_axes=rows)(xs, u, jr.split(key, u.shape[0]))
+        keys = None if key is None else quick_split(key, u.shape[0])
+        after = jax.vmap(move, out_axes=rows)(xs, u, keys)
         charge = jax.vmap(lambda x, u, x_next: step_cost(task, x, u, x_next, t), (0, 0, rows))(xs, u, after)
         alive = self.alive & ~jax.vmap(task.terminal, rows)(after)
         states = tuple(after[i] for i in range(after.shape[0])) if apart else after
@@ -106,21 +141,26 @@ def _walk_apart(problem: Problem, functions: Any, groups: int, x0, us, noiseless
 
     On a CPU one group after the other: the activations of one fit its cache, those of all do not.
     """
-    task, (arrays, static) = problem.task, eqx.partition(functions, eqx.is_array)
+    arrays, static = eqx.partition(functions, eqx.is_array)
+    keys = None if noiseless else quick_split(key, groups)
 
     def walk(group) -> Float[Array, "R"]:
         arrays, key = group
-        function = eqx.combine(arrays, static)
-
-        def step(cloud: _Cloud, inputs):
-            t, u, key = inputs
-            return cloud.step(task, function, u, t, noiseless, key), None
-
-        cloud, _ = jax.lax.scan(step, _Cloud.start(x0, us.shape[1]), _clock(problem, us, key))
-        return cloud.total_cost(task)
+        return _walk(problem, eqx.combine(arrays, static), x0, us, key=key)
 
     one_by_one = jax.default_backend() == "cpu"
-    return (jax.lax.map if one_by_one else _at_once)(walk, (arrays, jr.split(key, groups)))
+    return (jax.lax.map if one_by_one else _at_once)(walk, (arrays, keys))
+
+
+def _walk(problem: Problem, function: Any, x0, us: Float[Array, "T R m"], *, key) -> Float[Array, "R"]:
+    """All rows to the horizon by one function; without noise if there is no key."""
+
+    def step(cloud: _Cloud, inputs):
+        t, u, key = inputs
+        return cloud.step(problem.task, function, u, t, key), None
+
+    cloud, _ = jax.lax.scan(step, _Cloud.start(x0, us.shape[1]), _clock(problem, us, key))
+    return cloud.total_cost(problem.task)
 
 
 def _at_once(f, stacked):
@@ -133,10 +173,10 @@ def _walk_together(problem: Problem, functions: Any, groups: int, copies: int, x
 
     def step(cloud: _Cloud, inputs):
         t, u, key = inputs
-        noise_key, shuffle_key = jr.split(key)
-        keys = jr.split(noise_key, groups)
+        noise_key, shuffle_key = quick_split(key, 2)
+        keys = quick_split(noise_key, groups)
         move = eqx.filter_vmap(
-            lambda cloud, function, key: cloud.step(task, function, u, t, False, key), in_axes=(0, over_functions, 0)
+            lambda cloud, function, key: cloud.step(task, function, u, t, key), in_axes=(0, over_functions, 0)
         )
         return exchanged(move(cloud, functions, keys), shuffle_key), None
 
@@ -153,9 +193,9 @@ def _walk_together(problem: Problem, functions: Any, groups: int, copies: int, x
     return jax.vmap(lambda h: h.total_cost(task))(cloud)
 
 
-def _clock(problem: Problem, us: Float[Array, "T R m"], key) -> tuple[Array, Array, Array]:
-    """Time, actions and a key for each step."""
-    return problem.times(us.shape[0]), us, jr.split(key, us.shape[0])
+def _clock(problem: Problem, us: Float[Array, "T R m"], key) -> tuple[Array, Array, Array | None]:
+    """Time, actions and a key, if there is any, for each step."""
+    return problem.times(us.shape[0]), us, None if key is None else quick_split(key, us.shape[0])
 
 
 def trajectory_cost(problem: Problem, xs: Float[Array, "T1 n"], us: Float[Array, "T m"]) -> Float[Array, ""]:
@@ -177,16 +217,14 @@ def predicted_states(problem: Problem, x0: Float[Array, "n"], us: Float[Array, "
     return jnp.concatenate([x0[None], xs])
 
 
-def open_loop_plan(
-    problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"], cost: Float[Array, ""] | None = None
-) -> Plan:
+def open_loop_plan(problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"], cost: Float[Array, ""]) -> Plan:
     """The plan that executes `us` without feedback; its states are the means of the predictive distribution.
 
-    `cost` is the cost of those states where it is not given.
+    `cost` is the expected cost of `us`.  A search without a test for convergence ends with its budget, so that is the
+    plan's result, unless the cost is not finite.
     """
-    xs = predicted_states(problem, x0, us)
-    cost = trajectory_cost(problem, xs, us) if cost is None else cost
     (T, m), n = us.shape, x0.shape[0]
     policy = LinearGaussian(jnp.zeros((T, m, n), us.dtype), us, jnp.zeros((T, m, m), us.dtype))
-    result = jnp.where(jnp.isfinite(cost), result_without_constraints(problem.task), Result.not_finite)
-    return Plan(policy, xs, cost, result)
+    end = Result.constraints_ignored if has_constraints(problem.task) else Result.budget_exhausted
+    result = jnp.where(jnp.isfinite(cost), end, Result.not_finite).astype(int)
+    return Plan(policy, predicted_states(problem, x0, us), cost, result, box_of(problem.task))

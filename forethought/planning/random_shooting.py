@@ -1,34 +1,37 @@
-"""Random shooting: try many action sequences on the model, keep the best."""
+"""Random shooting: score action sequences drawn at random with the model, and keep the cheapest.
 
-from typing import Any
+Source: Nagabandi et al. (2018), section IV.C.
+Differs: the last plan, one step later, is a candidate too, so that a good plan is not lost at the next step.
+"""
 
 import equinox as eqx
 import jax.numpy as jnp
-import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import Plan, Problem, box_of
 from forethought.core.settings import settings
+from forethought.planning.anytime import one_step_later
+from forethought.planning.candidates import BestSequence
+from forethought.planning.noise import quick_split, quick_uniform
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
 from forethought.planning.validation import check_sampling
 
 
-class BestSequence(eqx.Module):
-    """The best sequence so far, and its cost."""
+class RandomShootingState(eqx.Module):
+    """The warm start: a candidate of the next search."""
 
     us: Float[Array, "T m"]
-    cost: Float[Array, ""]
 
 
 @settings
 class RandomShooting:
-    """Settings of random shooting.  Source: Nagabandi et al. (2018), section IV.C."""
+    """Settings of random shooting."""
 
-    horizon: int = 20  # steps
-    population: int = 1000  # action sequences tried
-    hold: int = 1  # steps for which an action is held
-    particles: int = 5  # for each sequence; a multiple of the ensemble's members
-    propagation: Propagation = "ts-inf"  # how particles believe in the model: ts-inf, ts1 or mean
+    horizon: int = 20  # planning horizon, steps
+    population: int = 1000  # action sequences: the last plan and others, uniform within the action limits
+    hold: int = 1  # steps for which each random action is held
+    particles: int = 5  # particles per sequence, a multiple of the ensemble's members; 1 where the model is certain
+    propagation: Propagation = "ts-inf"  # propagation of particles through the model: ts-inf, ts1 or mean
 
     def __post_init__(self):
         """Refuse settings that cannot work."""
@@ -36,42 +39,41 @@ class RandomShooting:
 
     @property
     def iterations(self) -> int:
-        """One: its samples do not depend on those before."""
+        """One: its samples do not depend on earlier ones."""
         return 1
 
-    def init(self, problem: Problem) -> tuple[()]:
-        """No memory."""
-        del problem
-        return ()
+    def init(self, problem: Problem) -> RandomShootingState:
+        """The middle of the action range."""
+        middle = box_of(problem.task).center
+        return RandomShootingState(jnp.broadcast_to(middle, (self.horizon, middle.shape[0])))
 
-    def plan(self, problem: Problem, x0: Float[Array, "n"], state: Any, *, key: PRNGKeyArray) -> tuple[Plan, tuple[()]]:
-        """The best of `population` uniform sequences."""
+    def plan(
+        self, problem: Problem, x0: Float[Array, "n"], state: RandomShootingState, *, key: PRNGKeyArray
+    ) -> tuple[Plan, RandomShootingState]:
+        """The cheapest of `population` sequences."""
         search = self.begin(problem, x0, state)
         return self.finish(problem, x0, self.improve(problem, x0, search, 0, key=key))
 
-    def begin(self, problem: Problem, x0: Float[Array, "n"], state: Any) -> BestSequence:
-        """Nothing is tried yet; the middle of the action range stands in."""
-        del state
-        middle = box_of(problem.task).center
-        us = jnp.broadcast_to(middle, (self.horizon, middle.shape[0]))
-        return BestSequence(us, jnp.full((), jnp.inf, x0.dtype))
+    def begin(self, problem: Problem, x0: Float[Array, "n"], state: RandomShootingState) -> BestSequence:
+        """The warm start, not yet scored."""
+        del problem
+        return BestSequence.none_yet(state.us.astype(x0.dtype))
 
     def improve(
         self, problem: Problem, x0: Float[Array, "n"], search: BestSequence, i: int, *, key: PRNGKeyArray
     ) -> BestSequence:
-        """Try `population` more."""
+        """Score the best so far and `population` - 1 new sequences."""
         del i
-        sample_key, cost_key = jr.split(key)
-        lower, upper = box_of(problem.task).low, box_of(problem.task).high
+        sample_key, cost_key = quick_split(key, 2)
+        box = box_of(problem.task)
         blocks = -(-self.horizon // self.hold)
-        shape = (self.population, blocks, lower.shape[0])
-        us = lower[None, None] + (upper - lower)[None, None] * jr.uniform(sample_key, shape, lower.dtype)
-        us = jnp.repeat(us, self.hold, axis=1)[:, : self.horizon]
+        share = quick_uniform((self.population - 1, blocks, box.size), x0.dtype, key=sample_key)
+        us = box.center[None, None] + box.half_range[None, None] * share
+        us = jnp.concatenate([search.us[None], jnp.repeat(us, self.hold, axis=1)[:, : self.horizon]])
         costs = expected_cost(problem, x0, us, particles=self.particles, propagation=self.propagation, key=cost_key)
         best = jnp.argmin(costs)
-        better = costs[best] < search.cost
-        return BestSequence(jnp.where(better, us[best], search.us), jnp.minimum(costs[best], search.cost))
+        return search.or_cheaper(us[best], costs[best])
 
-    def finish(self, problem: Problem, x0: Float[Array, "n"], search: BestSequence) -> tuple[Plan, tuple[()]]:
-        """The best sequence so far."""
-        return open_loop_plan(problem, x0, search.us, search.cost), ()
+    def finish(self, problem: Problem, x0: Float[Array, "n"], search: BestSequence) -> tuple[Plan, RandomShootingState]:
+        """The cheapest sequence so far; one step later it is the warm start."""
+        return open_loop_plan(problem, x0, search.us, search.cost), RandomShootingState(one_step_later(search.us))

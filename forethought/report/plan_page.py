@@ -23,7 +23,7 @@ COLUMNS: dict[str, Callable[[Planned], str]] = {
     "cost": lambda one: f"{one.cost:.4g}",
     "steps": lambda one: f"{one.length}",
     "success": lambda one: {None: "-", True: "yes", False: "no"}[one.success],
-    "converged": lambda one: "yes" if one.converged else "no",
+    "converged": lambda one: {None: "-", True: "yes", False: "no"}[one.converged],
     "iterations": lambda one: "-" if one.iterations is None else f"{one.iterations:.3g}",
     "planning": lambda one: seconds(one.wall_s),
     "p50": lambda one: seconds(one.latency.p50),

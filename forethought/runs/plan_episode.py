@@ -1,7 +1,7 @@
-"""Plan on a known system, act, and measure the result: no learning.
+"""Plan on a known system, act, and report the result: no learning.
 
-A planner whose horizon covers the episode plans once, before it, and its feedback policy is followed; any other plans
-anew at every step (MPC).  Times are those of compiled functions; compilation is measured separately.
+A planner whose horizon covers the episode plans once, before it, and its feedback policy is followed; any other planner
+plans at every step (MPC), from the time of that step.  Planning times do not include compilation.
 """
 
 import time
@@ -16,7 +16,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from forethought.core import Plan, Planner, Problem, Result, Transition, UsageError, box_of
+from forethought.core import Plan, Planner, Problem, Result, Transition, UsageError
 from forethought.envs.env import Env
 from forethought.planning.anytime import AnytimePlanner
 from forethought.planning.mpc import Latency, TimedMPC
@@ -28,21 +28,21 @@ class Planned:
     """The result of one planner in one episode."""
 
     planner: str
-    receding: bool  # whether it replanned at every step
+    receding: bool  # plans at every step, instead of once
     cost: float  # of the executed episode, final cost included
     planned_cost: float  # of the first plan, over its own horizon
-    converged: bool  # of all plans
-    iterations: float | None  # mean per plan; None if the planner does not report them
-    wall_s: float  # planning time of the episode without compilation, s
+    converged: bool | None  # whether every plan met the planner's test of convergence; None if the planner has none
+    iterations: float | None  # mean number per plan; None if the planner does not report it
+    wall_s: float  # s of planning in the episode, without compilation
     compile_s: float
-    latency: Latency  # of a plan
-    success: bool | None  # by the task's success test; None if it has none
+    latency: Latency  # planning time of a plan
+    success: bool | None  # by the task's own test; None if it has none
     length: int  # steps
     plan: Plan  # the first
     episode: Transition
 
     def as_json(self) -> dict[str, Any]:
-        """The numbers, for machines."""
+        """The numbers, as one JSON object."""
         names = "planner receding cost planned_cost converged iterations wall_s compile_s success length"
         return metrics.finite({name: getattr(self, name) for name in names.split()} | {"latency_s": vars(self.latency)})
 
@@ -58,22 +58,22 @@ def plan_on(
     seed: int = 0,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Planned:
-    """One episode of `env` under `planner`, which knows it as `problem`.
+    """One episode of `env` under `planner`, whose model is `problem`.
 
     Args:
-        env: what is acted in; its observations are the states of `problem`.
+        env: the environment; its observations are the states of `problem`.
         problem: the exact model.
         planner: settings.
-        name: what the planner is called in tables.
+        name: name of the planner in tables.
         receding: whether to plan at every step; None decides by the planner's horizon.
-        budget_s: s for each plan, at every step; the planner must be an anytime one.
+        budget_s: time limit of each plan, in s; plans at every step; the planner must be an `AnytimePlanner`.
         seed: of the initial state and of everything random in the planner.
-        on_step: told the steps done and the return so far.
+        on_step: called with the number of steps done and the return so far.
     """
     horizon = getattr(planner, "horizon", None)
     if receding is None:
         receding = budget_s is not None or (horizon is not None and horizon < problem.task.horizon)
-    watch = _Watch(planner, problem, receding, budget_s)
+    watch = _Recorder(planner, problem, receding, budget_s)
     episode = env.run(watch, key=jr.key(seed), on_step=on_step)
     first = watch.plans[0]
     return Planned(
@@ -81,7 +81,7 @@ def plan_on(
         receding=receding,
         cost=_cost(problem, episode),
         planned_cost=float(first.cost),
-        converged=all(int(plan.result) == Result.converged for plan in watch.plans),
+        converged=_converged(planner, watch.plans),
         iterations=watch.iterations,
         wall_s=float(np.sum(watch.seconds)),
         compile_s=watch.compile_s,
@@ -93,19 +93,27 @@ def plan_on(
     )
 
 
+def _converged(planner: Planner, plans: list[Plan]) -> bool | None:
+    """Whether all plans did; None if they ended with their budget and the planner has no `tolerance` to meet."""
+    results = {int(plan.result) for plan in plans}
+    if results <= {Result.converged, Result.budget_exhausted} and results != {Result.converged}:
+        return False if hasattr(planner, "tolerance") else None
+    return results == {Result.converged}
+
+
 def _cost(problem: Problem, episode: Transition) -> float:
-    """What the episode cost, with the final cost where it reached its horizon."""
+    """The cost of the episode, with the final cost if no terminal state ended it."""
     end = 0.0 if episode.terminated[-1] else float(problem.task.final_cost(jnp.asarray(episode.x_next[-1])))
     return end - float(np.sum(episode.reward))
 
 
-class _Watch:
-    """A controller on the host that keeps its plans and the time they took."""
+class _Recorder:
+    """A controller on the host that records its plans and their planning times."""
 
     def __init__(self, planner: Planner, problem: Problem, receding: bool, budget_s: float | None):
         self._planner, self._problem, self._receding = planner, problem, receding
         if budget_s is not None and not isinstance(planner, AnytimePlanner):
-            raise UsageError(f"{type(planner).__name__} cannot be stopped early: it takes no time budget.")
+            raise UsageError(f"{type(planner).__name__} cannot be stopped early, so it takes no time budget.")
         self._timed = None if budget_s is None else TimedMPC(planner, problem, budget_s)  # type: ignore[arg-type]
         self.plans: list[Plan] = []
         self.seconds: list[float] = []
@@ -113,12 +121,12 @@ class _Watch:
 
     @property
     def on_host(self) -> bool:
-        """It watches the clock."""
+        """It reads the clock."""
         return True
 
     @property
     def iterations(self) -> float | None:
-        """Of a plan, on average."""
+        """Mean number per plan."""
         if self._timed is not None:
             return float(np.mean(self._timed.iterations))
         told: list[Any] = [plan.iterations for plan in self.plans if plan.iterations is not None]
@@ -127,7 +135,7 @@ class _Watch:
         return float(np.mean(told)) if told else None
 
     def init(self, x0: Any, *, key: PRNGKeyArray) -> Any:
-        """Compile; and plan, where it is done once."""
+        """Compile; and plan, if there is one plan for the whole episode."""
         x0 = jnp.asarray(x0)
         if self._timed is not None:
             state = self._timed.init(x0, key=key)
@@ -137,34 +145,39 @@ class _Watch:
         start = time.perf_counter()
         self._plan = _compiled(self._planner, self._problem, x0, state, key)
         self.compile_s = time.perf_counter() - start
-        return state if self._receding else self._again(x0, state, key)
+        return state if self._receding else self._make(x0, 0, state, key)
 
     def act(self, x: Any, t: Any, carry: Any, *, key: PRNGKeyArray) -> tuple[Float[Array, "m"], Any]:
-        """The first action of a new plan, or the feedback of the one there is."""
+        """The first action of a new plan, or the feedback of the plan for the whole episode."""
         x, step = jnp.asarray(x), 0
         if self._receding:
-            carry = self._again(x, carry, key)
+            carry = self._make(x, t, carry, key)
         else:
             step = min(int(t), len(self.plans[0].policy.f) - 1)
-        policy, task = self.plans[-1].policy, self._problem.task
-        return jnp.clip(policy.F[step] @ x + policy.f[step], box_of(task).low, box_of(task).high), carry
+        return _act(self.plans[-1], x, np.int32(step)), carry
 
-    def _again(self, x: Float[Array, "n"], state: Any, key: PRNGKeyArray) -> Any:
-        """One more plan; returns the warm start for the next."""
+    def _make(self, x: Float[Array, "n"], t: Any, state: Any, key: PRNGKeyArray) -> Any:
+        """Make one plan; returns the warm start for the next."""
         start = time.perf_counter()
         search = self._plan if self._timed is None else self._timed.plan
-        plan, state = jax.block_until_ready(search(x, state, key=key))
+        plan, state = jax.block_until_ready(search(x, t, state, key=key))
         self.seconds.append(time.perf_counter() - start)
         self.plans.append(plan)
         return state
 
 
 def _compiled(planner: Planner, problem: Problem, x0: Any, state: Any, key: PRNGKeyArray) -> Callable:
-    """`planner.plan` for this problem, compiled."""
+    """`planner.plan` for this problem, from any time, compiled."""
     arrays, static = eqx.partition((problem, state), eqx.is_array)
 
-    def plan(arrays: Any, x: Any, state: Any, key: PRNGKeyArray) -> tuple[Plan, Any]:
-        return planner.plan(eqx.combine(arrays[0], static[0]), x, eqx.combine(state, static[1]), key=key)
+    def plan(arrays: Any, t: Any, x: Any, state: Any, key: PRNGKeyArray) -> tuple[Plan, Any]:
+        now = eqx.combine(arrays[0], static[0]).starting_at(t)
+        return planner.plan(now, x, eqx.combine(state, static[1]), key=key)
 
-    program = jax.jit(plan).lower(arrays, x0, arrays[1], key).compile()
-    return lambda x, state, *, key: program(arrays, x, state, key)
+    program = jax.jit(plan).lower(arrays, np.int32(0), x0, arrays[1], key).compile()
+    return lambda x, t, state, *, key: program(arrays, np.int32(t), x, state, key)
+
+
+@eqx.filter_jit
+def _act(plan: Plan, x: Float[Array, "n"], step: Any) -> Float[Array, "m"]:
+    return plan.act(x, step)

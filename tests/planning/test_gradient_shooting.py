@@ -7,9 +7,9 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from forethought.core import Problem, Result
-from forethought.planning.gradient_shooting import GradientShooting
-from tests.linear import QuadraticTask, double_integrator
+from forethought.core import Problem, Result, UsageError
+from forethought.planning.gradient_shooting import GradientShooting, sinusoids
+from tests.linear import Linear, QuadraticTask, double_integrator
 from tests.planning.test_planners import optimum
 
 X0 = jnp.array([1.0, 0.0])
@@ -25,28 +25,63 @@ def test_reaches_the_optimum_within_the_limits(method, limit, dtype):
     best = optimum(problem, X0)
     assert best * (1 - 1e-4) <= plan.cost <= 1.005 * best
     assert jnp.abs(plan.us).max() <= limit and plan.us.dtype == dtype
-    np.testing.assert_array_equal(state.us[:-1], plan.us[1:])
+    np.testing.assert_array_equal(state.us[0, :-1], plan.us[1:])
 
 
-def test_the_best_is_kept_and_a_model_that_diverges_is_reported():
-    problem = Problem(double_integrator(), QuadraticTask(final=10.0))
-    planner = GradientShooting(horizon=12, step=0.8)  # too long: the cost goes up and down
-    improve = eqx.filter_jit(lambda search: planner.improve(problem, X0, search, 0, key=jr.key(0)))
-    search = planner.begin(problem, X0, planner.init(problem))
-    costs = []
-    for _ in range(20):
-        search = improve(search)
-        costs.append(float(search.cost))
-    assert (np.diff(costs) <= 0).all() and (np.diff(costs) == 0).any()
+def test_a_model_that_diverges_is_reported_and_actions_stay_finite():
     wild = Problem(jax.tree.map(lambda a: 1e30 * a, double_integrator()), QuadraticTask())
-    plan, _ = plan_from(planner, wild, X0)
-    assert int(plan.result) == Result.not_finite and jnp.isfinite(plan.policy.f).all()
+    for method in ("adam", "l-bfgs"):
+        plan, state = plan_from(GradientShooting(horizon=12, iterations=3, method=method), wild, X0)
+        assert int(plan.result) == Result.not_finite
+        assert jnp.isfinite(plan.policy.f).all() and jnp.isfinite(state.us).all()
+
+
+class TwoValleys(QuadraticTask):
+    """A shallow minimum at a small last position, the deep one on the far side of a hill."""
+
+    def cost(self, x, u, t):
+        return jnp.zeros(())
+
+    def final_cost(self, x):
+        return -jnp.exp(-(((x[0] + 0.4) / 0.2) ** 2)) - 0.1 * jnp.exp(-(((x[0] - 0.1) / 0.2) ** 2))
+
+
+def test_several_guesses_find_the_better_of_two_minima():
+    problem, x0 = Problem(double_integrator(), TwoValleys()), jnp.zeros(2)
+    costs = {n: float(plan_from(GradientShooting(horizon=12, guesses=n), problem, x0)[0].cost) for n in (1, 5)}
+    assert costs[1] > -0.2 and costs[5] < -0.95
+
+
+def test_guesses_differ_between_sequences_and_between_actions():
+    waves = sinusoids(5, 20, 2)
+    assert waves.shape == (5, 20, 2) and np.all(waves[0] == 0) and np.abs(waves).max() <= 1
+    flat = waves[1:].reshape(4, -1)
+    assert np.linalg.matrix_rank(flat[::2]) == 2
+    np.testing.assert_array_equal(flat[0], -flat[1])  # of either sign
+    assert not np.allclose(waves[1, :, 0], waves[1, :, 1])
 
 
 @pytest.mark.parametrize(
     ("make", "complaint"),
-    [(lambda: GradientShooting(horizon=0), "horizon"), (lambda: GradientShooting(step=0.0), "positive")],
+    [
+        (lambda: GradientShooting(horizon=0), "horizon"),
+        (lambda: GradientShooting(guesses=0), "guesses"),
+        (lambda: GradientShooting(step=0.0), "positive"),
+    ],
 )
 def test_wrong_settings_are_refused(make, complaint):
     with pytest.raises(ValueError, match=complaint):
         make()
+
+
+class Simulator(Linear):
+    """Dynamics that only simulate."""
+
+    def simulate(self, x0, us):
+        raise AssertionError("not reached")
+
+
+def test_a_simulator_without_derivatives_is_refused_with_the_planners_that_need_none():
+    base = double_integrator()
+    with pytest.raises(UsageError, match="cem, icem, mppi, random-shooting; ilqr"):
+        GradientShooting().init(Problem(Simulator(base.A, base.B), QuadraticTask()))

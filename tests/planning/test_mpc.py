@@ -55,7 +55,7 @@ class Sleeper:
         return jax.pure_callback(wait, jax.ShapeDtypeStruct((), search.dtype), search)
 
     def finish(self, problem, x0, search):
-        return open_loop_plan(problem, x0, jnp.full((2, 1), search)), search
+        return open_loop_plan(problem, x0, jnp.full((2, 1), search), search), search
 
     def plan(self, problem, x0, state, *, key):
         raise AssertionError("the clock decides")
@@ -65,13 +65,13 @@ def test_time_decides_how_many_iterations_there_are(clock):
     planner = Sleeper(clock, 0.05)
     controller = TimedMPC(planner, PROBLEM, 0.22)
     carry = controller.init(jnp.ones(2), key=jr.key(0))
-    assert controller.compile_s == pytest.approx(0.3)  # two rehearsals of three iterations
+    assert controller.compile_s == pytest.approx(0.3)  # two warm-ups of three iterations
     u, carry = controller.act(np.ones(2, np.float32), 0, carry, key=jr.key(0))
     assert controller.iterations == [4] and controller.seconds == [pytest.approx(0.2)]
     assert u[0] == pytest.approx(0.4) and carry == pytest.approx(0.4)
 
 
-def test_what_an_iteration_takes_is_learned_at_once_and_forgotten_slowly(clock):
+def test_expected_time_rises_at_once_and_falls_slowly(clock):
     planner = Sleeper(clock, 0.05)
     controller = TimedMPC(planner, PROBLEM, 0.22)
     carry = controller.init(jnp.ones(2), key=jr.key(0))
@@ -91,7 +91,7 @@ def test_one_iteration_is_always_done(clock):
     assert controller.iterations == [1]
 
 
-def test_latency_is_told_by_its_quantiles():
+def test_latency_is_reported_by_its_percentiles():
     latency = Latency.of([0.01 * i for i in range(101)])
     assert (latency.steps, latency.longest) == (101, 1.0)
     assert (latency.p50, latency.p95, latency.p99) == pytest.approx((0.5, 0.95, 0.99))

@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -6,7 +7,7 @@ import scipy.special
 import scipy.stats
 
 from forethought.planning import noise
-from forethought.planning.noise import _normal_quantile, color_filter, quick_normal
+from forethought.planning.noise import _normal_quantile, color_filter, quick_normal, quick_split, quick_uniform
 
 
 @pytest.mark.parametrize("beta", [0.0, 1.0, 3.0])
@@ -54,3 +55,26 @@ def test_numbers_made_row_by_row_are_those_made_at_once(monkeypatch):
     by_rows = quick_normal((4, 300, 2), jnp.float32, key=jr.key(0))
     np.testing.assert_allclose(by_rows, at_once, rtol=1e-6)
     assert quick_normal((3,), jnp.float32, key=jr.key(0)).shape == (3,)
+
+
+def test_truncated_numbers_are_those_of_scipy(dtype):
+    numbers = np.asarray(quick_normal((20_000,), dtype, key=jr.key(0), bound=2.0))
+    assert np.abs(numbers).max() <= 2.0
+    assert scipy.stats.kstest(numbers, scipy.stats.truncnorm(-2, 2).cdf).pvalue > 0.01
+
+
+def test_uniform_numbers_fill_the_interval(dtype):
+    numbers = np.asarray(quick_uniform((20_000,), dtype, key=jr.key(1)))
+    assert np.abs(numbers).max() < 1
+    assert scipy.stats.kstest(numbers, scipy.stats.uniform(-1, 2).cdf).pvalue > 0.01
+
+
+def test_split_keys_are_distinct_and_their_numbers_independent():
+    keys = quick_split(jr.key(5), 200)
+    assert keys.shape == (200,) and keys.dtype == jr.key(5).dtype
+    assert len(np.unique(np.asarray(jr.key_data(keys)), axis=0)) == 200
+    numbers = np.asarray(jax.vmap(lambda key: quick_normal((2000,), jnp.float32, key=key))(keys[:40]), float)
+    correlations = np.corrcoef(numbers)[np.triu_indices(40, 1)] * np.sqrt(2000)
+    assert np.abs(correlations).max() < 4.5 and np.std(correlations) == pytest.approx(1, abs=0.1)
+    grandchildren = quick_split(quick_split(jr.key(5), 2)[1], 2)
+    assert not np.any(np.all(np.asarray(jr.key_data(keys))[:, None] == np.asarray(jr.key_data(grandchildren)), axis=2))

@@ -5,7 +5,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from forethought.core import DiagonalGaussian, Problem
+from forethought.core import Delta, DiagonalGaussian, Problem
 from forethought.planning import particles as particles_module
 from forethought.planning.particles import expected_cost, open_loop_plan
 from tests.linear import Linear, QuadraticTask, double_integrator
@@ -106,8 +106,8 @@ def test_a_simulator_costs_what_a_loop_says(edge):
     us = jr.uniform(jr.key(1), (6, 20, 1), minval=-1.0, maxval=1.0)
     expected = [reference_cost(system, problem.task, np.array([1.0, 0.3]), u) for u in us]
     np.testing.assert_allclose(costs_of(problem, us, jnp.array([1.0, 0.3]), particles=3), expected, rtol=1e-4)
-    plan = open_loop_plan(problem, jnp.array([1.0, 0.3]), us[0])
-    assert plan.cost == pytest.approx(expected[0], rel=1e-4) and plan.xs.shape == (21, 2)
+    plan = open_loop_plan(problem, jnp.array([1.0, 0.3]), us[0], jnp.array(1.0))
+    assert plan.xs.shape == (21, 2)
 
 
 def test_average_over_members():
@@ -148,3 +148,27 @@ def test_open_loop_plan_predicts_the_states():
         np.testing.assert_allclose(plan.xs[t], x, rtol=1e-5)
         x = np.asarray(problem.dynamics.A) @ x + np.asarray(problem.dynamics.B) @ u
     np.testing.assert_allclose(plan.us, us)
+
+
+class Certain(Linear):
+    """x' = A x + B u, known to be without noise."""
+
+    def __call__(self, x, u, t):
+        return Delta(self.A @ x + self.B @ u)
+
+
+def test_a_certain_model_needs_one_particle():
+    """As many as are asked for cost the same, and are not computed."""
+    base = double_integrator()
+    problem = Problem(Certain(base.A, base.B), QuadraticTask(edge=1.05))
+    us = jr.uniform(jr.key(1), (6, 20, 1), minval=-1.0, maxval=1.0)
+    noisy = costs_of(Problem(base, problem.task), us, particles=3)
+    np.testing.assert_allclose(costs_of(problem, us, particles=3), noisy, rtol=1e-5)
+    x0, key = jnp.zeros(2), jr.key(0)
+
+    def program(problem):
+        score = lambda us: expected_cost(problem, x0, us, particles=50, propagation="ts-inf", key=key)  # noqa: E731
+        return str(jax.make_jaxpr(score)(us))
+
+    assert "[50" in program(Problem(base, problem.task)) and "random" in program(Problem(base, problem.task))
+    assert "[50" not in program(problem) and "random" not in program(problem)

@@ -101,7 +101,7 @@ class Constant(eqx.Module):
         us = jnp.full((self.steps, m), self.value)
         policy = jax.vmap(LinearGaussian)(jnp.zeros((self.steps, m, n)), us, jnp.zeros((self.steps, m, m)))
         xs = jnp.broadcast_to(x0, (self.steps + 1, n))
-        return Plan(policy, xs, jnp.zeros(()), jnp.zeros((), jnp.int32)), state
+        return Plan(policy, xs, jnp.zeros(()), jnp.zeros((), jnp.int32), problem.task.action_space), state
 
 
 def oscillator(*, std: float = 0.0, offset: tuple[float, float] = (0.0, 0.0), dt: float = 0.1) -> Linear:

@@ -33,7 +33,7 @@ class Damped:
         policy = LinearGaussian(F, jnp.zeros((T, 1)), jnp.zeros((T, 1, 1)))
         iterations = (7 + state).astype(jnp.int32)
         cost, result = jnp.array(5.0), jnp.asarray(Result.converged)
-        return Plan(policy, jnp.zeros((T + 1, 2)), cost, result, iterations), state + 1
+        return Plan(policy, jnp.zeros((T + 1, 2)), cost, result, problem.task.action_space, iterations), state + 1
 
 
 def test_a_plan_that_covers_the_episode_is_made_once_and_its_feedback_followed():
@@ -59,6 +59,7 @@ def test_the_same_seed_gives_the_same_episode():
     first, again, other = (plan_on(ENV, ENV.problem, planner, name="r", seed=s) for s in (1, 1, 2))
     np.testing.assert_array_equal(first.episode.u, again.episode.u)
     assert not np.array_equal(first.episode.u, other.episode.u)
+    assert first.converged is None  # random shooting has no test of convergence
 
 
 def test_a_time_budget_needs_a_planner_that_can_stop():
