@@ -44,15 +44,15 @@ class Transition(eqx.Module):
 
 
 class Trajectory(eqx.Module):
-    """States, actions and costs over a horizon of T steps (T1 = T + 1); `costs[T]` is the final cost.
+    """States, actions and costs over a horizon of T steps; `costs[T]` is the final cost.
 
     `alive[t]` is False from the first terminal state on: costs there are zero.
     """
 
-    xs: Shaped[Array, "T1 *n"]
+    xs: Shaped[Array, "{us.shape[0]}+1 *n"]
     us: Shaped[Array, "T *m"]
-    costs: Float[Array, "T1"]
-    alive: Bool[Array, "T1"]
+    costs: Float[Array, "T+1"]
+    alive: Bool[Array, "T+1"]
 
     @staticmethod
     def of_episode(episode: Transition) -> "Trajectory":

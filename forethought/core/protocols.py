@@ -96,8 +96,8 @@ class Dynamics(Protocol):
 class HasSimulate(Protocol):
     """Capability of dynamics without noise: many open-loop rollouts at once (a simulator with threads of its own)."""
 
-    def simulate(self, x0: Float[Array, "n"], us: Float[Array, "S T m"]) -> Float[Array, "S T1 n"]:
-        """The states under each of S action sequences, T1 = T + 1, the first of them `x0`."""
+    def simulate(self, x0: Float[Array, "n"], us: Float[Array, "S T m"]) -> Float[Array, "S T+1 n"]:
+        """The states under each of S action sequences, from `x0` on."""
         ...
 
 

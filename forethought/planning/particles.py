@@ -198,13 +198,15 @@ def _clock(problem: Problem, us: Float[Array, "T R m"], key) -> tuple[Array, Arr
     return problem.times(us.shape[0]), us, None if key is None else quick_split(key, us.shape[0])
 
 
-def trajectory_cost(problem: Problem, xs: Float[Array, "T1 n"], us: Float[Array, "T m"]) -> Float[Array, ""]:
-    """The cost of the states `xs`, T1 = T + 1, under the actions `us`; see `forethought.core.timing`."""
+def trajectory_cost(
+    problem: Problem, xs: Float[Array, "{us.shape[0]}+1 n"], us: Float[Array, "T m"]
+) -> Float[Array, ""]:
+    """The cost of the states `xs` under the actions `us`; see `forethought.core.timing`."""
     return jnp.sum(stage_costs(problem, xs, us))
 
 
-def predicted_states(problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"]) -> Float[Array, "T1 n"]:
-    """`x0` and the means of the predictive distributions after it, T1 = T + 1."""
+def predicted_states(problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"]) -> Float[Array, "T+1 n"]:
+    """`x0` and the means of the predictive distributions after it."""
     if isinstance(problem.dynamics, HasSimulate):
         return problem.dynamics.simulate(x0, us[None])[0]
 

@@ -67,7 +67,7 @@ def _plan_and_predict(
 ) -> tuple[Float[Array, "H m"], Float[Array, "3 H+1 n"], Float[Array, "3 H+1"]]:
     """The planned actions, and percentiles over particles of states and cumulative reward under them."""
     plan_key, draw_key, roll_key = jr.split(key, 3)
-    plan, _ = planner.plan(problem, x0, planner.init(problem), key=plan_key)
+    plan, _ = planner.plan(problem.starting_at(start), x0, planner.init(problem), key=plan_key)
     functions, copies = draw_many(problem.dynamics, particles, key=draw_key)
     is_over = jnp.vectorize(problem.task.terminal, signature="(n)->()")
 
