@@ -32,8 +32,8 @@ class Actor:
         self._carry, memory = _take_apart(carry)
         self._static = (static, memory)
 
-    def __call__(self, x: np.ndarray, t: int) -> jax.Array | np.ndarray:
-        """The action [m] in state `x` [n] at step `t`."""
+    def __call__(self, x: np.ndarray, t: Any) -> jax.Array | np.ndarray:
+        """The action [m] in state `x` [n] at step `t`, a whole number of any type."""
         if self._host is not None:
             now, key = jnp.asarray(t, jnp.int32), jr.fold_in(self._key, t)
             u, self._memory = self._host.act(jnp.asarray(x), now, self._memory, key=key)

@@ -38,9 +38,9 @@ class GradientShootingState(eqx.Module):
 
 
 class GradientShootingSearch(eqx.Module):
-    """The descents, leading axis [G]."""
+    """One descent, or with a leading axis [G] all of them."""
 
-    v: Float[Array, "G T m"]  # actions as shares of half their range
+    v: Float[Array, "*G T m"]  # actions as shares of half their range
     memory: Any  # of the optimizer
     best: BestSequence  # of each descent
 
