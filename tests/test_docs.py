@@ -19,6 +19,7 @@ import pytest
 
 from forethought.cli import main as cli
 from forethought.cli.flags import given_settings
+from forethought.cli.renamed import RENAMED
 from forethought.envs.shipped import NAMESPACE, SHIPPED
 from forethought.registry import ALGORITHMS, MODELS, PLANNERS
 
@@ -246,6 +247,13 @@ def _all_flags():
 
 def _flags(parser):
     return set(parser._option_string_actions)
+
+
+def test_the_changelog_lists_every_renamed_flag():
+    table = (ROOT / "CHANGELOG.md").read_text().partition("## 0.1.0")[0]
+    for old, new in RENAMED.items():
+        if old != "--recentred":  # its spelling before 0.1
+            assert f"`{old}`" in table and f"`{new}`" in table, old
 
 
 @pytest.mark.parametrize("page", LINKING, ids=lambda p: p.name)
