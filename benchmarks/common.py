@@ -55,7 +55,7 @@ def ours(script: str, *flags: Any) -> dict[str, Any]:
 def peer(
     script: str, *flags: Any, python: Path = PEER_PYTHON, setup: Path = BENCHMARKS / "peers" / "setup_mbrl.py"
 ) -> dict[str, Any]:
-    """The peer's side (mbrl's, unless told), in a fresh process of its own environment, which `setup` makes."""
+    """The peer's side (mbrl by default), in a fresh process of its own environment, which `setup` makes."""
     if not python.exists():
         raise SystemExit(f"The peer is not installed: run `python {setup.relative_to(ROOT)}` first.")
     return _fresh([python, "-W", "ignore", BENCHMARKS / "peers" / script, *flags], {})
@@ -96,7 +96,7 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def hardware() -> dict[str, Any]:
-    """What the numbers depend on."""
+    """The machine and its load."""
     return {
         "cpu": _cpu(),
         "cores_used": len(cores()),

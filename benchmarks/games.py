@@ -1,15 +1,15 @@
-"""Games by their rules: is play perfect where it can be, and how strong is it elsewhere?
+"""Board games: is Tic-tac-toe played perfectly, and how strong is the search elsewhere?
 
-    python benchmarks/games.py                   # continues where it was stopped; results are kept for each pairing
+    python benchmarks/games.py                   # continues where it was stopped; results are stored for each pairing
     python benchmarks/games.py go-9x9            # one game
-    python benchmarks/games.py --show            # the tables and the picture again, from what is known
+    python benchmarks/games.py --show            # only the tables and the figure, from the stored results
 
 Tic-tac-toe: the search against every possible reply, in both seats, and in every position (mirror images apart) in
-which a move can be a mistake; 100 games against exhaustive minimax.  All games: matches, each player moving first in
+which a move can be a mistake; 100 games against exhaustive minimax. All games: matches, each player moving first in
 half of the games, and Elo ratings by maximum likelihood (Bradley-Terry, one drawn game added to each pairing), with
-standard errors from the Fisher information; "95 %" is the exact (Clopper-Pearson) interval of the chance to win a game
-that is not drawn, in per cent.  Times are processor seconds for one move with all games of a round played at once;
-compilation is not counted.
+standard errors from the Fisher information; "95 %" is the exact (Clopper-Pearson) confidence interval of the
+probability to win a game that is not drawn, in percent. Times are processor seconds for one move with all games of a
+round played at once; compilation is not counted.
 """
 
 import argparse
@@ -102,7 +102,7 @@ def known() -> dict:
 
 
 def keep(game: str, what: str, find, again: bool = False) -> None:
-    """Find something out, unless it is known already; save it."""
+    """Measure something, unless it is stored already; save it."""
     if what in known().get(game, {}) and not again:
         return
     start = time.perf_counter()
@@ -190,7 +190,7 @@ def perfect_play() -> dict:
 
 
 def mistakes(hand) -> dict:
-    """How often the player gives away what a position is worth, over all positions in which it could."""
+    """Number of mistakes over all positions in which one is possible."""
     import jax
     import jax.numpy as jnp
     import jax.random as jr
@@ -224,7 +224,7 @@ def what_it_needs() -> dict:
 
 
 def random_moves() -> dict:
-    """Processor time of one move in random games of Go, on rows of bits and by the full rules, 50 games at once."""
+    """Processor time of one move in random games of Go, on bit boards and by the full rules, 50 games at once."""
     import jax
     import jax.random as jr
 
@@ -274,7 +274,7 @@ def ratings(pairings: list[dict]) -> dict[str, tuple[float, float]]:
 
 
 def interval(pairing: dict) -> str:
-    """Of the chance that `a` wins a game that is not drawn, in per cent."""
+    """Interval of the probability that `a` wins a game that is not drawn, in percent."""
     from forethought.games.elo import share_won
 
     if not (games := pairing["won"] + pairing["lost"]):

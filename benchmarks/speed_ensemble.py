@@ -5,10 +5,10 @@
 
 2,000 rows, 5 networks of 4 x 200 units with SiLU, 5 inputs, 4 outputs, Adam, a bootstrap for each member;
 minibatches of 256 and of 32; no rows held out.  "Training" is the passes through the minibatches alone, on both
-sides: the comparison of like with like.  mbrl's `ModelTrainer`, as its example uses it, also evaluates all rows after
-each pass; without rows held out ours judges by the training loss instead, so both numbers of mbrl are told.
-Ours is the time of a whole call of `fit` that runs a fixed number of epochs, divided by that number; compilation is
-told apart.
+sides.  mbrl's `ModelTrainer`, as its example uses it, also evaluates all rows after each pass, which ours does not do
+without held-out rows; so both times of mbrl are reported.
+Ours is the time of a call of `fit` with a fixed number of epochs, divided by that number; compilation is reported
+separately.
 """
 
 import json

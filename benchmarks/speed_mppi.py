@@ -3,12 +3,12 @@
     python benchmarks/peers/setup_mppi.py     # once
     python benchmarks/speed_mppi.py
 
-Gymnasium's pendulum (30 steps of 0.05 s), temperature 1, noise of standard deviation 1 N m, float32.  A measurement is
-the median command of an episode of 100 steps that starts hanging, after its first quarter; compilation is told apart.
-The costs of the episodes say whether both do the same work: a swing-up.
-Our model's sine is `forethought.core.trigonometry.sin`, vectorized as PyTorch's is and `jnp.sin` on a CPU is not;
-`--plain-sine` takes `jnp.sin`.  Processor time and the least wall clock are
-told beside the median: they depend less on what else the machine does.
+Gymnasium's pendulum (30 steps of 0.05 s), temperature 1, noise of standard deviation 1 N m, float32. A measurement is
+the median command of an episode of 100 steps that starts hanging, after its first quarter; compilation is reported
+separately. The costs of the episodes show that both do the same work: a swing-up. Our model's sine is
+`forethought.core.trigonometry.sin`, vectorized as PyTorch's is and `jnp.sin` on a CPU is not; `--plain-sine` takes
+`jnp.sin`. Processor time and the least wall clock are reported beside the median: they depend less on the load of the
+machine.
 """
 
 import json

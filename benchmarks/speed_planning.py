@@ -4,9 +4,10 @@
     python benchmarks/speed_planning.py
 
 CEM with 5 iterations of 350 sequences, horizon 15, 20 particles by TS-infinity, through 5 networks of 4 x 200 units
-with SiLU; 4 observations, 1 action (mbrl's `pets_cartpole`). A measurement is the median `act` after warm-up;
-compilation is told apart. The matrix-product rate is measured in the same process as our acts, on the product that
-dominates them, float32 [5, 1400, 200] x [5, 200, 200]; our share of it counts the operations of matrix products only.
+with SiLU; 4 observations, 1 action: mbrl's `pets_cartpole`, except that it has 7 networks and TS1. A measurement is
+the median `act` after warm-up; compilation is reported separately. The matrix-product rate is measured in the same
+process as our acts, on the product that takes most of their time, float32 [5, 1400, 200] x [5, 200, 200]; our share
+of it counts the operations of matrix products only.
 """
 
 import json

@@ -100,8 +100,8 @@ def names_of_actions(task: Task, episode: Transition) -> list[str]:
     return list(names) or [f"action {j}" for j in range(episode.u.shape[1])]
 
 
-def unwrapped(space: StateSpace, episode: Transition) -> Float[np.ndarray, "T+1 n"]:
-    """The T + 1 states of an episode, angles unwrapped: they do not jump by 2 pi."""
+def unwrapped(space: StateSpace, episode: Transition) -> Float[np.ndarray, "T1 n"]:
+    """The T1 = T + 1 states of an episode, angles unwrapped: they do not jump by 2 pi."""
     xs = np.concatenate([episode.x, episode.x_next[-1:]])
     for i in space.angles:
         xs[:, i] = np.unwrap(xs[:, i])
