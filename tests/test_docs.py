@@ -30,6 +30,7 @@ LINKING = [*PAGES, ROOT / "CHANGELOG.md"]
 # Budgets that are made small when a page runs; the first text must be on the page.
 SMALL = {
     "README.md": {"iterations=15": "iterations=1", "episodes=5": "episodes=1", "--iterations 7": "--iterations 1"},
+    "pilco.md": {"iterations=7": "iterations=1", "episodes=5": "episodes=1"},
     "games.md": {"games=100": "games=2", "simulations=200": "simulations=4"},
 }
 # What a fragment takes for granted.
@@ -45,8 +46,8 @@ model, _ = GP(restarts=1).fit(z, jnp.sin(z[:, :2]), jnp.asarray(20), key=jax.ran
 dynamics, mean, cov = LearnedDynamics(model, StateSpace(2)), jnp.zeros(3), 0.1 * jnp.eye(3)
 """
 }
-SLOW = {"README.md", "games.md"}
-RUN = ["forethought list", "forethought train pets --help"]  # beginnings of the cheap commands, which are run
+SLOW = {"README.md", "games.md", "pilco.md"}
+RUN = ["forethought list", "forethought plot gp", "forethought train pets --help"]  # beginnings of the cheap commands
 
 
 def python_blocks(page):
