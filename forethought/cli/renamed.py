@@ -23,5 +23,4 @@ RENAMED = {
     "--stretch": "--horizon.growth",
     "--first-horizon": "--horizon.warmup-fraction",
     "--growing": "--horizon.warmup-rounds",
-    "--model.beyond": "--model.sparse",
 }
