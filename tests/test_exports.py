@@ -7,12 +7,18 @@ from pathlib import Path
 import pytest
 
 import forethought
-import forethought.core
-import forethought.games
 from forethought.core.lazy import lazy_exports
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = [forethought, forethought.core, forethought.games]
+ROOMS = sorted(path.parent.name for path in Path(forethought.__file__).parent.glob("*/__init__.py"))
+PUBLIC = "algorithms core dynamics envs games planning policies tasks".split()  # rooms with names for others
+PACKAGES = [forethought, *(importlib.import_module(f"forethought.{room}") for room in PUBLIC)]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_room_says_what_is_in_it(room):
+    sentence = importlib.import_module(f"forethought.{room}").__doc__
+    assert len(sentence.split()) > 3 and sentence.endswith(".")
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.__name__)

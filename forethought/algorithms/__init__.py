@@ -1,1 +1,22 @@
-"""algorithms"""
+"""Learning algorithms, one readable file each, and what several of them share."""
+
+from typing import TYPE_CHECKING
+
+from forethought.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from forethought.algorithms.model_learning import Learned, ModelLearning
+    from forethought.algorithms.pets import PETS
+    from forethought.algorithms.pilco import PILCO
+    from forethought.algorithms.protocol import Algorithm, Info
+
+__all__ = [
+    "Algorithm",
+    "Info",
+    "Learned",
+    "ModelLearning",
+    "PETS",
+    "PILCO",
+]
+
+__getattr__, __dir__ = lazy_exports(__name__, __file__)

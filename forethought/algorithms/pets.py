@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from forethought.algorithms.model_learning import Learned, ModelLearning
 from forethought.algorithms.protocol import Info
-from forethought.core import Buffer, Controller, Planner, Problem, Regression, Result, Transition
+from forethought.core import Buffer, Controller, Planner, Problem, Regression, Result, Transition, require_box
 from forethought.core.settings import settings
 from forethought.dynamics.learned import one_step_error
 from forethought.envs.env import Env, collect
@@ -71,7 +71,7 @@ class PETS:
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> PETSState:
         """No experience; an untrained model."""
-        buffer = Buffer.empty(env.space.size, env.task.action_space.size)
+        buffer = Buffer.empty(env.space.size, require_box(env.task.action_space, "PETS").size)
         return PETSState(buffer, self.learning.init(env, key=key), jnp.zeros((), jnp.int32))
 
     def iterate(self, state: PETSState, env: Env, *, key: PRNGKeyArray) -> tuple[PETSState, Info]:

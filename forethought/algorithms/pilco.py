@@ -28,7 +28,17 @@ from forethought.algorithms.pilco_settings import (
     TrialSettings,
 )
 from forethought.algorithms.protocol import Info
-from forethought.core import Buffer, Controller, Problem, Result, Trajectory, Transition, UsageError, box_of
+from forethought.core import (
+    Buffer,
+    Controller,
+    Problem,
+    Result,
+    Trajectory,
+    Transition,
+    UsageError,
+    box_of,
+    require_box,
+)
 from forethought.core.precision import in_float32, in_float64
 from forethought.core.settings import settings
 from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error
@@ -72,6 +82,7 @@ class PILCO:
                 f"PILCO needs the cost of {env.name} as a function, and episodes that end by their time limit only: "
                 "give --cost and --termination."
             )
+        require_box(env.task.action_space, "PILCO")
         space = learned_space(env, integrate=self.integrate)
         model_key, policy_key = jr.split(key)
         n, m, f, T = space.size, env.task.action_space.size, space.feature_size, env.task.horizon

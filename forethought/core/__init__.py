@@ -6,6 +6,7 @@ from forethought.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from forethought.core.buffer import Buffer
+    from forethought.core.categorical import Categorical
     from forethought.core.data import Trajectory, Transition
     from forethought.core.draws import HasDrawMany, draw_many
     from forethought.core.errors import (
@@ -30,14 +31,18 @@ if TYPE_CHECKING:
     )
     from forethought.core.protocols import (
         Conditional,
+        Continuous,
+        ContinuousConditional,
         Controller,
         Distribution,
         Dynamics,
         FitReport,
         HasCostMoments,
         HasLinearize,
+        HasMode,
         HasMoments,
         HasSimulate,
+        Learner,
         OnHost,
         Plan,
         Planner,
@@ -47,14 +52,17 @@ if TYPE_CHECKING:
         box_of,
     )
     from forethought.core.result import Result
-    from forethought.core.spaces import Box, Discrete, require_box
+    from forethought.core.spaces import Box, Discrete, Observations, Spaces, require_box
     from forethought.core.timing import HasStepCost, alive, step_cost, trajectory_costs
 
 __all__ = [
     "Box",
     "Buffer",
+    "Categorical",
     "CheckpointError",
     "Conditional",
+    "Continuous",
+    "ContinuousConditional",
     "Controller",
     "Delta",
     "Discrete",
@@ -68,11 +76,14 @@ __all__ = [
     "HasCostMoments",
     "HasDrawMany",
     "HasLinearize",
+    "HasMode",
     "HasMoments",
     "HasSimulate",
     "HasStepCost",
+    "Learner",
     "LinearGaussian",
     "NumericalFailure",
+    "Observations",
     "OnHost",
     "Plan",
     "Planner",
@@ -80,6 +91,7 @@ __all__ = [
     "Quadratic",
     "Regression",
     "Result",
+    "Spaces",
     "Task",
     "Trajectory",
     "Transition",

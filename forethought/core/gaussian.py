@@ -37,6 +37,11 @@ class Gaussian(eqx.Module):
         """Marginal standard deviations."""
         return jnp.sqrt(jnp.maximum(jnp.diagonal(self.cov), 0))
 
+    @property
+    def mode(self) -> Float[Array, "n"]:
+        """The point of the highest density: the mean."""
+        return self.mean
+
     def sample(self, *, key: PRNGKeyArray) -> Float[Array, "n"]:
         """One sample; exact for singular covariances too."""
         noise = jr.normal(key, self.mean.shape, self.mean.dtype)
@@ -65,6 +70,11 @@ class DiagonalGaussian(eqx.Module):
         """The covariance matrix."""
         return jnp.diag(self.std**2)
 
+    @property
+    def mode(self) -> Float[Array, "n"]:
+        """The point of the highest density: the mean."""
+        return self.mean
+
     def sample(self, *, key: PRNGKeyArray) -> Float[Array, "n"]:
         """One sample."""
         return self.mean + self.std * jr.normal(key, self.mean.shape, self.mean.dtype)
@@ -74,9 +84,16 @@ class DiagonalGaussian(eqx.Module):
         white = (x - self.mean) / self.std
         return jnp.sum(-0.5 * white**2 - jnp.log(self.std) - 0.5 * LOG_2PI)
 
+    def entropy(self) -> Float[Array, ""]:
+        """Differential entropy."""
+        return jnp.sum(jnp.log(self.std) + 0.5 * (1 + LOG_2PI))
+
 
 class Delta(eqx.Module):
-    """Certainty: what a system without noise predicts.  Sampling it costs nothing."""
+    """Certainty: what a system without noise predicts.  Sampling it costs nothing.
+
+    It has no density; `log_prob` is the log of the probability of exactly that value.
+    """
 
     mean: Float[Array, "n"]
 
@@ -90,10 +107,19 @@ class Delta(eqx.Module):
         """Zeros."""
         return jnp.zeros_like(self.mean)
 
+    @property
+    def mode(self) -> Float[Array, "n"]:
+        """The point itself."""
+        return self.mean
+
     def sample(self, *, key: PRNGKeyArray) -> Float[Array, "n"]:
         """The point itself."""
         del key
         return self.mean
+
+    def log_prob(self, x: Float[Array, "n"]) -> Float[Array, ""]:
+        """0 at the point, -inf elsewhere; its gradients are zero."""
+        return jnp.where(jnp.all(x == self.mean), 0.0, -jnp.inf).astype(self.mean.dtype)
 
 
 class LinearGaussian(eqx.Module):

@@ -11,16 +11,27 @@ from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
 from forethought.core.data import Trajectory
 from forethought.core.gaussian import Gaussian, LinearGaussian
-from forethought.core.spaces import Box, Discrete, require_box
+from forethought.core.spaces import Box, Discrete, Spaces, require_box
 
 
 @runtime_checkable
 class Distribution(Protocol):
-    """A distribution over [n]."""
+    """A distribution over values of one shape: real numbers [n], or one integer []."""
+
+    def sample(self, *, key: PRNGKeyArray) -> Shaped[Array, "*n"]: ...
+
+    def log_prob(self, y: Shaped[Array, "*n"], /) -> Float[Array, ""]:
+        """Log-density at `y`, or log-probability where values are discrete, in nats."""
+        ...
+
+
+@runtime_checkable
+class Continuous(Distribution, Protocol):
+    """Capability of a distribution over real numbers [n] that knows its first two moments."""
 
     @property
     def mean(self) -> Float[Array, "n"]: ...
@@ -31,19 +42,38 @@ class Distribution(Protocol):
     @property
     def std(self) -> Float[Array, "n"]: ...
 
-    def sample(self, *, key: PRNGKeyArray) -> Float[Array, "n"]: ...
+
+@runtime_checkable
+class HasMode(Protocol):
+    """Capability of a distribution that knows its most probable value."""
+
+    @property
+    def mode(self) -> Shaped[Array, "*n"]: ...
 
 
 @runtime_checkable
 class Conditional(Protocol):
     """`p(y | z)`: a Gaussian process, a network, an ensemble, a table, a memoryless policy."""
 
-    def __call__(self, z: Float[Array, "d"]) -> Distribution:
-        """The predictive distribution of `y` [e], everything uncertain integrated out."""
+    def __call__(self, z: Shaped[Array, "*d"], /) -> Distribution:
+        """The predictive distribution of `y`, everything uncertain integrated out."""
         ...
 
     def draw(self, *, key: PRNGKeyArray) -> "Conditional":
         """One function from the posterior; only noise is left in it.  A certain model returns itself."""
+        ...
+
+
+@runtime_checkable
+class ContinuousConditional(Protocol):
+    """A `Conditional` of real numbers: what a regression gives."""
+
+    def __call__(self, z: Float[Array, "d"], /) -> Continuous:
+        """The predictive distribution of `y` [e]."""
+        ...
+
+    def draw(self, *, key: PRNGKeyArray) -> "ContinuousConditional":
+        """As in `Conditional`."""
         ...
 
 
@@ -87,7 +117,7 @@ class Regression(Protocol):
 class Dynamics(Protocol):
     """`p(x' | x, u)`, known or learned."""
 
-    def __call__(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Distribution: ...
+    def __call__(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Continuous: ...
 
     def draw(self, *, key: PRNGKeyArray) -> "Dynamics": ...
 
@@ -254,3 +284,28 @@ class OnHost(Protocol):
 
     @property
     def on_host(self) -> bool: ...
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """Settings of a policy that is updated from batches (frozen, hashable): policy gradient, SAC, behavior cloning.
+
+    Its state is one pytree of arrays, so that it moves through `jit` and into checkpoints.
+    `policies.acting.Acting(learner.policy(state))` is the controller.
+    """
+
+    def init(self, spaces: Spaces, *, key: PRNGKeyArray) -> Any:
+        """The state before any data.
+
+        Raises:
+            UsageError: observations or actions that it cannot learn with.
+        """
+        ...
+
+    def update(self, state: Any, batch: Any, *, key: PRNGKeyArray) -> tuple[Any, dict[str, Float[Array, ""]]]:
+        """The state after one step on a batch of rows (such as transitions, leading axis [B]), and what it tells."""
+        ...
+
+    def policy(self, state: Any) -> Conditional:
+        """The distribution over actions given an observation."""
+        ...

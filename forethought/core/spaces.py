@@ -1,8 +1,9 @@
-"""The actions that a task allows: a box of real numbers, or one of n choices.
+"""The actions that a task allows (a box of real numbers, or one of n choices), and what an environment shows.
 
 Symbols: u [m] an action in the task's own units; of a `Discrete` space u [] is an integer in [0, n).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import equinox as eqx
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from forethought.core.data import AnyArray
+from forethought.core.data import AnyArray, Transition
 from forethought.core.errors import UsageError
 
 
@@ -46,6 +47,10 @@ class Box(eqx.Module):
         """Half the width of each range; infinite where a limit is."""
         return 0.5 * (self.high - self.low)
 
+    def example(self) -> Float[Array, "m"]:
+        """An action of zeros, within the limits or not."""
+        return jnp.zeros_like(jnp.asarray(self.low))
+
     def clip(self, u: Float[AnyArray, "m"]) -> Float[Array, "m"]:
         """The nearest action within the limits."""
         return jnp.clip(u, self.low, self.high)
@@ -70,6 +75,10 @@ class Discrete(eqx.Module):
         """There is at least one choice."""
         if self.n < 1:
             raise ValueError(f"Discrete needs at least 1 action, got {self.n}.")
+
+    def example(self) -> Int[Array, ""]:
+        """The first action."""
+        return jnp.zeros((), jnp.int32)
 
     def clip(self, u: Int[AnyArray, ""]) -> Int[Array, ""]:
         """The nearest action that exists."""
@@ -97,6 +106,53 @@ def coordinate_names(
             f"{', '.join(map(str, given))}."
         )
     return tuple(given)
+
+
+class Observations(eqx.Module):
+    """Observations: arrays of one shape and dtype.
+
+    `counts` [size] for integers that name a state or a category: entry i is one of 0 to `counts[i]` - 1.  Without it
+    integers are quantities, such as the brightness of a pixel.  Static and hashable: it can key a compilation.
+    """
+
+    shape: tuple[int, ...] = eqx.field(static=True)
+    dtype: str = eqx.field(static=True, default="float32")
+    counts: tuple[int, ...] | None = eqx.field(static=True, default=None)
+
+    @property
+    def size(self) -> int:
+        """How many numbers an observation has."""
+        return math.prod(self.shape)
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether observations are real numbers [n], which models of continuous states need."""
+        return len(self.shape) == 1 and self.dtype.startswith("float")
+
+    def example(self) -> Array:
+        """An observation of zeros."""
+        return jnp.zeros(self.shape, self.dtype)
+
+    def __str__(self) -> str:
+        """In words: "uint8 [84, 84, 3]", "an integer below 16"."""
+        if self.counts is None:
+            return f"{self.dtype} {list(self.shape)}"
+        limits = sorted(set(self.counts))
+        below = f"below {limits[-1]}"
+        return f"an integer {below}" if not self.shape else f"{self.size} integers {below}"
+
+
+class Spaces(eqx.Module):
+    """What a learner must know of an environment before it has seen a step of it."""
+
+    observations: Observations
+    actions: Box | Discrete
+
+    def example(self) -> Transition:
+        """A transition of zeros: `Buffer.like(spaces.example(), capacity)` holds the environment's experience."""
+        x, u = self.observations.example(), self.actions.example()
+        reward = jnp.zeros((), jnp.result_type(float))
+        return Transition(x, u, x, reward, jnp.zeros((), bool), jnp.zeros((), bool))
 
 
 def require_box(space: Box | Discrete, who: str) -> Box:

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from forethought.core.protocols import Task
 
@@ -28,7 +28,7 @@ class HasStepCost(Protocol):
 
 
 def step_cost(
-    task: Task, x: Float[Array, "n"], u: Float[Array, "m"], x_next: Float[Array, "n"], t: Int[Array, ""]
+    task: Task, x: Float[Array, "n"], u: Shaped[Array, "*m"], x_next: Float[Array, "n"], t: Int[Array, ""]
 ) -> Float[Array, ""]:
     """The cost of the step from `x` to `x_next`: the task's `step_cost` where it has one, else its `cost(x, u, t)`."""
     if isinstance(task, HasStepCost):
@@ -43,7 +43,7 @@ def alive(task: Task, xs: Float[Array, "T1 n"]) -> Bool[Array, "T1"]:
 
 
 def trajectory_costs(
-    task: Task, xs: Float[Array, "T1 n"], us: Float[Array, "T m"], times: Int[Array, "T"]
+    task: Task, xs: Float[Array, "T1 n"], us: Shaped[Array, "T *m"], times: Int[Array, "T"]
 ) -> Float[Array, "T+1"]:
     """The cost of each step up to and with the one that ends the episode, zero after it; last the final cost.
 

@@ -1,1 +1,39 @@
-"""dynamics"""
+"""How systems move, p(x' given x, u): equations of motion, rigid bodies, MuJoCo, learned dynamics; state spaces."""
+
+from typing import TYPE_CHECKING
+
+from forethought.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from forethought.dynamics.car import Car
+    from forethought.dynamics.cart_double_pendulum import CartDoublePendulum
+    from forethought.dynamics.cartpole import CartPole
+    from forethought.dynamics.double_pendulum import Acrobot
+    from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error
+    from forethought.dynamics.linearize import FiniteDifferences, linearize
+    from forethought.dynamics.mujoco.mujoco_dynamics import MujocoDynamics
+    from forethought.dynamics.pendulum import Pendulum
+    from forethought.dynamics.quadrotor import PlanarQuadrotor
+    from forethought.dynamics.reacher import TwoLinkArm
+    from forethought.dynamics.rigid_body import RigidBody
+    from forethought.dynamics.space import StateSpace
+
+__all__ = [
+    "Acrobot",
+    "Car",
+    "CartDoublePendulum",
+    "CartPole",
+    "FiniteDifferences",
+    "LearnedDynamics",
+    "MujocoDynamics",
+    "Pendulum",
+    "PlanarQuadrotor",
+    "RigidBody",
+    "StateSpace",
+    "TwoLinkArm",
+    "fit_dynamics",
+    "linearize",
+    "one_step_error",
+]
+
+__getattr__, __dir__ = lazy_exports(__name__, __file__)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import (
     Buffer,
-    Conditional,
+    ContinuousConditional,
     DiagonalGaussian,
     FitReport,
     Gaussian,
@@ -33,7 +33,7 @@ from forethought.dynamics.space import StateSpace
 class LearnedDynamics(eqx.Module):
     """`p(x' | x, u)` from a fitted `model` of differences; stationary."""
 
-    model: Conditional
+    model: ContinuousConditional
     space: StateSpace
     n_extra: int = eqx.field(static=True, default=0)
     # standard deviation of positions around what their speeds say, of each function that was drawn; None: no speeds

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from forethought.core import Distribution, Dynamics, HasLinearize, LinearGaussian
+from forethought.core import Continuous, Dynamics, HasLinearize, LinearGaussian
 
 
 def linearize(dynamics: Dynamics, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> LinearGaussian:
@@ -38,8 +38,13 @@ class FiniteDifferences(eqx.Module):
     dynamics: Dynamics
     step: float = eqx.field(static=True, default=0.0)  # relative step size; 0: the cube root of the machine epsilon
 
+<<<<<<< HEAD
     def __call__(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Distribution:
         """The prediction of the wrapped dynamics."""
+=======
+    def __call__(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Continuous:
+        """As the dynamics themselves."""
+>>>>>>> 4381120 (Episodes in pieces, reset keys, any observations and discrete actions, distributions, Learner and Acting; rooms have a public surface)
         return self.dynamics(x, u, t)
 
     def draw(self, *, key: PRNGKeyArray) -> "FiniteDifferences":

@@ -1,4 +1,4 @@
-"""A controller in a loop on the host: one compiled call per step, or its own where it cannot be traced."""
+"""The controllers of one episode, with their memory: one compiled call per step, or their own where not traceable."""
 
 from functools import partial
 from typing import Any
@@ -14,31 +14,58 @@ from forethought.core import Controller, OnHost
 
 
 class Actor:
-    """A controller with its memory through one episode.
+    """Acts through one episode, for one controller or for several in turn.
 
-    Controllers that differ only in their arrays share the compiled step.  The controller is taken apart once per
-    episode and not at every step, which is most of the cost of a call (0.03 ms against 0.15 ms for `eqx.filter_jit`).
+    The first controller begins its memory, one of the same kind (it differs only in its arrays) takes that over, and
+    one of another kind begins anew.  Controllers of one kind share the compiled step.  A controller is taken apart
+    once and not at every step, which is most of the cost of a call (0.03 ms against 0.15 ms for `eqx.filter_jit`).
     """
 
-    def __init__(self, controller: Controller, x0: np.ndarray, *, key: PRNGKeyArray):
-        """Ready to act from the first state `x0` [n]."""
-        init_key, self._key = jr.split(key)
-        self._host = controller if runs_on_host(controller) else None
-        if self._host is not None:
-            self._memory = controller.init(jnp.asarray(x0), key=init_key)
-            return
-        carry = _init(controller, x0, init_key)
-        self._controller, static = _take_apart(controller)
-        self._carry, memory = _take_apart(carry)
-        self._static = (static, memory)
+    def __init__(self, *, key: PRNGKeyArray):
+        """Nobody acts yet."""
+        self._init_key, self._key = jr.split(key)
+        self._controller: Any = None
+        self._apart: Any = None
+        self._carry: Any = None
 
+    def take(self, controller: Controller, x: np.ndarray, t: int) -> None:
+        """Let `controller` act from observation `x` at step `t` on."""
+        if controller is self._controller:
+            return
+        known = self._controller is not None and _same_kind(controller, self._controller)
+        self._controller = controller
+        self._apart = None if runs_on_host(controller) else _take_apart(controller)
+        if not known:
+            key = jr.fold_in(self._init_key, t) if t else self._init_key
+            init = controller.init if runs_on_host(controller) else partial(_init, controller)
+            self.memory = init(jnp.asarray(x), key=key)
+
+    @property
+    def memory(self) -> Any:
+        """What the controller remembers, as `Controller.act` takes it."""
+        return self._carry if self._apart is None else _put_together(*self._carry)
+
+    @memory.setter
+    def memory(self, carry: Any) -> None:
+        self._carry = carry if self._apart is None else _take_apart(carry)
+
+<<<<<<< HEAD
     def __call__(self, x: np.ndarray, t: Any) -> jax.Array | np.ndarray:
         """The action [m] in state `x` [n] at step `t`, a whole number of any type."""
         if self._host is not None:
             now, key = jnp.asarray(t, jnp.int32), jr.fold_in(self._key, t)
             u, self._memory = self._host.act(jnp.asarray(x), now, self._memory, key=key)
+=======
+    def __call__(self, x: np.ndarray, t: int) -> jax.Array | np.ndarray:
+        """The action in observation `x` at step `t`, of the controller last taken."""
+        if self._apart is None:
+            key = jr.fold_in(self._key, t)
+            u, self._carry = self._controller.act(jnp.asarray(x), jnp.asarray(t), self._carry, key=key)
+>>>>>>> 4381120 (Episodes in pieces, reset keys, any observations and discrete actions, distributions, Learner and Acting; rooms have a public surface)
             return u
-        u, self._carry = _act(self._static, self._controller, x, np.int32(t), self._carry, self._key)
+        (controller, static), (carry, memory) = self._apart, self._carry
+        u, carry = _act((static, memory), controller, x, np.int32(t), carry, self._key)
+        self._carry = carry, memory
         return u
 
 
@@ -47,9 +74,15 @@ def runs_on_host(controller: Controller) -> bool:
     return isinstance(controller, OnHost) and controller.on_host
 
 
+def _same_kind(one: Any, other: Any) -> bool:
+    """Whether two controllers differ in their arrays at most, so that one can go on with the other's memory."""
+    structures: list[Any] = [jax.tree.structure(one), jax.tree.structure(other)]
+    return type(one) is type(other) and structures[0] == structures[1]
+
+
 @eqx.filter_jit
-def _init(controller: Controller, x0: Any, key: PRNGKeyArray) -> Any:
-    return controller.init(jnp.asarray(x0), key=key)
+def _init(controller: Controller, x0: Any, *, key: PRNGKeyArray) -> Any:
+    return controller.init(x0, key=key)
 
 
 @partial(jax.jit, static_argnums=0)

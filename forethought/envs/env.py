@@ -1,21 +1,23 @@
 """The protocol of a real (or simulated) system, and `collect`."""
 
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from forethought.core import Controller, Task, Transition, UsageError
+from forethought.core import Controller, Observations, Spaces, Task, Transition, UsageError
 from forethought.dynamics.space import StateSpace
+from forethought.envs.episode import Episode, OnStep
 
 
 @runtime_checkable
 class Env(Protocol):
     """A system that episodes can be run on.
 
-    It carries nothing from one episode to the next: an episode is a function of controller and key, which is what
-    makes an interrupted run resume exactly.
+    It carries nothing from one episode to the next: an episode is a function of controller and keys, which is what
+    makes an interrupted run resume exactly (`carries_state` tests it).
     """
 
     @property
@@ -37,22 +39,45 @@ class Env(Protocol):
         """Whether the task does not know its terminal states: they must be learned too."""
         ...
 
+    def start(
+        self,
+        *,
+        key: PRNGKeyArray,
+        reset_key: PRNGKeyArray | None = None,
+        options: Mapping[str, Any] | None = None,
+        frames: list[np.ndarray] | None = None,
+    ) -> Episode:
+        """A new episode in its initial state.
+
+        Args:
+            key: decides the noise of the environment and of the controller; the initial state too without `reset_key`.
+            reset_key: alone decides the initial state: two episodes with the same one start alike, and with different
+                `key`s their noise differs.
+            options: what the environment's reset can be told besides a seed.
+            frames: where given, RGB pictures [height, width, 3] uint8 are appended, one for each state.
+        """
+        ...
+
     def run(
         self,
         controller: Controller,
         *,
         key: PRNGKeyArray,
-        on_step: Callable[[int, float], None] | None = None,
+        reset_key: PRNGKeyArray | None = None,
+        options: Mapping[str, Any] | None = None,
+        on_step: OnStep | None = None,
         frames: list[np.ndarray] | None = None,
         steps: int | None = None,
     ) -> Transition:
-        """One episode, leading axis [T], numpy arrays.
+        """One whole episode, leading axis [T], NumPy arrays; `envs.episode.run_episode` does it by `start`.
 
         Args:
             controller: chooses the actions.
-            key: seeds the environment and the controller.
+            key: as in `start`.
+            reset_key: as in `start`.
+            options: as in `start`.
             on_step: told the steps done and the return so far, now and then.
-            frames: where given, RGB pictures [height, width, 3] uint8 are appended, T + 1 of them.
+            frames: as in `start`; T + 1 pictures.
             steps: truncate the episode after so many, where the task's horizon is longer.
 
         Raises:
@@ -62,17 +87,44 @@ class Env(Protocol):
         ...
 
 
-def collect(env: Env, controller: Controller, *, steps: int | None = None, key: PRNGKeyArray) -> Transition:
-    """One episode of `env` under `controller`, of at most `steps` steps, leading axis [T]."""
-    return env.run(controller, key=key, steps=steps)
+@runtime_checkable
+class HasObservations(Protocol):
+    """Capability of an environment that tells the shape and dtype of its observations."""
+
+    @property
+    def observations(self) -> Observations: ...
+
+
+def spaces_of(env: Env) -> Spaces:
+    """What a learner must know of `env`: its observations (where it does not tell, real numbers [n]), its actions."""
+    if isinstance(env, HasObservations):
+        return Spaces(env.observations, env.task.action_space)
+    return Spaces(Observations((env.space.size,), str(jnp.result_type(float))), env.task.action_space)
+
+
+def collect(
+    env: Env,
+    controller: Controller,
+    *,
+    steps: int | None = None,
+    reset_key: PRNGKeyArray | None = None,
+    key: PRNGKeyArray,
+) -> Transition:
+    """One episode of `env` under `controller`, of at most `steps` steps, leading axis [T]; keys as in `Env.start`."""
+    return env.run(controller, key=key, reset_key=reset_key, steps=steps)
 
 
 def learned_space(env: Env, *, integrate: bool) -> StateSpace:
     """The space that dynamics are learned in: with the speeds that the environment tells of, or every coordinate.
 
     Raises:
-        UsageError: `integrate`, and it tells of none.
+        UsageError: observations that are not real numbers [n]; or `integrate`, and the environment tells of no speed.
     """
+    observations = spaces_of(env).observations
+    if not observations.is_vector:
+        raise UsageError(
+            f"{env.name} observes {observations}; a model of continuous states needs a vector of real numbers."
+        )
     if not integrate:
         return env.space.without_speeds()
     if not env.space.speeds:

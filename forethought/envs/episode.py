@@ -1,14 +1,89 @@
-"""What every host loop around a Gymnasium environment needs: guarded calls, seeds, and a log of steps."""
+"""Episodes: the protocol, a whole episode in one call, and what every host loop around Gymnasium needs."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import PRNGKeyArray, Shaped
 
-from forethought.core import EnvironmentFailure, Transition
+from forethought.core import Controller, EnvironmentFailure, Transition, UsageError
 from forethought.tasks.function_task import first_line
+
+if TYPE_CHECKING:
+    from forethought.envs.env import Env
+
+OnStep = Callable[[int, float], None]  # on_step(steps of the episode so far, return so far)
+
+
+@runtime_checkable
+class Episode(Protocol):
+    """An episode that goes on while it is advanced.  An environment may have only the last one it started running."""
+
+    @property
+    def x(self) -> Shaped[np.ndarray, "..."]:
+        """The observation that the next action answers; after the end, the last one."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether the episode has ended: terminated, truncated by a time limit, or failed."""
+        ...
+
+    def advance(self, controller: Controller, *, steps: int, on_step: OnStep | None = None) -> Transition:
+        """Up to `steps` further steps, fewer where the episode ends; leading axis [T], NumPy arrays.
+
+        The controller may be another one each time.  One of the same kind (differing only in its arrays) keeps the
+        memory of the one before it; another kind begins its own.  Pieces joined equal the episode in one piece.
+
+        Raises:
+            EnvironmentFailure: see `Env.run`; its `episode` holds the steps of this call before the failure.
+            UsageError: the episode is over, or the environment has started another one.
+        """
+        ...
+
+
+def run_episode(
+    env: "Env",
+    controller: Controller,
+    *,
+    key: PRNGKeyArray,
+    reset_key: PRNGKeyArray | None = None,
+    options: Mapping[str, Any] | None = None,
+    on_step: OnStep | None = None,
+    frames: list[np.ndarray] | None = None,
+    steps: int | None = None,
+) -> Transition:
+    """One whole episode of `env`: what its method `run` does, see `Env.run`."""
+    most = at_most(steps, env.task.horizon)
+    episode = env.start(key=key, reset_key=reset_key, options=options, frames=frames)
+    rows = episode.advance(controller, steps=most, on_step=on_step)
+    return rows if episode.over else truncated(rows)
+
+
+def truncated(rows: Transition) -> Transition:
+    """The same steps, cut off after the last one."""
+    flags = np.array(rows.truncated)
+    flags[-1] = not rows.terminated[-1]
+    return eqx.tree_at(lambda r: r.truncated, rows, flags)
+
+
+def join_pieces(pieces: list[Transition]) -> Transition:
+    """Pieces of an episode in order, each with a leading axis, as one."""
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
+
+
+def require_running(episode: Episode, steps: int, *, replaced: bool = False) -> None:
+    """Raise `UsageError` unless `episode` can be advanced."""
+    if steps < 1:
+        raise ValueError(f"An episode is advanced by at least 1 step, got {steps}.")
+    if episode.over:
+        raise UsageError("This episode is over; start another one.")
+    if replaced:
+        raise UsageError("The environment has started another episode since; only the last one can be advanced.")
 
 
 class EpisodeLog:
@@ -28,13 +103,14 @@ class EpisodeLog:
         return len(self._rows)
 
     def episode(self) -> Transition | None:
-        """All steps, leading axis [T], in the dtype of the states; None where there are none."""
+        """All steps, leading axis [T]; None where there are none."""
         return self.whole() if self._rows else None
 
     def whole(self) -> Transition:
-        """All steps, leading axis [T], of which there is at least one."""
+        """All steps, leading axis [T >= 1]; rewards in the dtype of the states where those are real numbers."""
         x, u, x_next, reward, terminated, truncated = (np.stack(column) for column in zip(*self._rows, strict=True))
-        return Transition(x, u, x_next, reward.astype(x.dtype), terminated, truncated)
+        real = x.dtype if np.issubdtype(x.dtype, np.floating) else np.dtype(jnp.result_type(float))
+        return Transition(x, u, x_next, reward.astype(real), terminated, truncated)
 
 
 def call_env(name: str, step: int, method: Callable, *args: Any, **kwargs: Any) -> Any:
@@ -57,7 +133,7 @@ def seed_of(key: PRNGKeyArray) -> int:
 
 
 def at_most(steps: int | None, horizon: int) -> int:
-    """The length of an episode that the task ends after `horizon` and the caller after `steps` (None: he does not)."""
+    """The length of an episode that the task ends after `horizon` steps and the caller after `steps`, if given."""
     if steps is not None and steps < 1:
         raise ValueError(f"An episode has at least 1 step, got {steps}.")
     return horizon if steps is None else min(steps, horizon)

@@ -1,7 +1,7 @@
-"""Any Gymnasium environment with continuous actions, as a system that episodes can be run on."""
+"""Any Gymnasium environment with continuous or discrete actions, as a system that episodes can be run on."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -10,14 +10,15 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from gymnasium.utils.seeding import np_random
 from jaxtyping import PRNGKeyArray
 
-from forethought.core import Box, Controller, EnvironmentFailure, Transition, UsageError
+from forethought.core import Controller, EnvironmentFailure, Observations, Transition, UsageError
 from forethought.dynamics.space import StateSpace
 from forethought.envs.acting import Actor
 from forethought.envs.codecs import ActionCodec, ObservationCodec
 from forethought.envs.coordinate_names import mujoco_names
-from forethought.envs.episode import EpisodeLog, at, at_most, call_env, seed_of
+from forethought.envs.episode import EpisodeLog, OnStep, at, call_env, require_running, run_episode, seed_of
 from forethought.tasks.function_task import (
     CostFunction,
     FunctionTask,
@@ -31,7 +32,7 @@ Make = Callable[..., gym.Env]  # make(render_mode=...) -> a fresh instance of th
 
 
 class GymEnv:
-    """A `gymnasium.Env` with `Box` observations (flattened) and bounded `Box` actions.
+    """A `gymnasium.Env`: numbers of any shape as observations, bounded `Box` or `Discrete` actions (see `codecs`).
 
     With a cost function given, the recorded reward is `-cost(x, u)`, so that returns mean the same for the real
     environment and for a model of it; with a termination function given, it decides `terminated`, and an episode
@@ -72,24 +73,24 @@ class GymEnv:
             make: makes another instance, given `render_mode`; `env.spec` is used where not given.
 
         Raises:
-            UsageError: no continuous bounded actions, no numeric observations, no time limit, or functions that
+            UsageError: actions or observations of other kinds, no time limit, or functions that
                 JAX cannot trace.
         """
         self.name = name or (env.spec.id if env.spec else type(env.unwrapped).__name__)
         self._env, self._make = env, make
         self._pictured: gym.Env | None = None
+        self._running: GymEpisode | None = None
         self._observation = ObservationCodec(env.observation_space, self.name)
         self._action = ActionCodec(env.action_space, self.name)
         n, m = self._observation.size, self._action.size
         seen, acted = mujoco_names(env, n, m)
         self.space = _state_space(n, angles, speeds, _seconds(env, dt), names or seen, self.name)
         if cost is not None:
-            require_cost(cost, n, m)
+            require_cost(cost, self.observations.example(), self._action.actions().example())
         if termination is not None:
-            require_termination(termination, n)
-        actions = Box(jnp.asarray(self._action.low), jnp.asarray(self._action.high), acted)
+            require_termination(termination, self.observations.example())
         steps = _horizon(env, horizon, self.name)
-        self.task = FunctionTask(steps, _seconds(env, dt), actions, cost, termination)
+        self.task = FunctionTask(steps, _seconds(env, dt), self._action.actions(acted), cost, termination)
 
     @property
     def learn_reward(self) -> bool:
@@ -106,32 +107,47 @@ class GymEnv:
         """Whether the environment says that a seed does not decide an episode."""
         return self._env.spec is not None and self._env.spec.nondeterministic
 
-    def run(
+    @property
+    def observations(self) -> Observations:
+        """Shape and dtype of the observations."""
+        return self._observation.observations
+
+    run = run_episode
+
+    def start(
         self,
-        controller: Controller,
         *,
         key: PRNGKeyArray,
-        on_step: Callable[[int, float], None] | None = None,
+        reset_key: PRNGKeyArray | None = None,
+        options: Mapping[str, Any] | None = None,
         frames: list[np.ndarray] | None = None,
-        steps: int | None = None,
-    ) -> Transition:
-        """One episode, leading axis [T], NumPy arrays; see `Env.run`.
+    ) -> "GymEpisode":
+        """A new episode, which ends the one before it; see `Env.start`.
 
-        `key` also seeds the environment's reset, so an episode is a function of controller and key.
+        Without `reset_key`, `key` gives the seed of the reset, which decides the environment's noise too.  With it,
+        the seed of the reset comes from `reset_key`, and the environment's generator (`np_random`) is seeded anew from
+        `key` after the reset; noise from another source than that generator follows the reset's seed.
+
+        Args:
+            key: as in `Env.start`.
+            reset_key: as in `Env.start`.
+            options: passed on to the environment's `reset`.
+            frames: where given, pictures are appended.
 
         Raises:
-            EnvironmentFailure: the environment raised, or gave values that are not finite or of another shape, or
-                the controller's action is not finite; its `episode` holds the steps before that, None where there
-                are none.
+            EnvironmentFailure: the reset raised, or gave an observation that does not fit the space.
         """
         env = self._env if frames is None else self._pictured_env()
-        log = EpisodeLog()
-        try:
-            self._run(env, controller, key, log, on_step, frames, at_most(steps, self.task.horizon))
-        except EnvironmentFailure as error:
-            error.episode = log.episode()
-            raise
-        return log.whole()
+        seed_key, act_key = jr.split(key)
+        told = {} if options is None else {"options": dict(options)}
+        seed = seed_of(seed_key if reset_key is None else reset_key)
+        observed, _ = call_env(self.name, 0, env.reset, seed=seed, **told)
+        if reset_key is not None:
+            env.unwrapped.np_random = np_random(seed_of(seed_key))[0]
+        x = self._observation.read(observed, 0)
+        self._take_picture(env, frames)
+        self._running = GymEpisode(self, env, x, act_key, frames)
+        return self._running
 
     def close(self) -> None:
         """Close the environment, and the one that makes pictures."""
@@ -139,35 +155,6 @@ class GymEnv:
             if env is not None:
                 env.close()
         self._pictured = None
-
-    def _run(
-        self,
-        env: gym.Env,
-        controller: Controller,
-        key: PRNGKeyArray,
-        log: EpisodeLog,
-        on_step: Callable[[int, float], None] | None,
-        frames: list[np.ndarray] | None,
-        steps: int,
-    ) -> None:
-        seed_key, act_key = jr.split(key)
-        x = self._observation.read(call_env(self.name, 0, env.reset, seed=seed_of(seed_key))[0], 0)
-        self._take_picture(env, frames)
-        actor, total = Actor(controller, x, key=act_key), 0.0
-        for t in range(steps):
-            u = self._action.read(actor(x, t), t)
-            observed, reward, ended, cut, _ = call_env(self.name, t + 1, env.step, self._action.write(u))
-            x_next = self._observation.read(observed, t + 1)
-            reward = self._reward(x, u, reward, t + 1)
-            terminated, truncated = self._endings(x_next, bool(ended), bool(cut), last=t + 1 == steps)
-            log.append(x, u, x_next, reward, terminated, truncated)
-            self._take_picture(env, frames)
-            total += reward
-            if on_step is not None:
-                on_step(t + 1, total)
-            if terminated or truncated:
-                return
-            x = x_next
 
     def _reward(self, x: np.ndarray, u: np.ndarray, reward: Any, step: int) -> float:
         if self.task.cost_function is not None:
@@ -179,12 +166,21 @@ class GymEnv:
         return value
 
     def _endings(self, x_next: np.ndarray, ended: bool, cut: bool, *, last: bool) -> tuple[bool, bool]:
-        """Terminated, truncated: the clock is the shortest of ours, the caller's and the environment's."""
+        """Terminated, truncated: the time limit is the shorter of the task's and the environment's."""
         terminated = ended
         if self.task.termination_function is not None:
             terminated = bool(_terminal(self.task, x_next))
             cut = cut or (ended and not terminated)
         return terminated, cut or (last and not terminated)
+
+    def _step(self, env: gym.Env, x: np.ndarray, action: Any, t: int) -> tuple:
+        """The row of step `t` (from 0), which begins in `x`: x, u, x_next, reward, terminated, truncated."""
+        u = self._action.read(action, t)
+        observed, reward, ended, cut, _ = call_env(self.name, t + 1, env.step, self._action.write(u))
+        x_next = self._observation.read(observed, t + 1)
+        reward = self._reward(x, u, reward, t + 1)
+        terminated, truncated = self._endings(x_next, bool(ended), bool(cut), last=t + 1 == self.task.horizon)
+        return x, u, x_next, reward, terminated, truncated
 
     def _take_picture(self, env: gym.Env, frames: list[np.ndarray] | None) -> None:
         if frames is None:
@@ -224,6 +220,51 @@ class GymEnv:
         if "mujoco" in type(self._env.unwrapped).__module__ or "mujoco" in type(error).__module__:
             remedy = "MuJoCo needs OpenGL; without a screen set MUJOCO_GL=egl (GPU) or MUJOCO_GL=osmesa (software)"
         return EnvironmentFailure(f"{self.name} could not render ({first_line(error)}): {remedy}.")
+
+
+class GymEpisode:
+    """An episode of a `GymEnv`, see `Episode`.
+
+    The environment itself holds the state, so only the episode that was started last can be advanced.
+    """
+
+    def __init__(self, env: GymEnv, world: gym.Env, x: np.ndarray, key: PRNGKeyArray, frames: list[np.ndarray] | None):
+        """In its initial state; `world` is the instance that is stepped."""
+        self.x, self.over = x, False
+        self._env, self._world, self._frames = env, world, frames
+        self._actor = Actor(key=key)
+        self._t, self._total = 0, 0.0
+
+    def advance(self, controller: Controller, *, steps: int, on_step: OnStep | None = None) -> Transition:
+        """Up to `steps` further steps; see `Episode.advance`.
+
+        Raises:
+            EnvironmentFailure: the environment raised, or gave values that are not finite or of another shape, or
+                the controller's action is not finite; its `episode` holds the steps of this call before that, None
+                where there are none.
+            UsageError: the episode is over, or another one was started since.
+        """
+        require_running(self, steps, replaced=self._env._running is not self)
+        log = EpisodeLog()
+        try:
+            self._actor.take(controller, self.x, self._t)
+            for _ in range(steps):
+                self._step(log, on_step)
+                if self.over:
+                    break
+        except EnvironmentFailure as error:
+            self.over, error.episode = True, log.episode()
+            raise
+        return log.whole()
+
+    def _step(self, log: EpisodeLog, on_step: OnStep | None) -> None:
+        row = self._env._step(self._world, self.x, self._actor(self.x, self._t), self._t)
+        log.append(*row)
+        self._env._take_picture(self._world, self._frames)
+        _, _, self.x, reward, terminated, truncated = row
+        self._t, self._total, self.over = self._t + 1, self._total + reward, terminated or truncated
+        if on_step is not None:
+            on_step(self._t, self._total)
 
 
 @eqx.filter_jit

@@ -1,8 +1,8 @@
-"""Our own systems as environments: an episode is a compiled scan over known dynamics."""
+"""Our own systems as environments: an episode is a compiled loop over known dynamics."""
 
-import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -12,13 +12,12 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Controller, EnvironmentFailure, Problem, Task, Transition, UsageError, box_of, step_cost
+from forethought.core import Controller, EnvironmentFailure, Problem, Task, Transition, UsageError, step_cost
 from forethought.dynamics.space import StateSpace
 from forethought.envs.acting import Actor, runs_on_host
-from forethought.envs.episode import at_most
+from forethought.envs.episode import OnStep, join_pieces, require_running, run_episode, truncated
 
-OnStep = Callable[[int, float], None] | None
-CHUNK = 10  # steps between two calls of `on_step`, at most
+CHUNK = 10  # steps of one compiled call, and so between two calls of `on_step`, at most
 SENSORS = 0xFFFFFFFF  # folded into the key of the steps; they fold their number, from 0 up, into it
 
 
@@ -77,69 +76,34 @@ class SystemEnv(eqx.Module):
         stds = np.broadcast_to(np.asarray(self.observation_std, np.float64), (self.space.size,))
         return stds if stds.any() else None
 
-    def run(
+    run = run_episode
+
+    def start(
         self,
-        controller: Controller,
         *,
         key: PRNGKeyArray,
-        on_step: Callable[[int, float], None] | None = None,
+        reset_key: PRNGKeyArray | None = None,
+        options: Mapping[str, Any] | None = None,
         frames: list[np.ndarray] | None = None,
-        steps: int | None = None,
-    ) -> Transition:
-        """One episode; see `Env.run`."""
-        horizon = at_most(steps, self.task.horizon)
-        row = (
-            self._on_host(controller, key, on_step, horizon)
-            if runs_on_host(controller)
-            else self._scan(controller, key, on_step, horizon)
-        )
-        row.truncated[-1] = not row.terminated[-1]
-        if frames is not None:
-            frames += self.pictures(row)
-        return row
+    ) -> "SystemEpisode":
+        """A new episode; see `Env.start`.  `options={"x0": state}` gives the initial state itself.
 
-    def _scan(self, controller: Controller, key: PRNGKeyArray, on_step: OnStep, horizon: int) -> Transition:
-        """An episode in compiled pieces of at most `CHUNK` steps."""
-        chunk = math.ceil(horizon / math.ceil(horizon / CHUNK))
-        sensors = self.sensors
-        moment, step_key = _begin(self.problem, sensors, controller, key)
-        parts: list[_Step] = []
-        for start in range(0, horizon, chunk):
-            moment, part = _advance(self.problem, sensors, controller, moment, jnp.asarray(start), step_key, chunk)
-            parts.append(jax.tree.map(np.asarray, part))
-            steps = jax.tree.map(lambda *rows: np.concatenate(rows)[:horizon], *parts)
-            steps, over = _until_terminated(steps)
-            self._check(steps)
-            if on_step is not None:
-                on_step(len(steps.row), float(steps.row.reward.sum()))
-            if over:
-                break
-        return steps.row
-
-    def _on_host(self, controller: Controller, key: PRNGKeyArray, on_step: OnStep, horizon: int) -> Transition:
-        """An episode step by step, for a controller that cannot be traced."""
+        Raises:
+            UsageError: other options, or a state of another size.
+        """
         start_key, controller_key, step_key = jr.split(key, 3)
-        x, seen = _initial(self.problem, self.sensors, start_key, step_key)
-        actor = Actor(controller, np.asarray(seen), key=controller_key)
-        parts: list[_Step] = []
-        for t in range(horizon):
-            wish = np.asarray(actor(np.asarray(seen), t))
-            x, part = _one_step(self.problem, self.sensors, x, seen, wish, np.int32(t), step_key)
-            parts.append(jax.tree.map(np.asarray, part))
-            steps = jax.tree.map(lambda *rows: np.stack(rows), *parts)
-            self._check(steps)
-            if on_step is not None:
-                on_step(t + 1, float(steps.row.reward.sum()))
-            if part.row.terminated:
-                break
-            seen = part.row.x_next
-        return steps.row
+        x = _initial(self.problem, start_key if reset_key is None else reset_key)
+        x = x if options is None else _given_state(self, options, x)
+        return SystemEpisode(self, x, controller_key, step_key, frames)
 
-    def pictures(self, episode: Transition) -> list[np.ndarray]:
-        """The episode's T + 1 states as RGB pictures."""
+    def pictures(self, episode: Transition, start: int = 0) -> list[np.ndarray]:
+        """The T + 1 states of steps that begin at step `start` as RGB pictures."""
         dt = self.task.dt
-        pictures = [self.picture(x, u, t * dt) for t, (x, u) in enumerate(zip(episode.x, episode.u, strict=True))]
-        return [*pictures, self.picture(episode.x_next[-1], None, len(episode) * dt)]
+        steps = enumerate(zip(episode.x, episode.u, strict=True), start)
+        return [
+            *(self.picture(x, u, t * dt) for t, (x, u) in steps),
+            self.picture(episode.x_next[-1], None, (start + len(episode)) * dt),
+        ]
 
     def picture(self, x: np.ndarray, u: np.ndarray | None, seconds: float) -> np.ndarray:
         """One state as an RGB picture [height, width, 3] uint8."""
@@ -147,21 +111,90 @@ class SystemEnv(eqx.Module):
             raise UsageError(f"{self.name} cannot be drawn; give SystemEnv a renderer.")
         return self.renderer(self.problem, x, u, seconds)
 
-    def _check(self, steps: "_Step") -> None:
-        """Raise `EnvironmentFailure` for the first step with a number that is not finite."""
-        row = steps.row
-        culprits = {
-            "the state": ~np.isfinite(row.x).all(-1),
-            "the controller's action": ~steps.action_finite,
-            "the cost": ~np.isfinite(row.reward),
-            "the state after it": ~np.isfinite(row.x_next).all(-1),
-        }
-        bad = np.flatnonzero(np.any(list(culprits.values()), axis=0))
-        if bad.size:
-            t = int(bad[0])
-            culprit = next(name for name, where in culprits.items() if where[t])
-            before = jax.tree.map(lambda a: a[:t], row) if t else None
-            raise EnvironmentFailure(f"{self.name}: {culprit} is not finite (NaN or infinite) at step {t}.", before)
+
+class SystemEpisode:
+    """An episode of a `SystemEnv`, see `Episode`; several of one environment may run side by side."""
+
+    def __init__(
+        self,
+        env: SystemEnv,
+        x: Float[Array, "n"],
+        controller_key: PRNGKeyArray,
+        step_key: PRNGKeyArray,
+        frames: list[np.ndarray] | None,
+    ):
+        """In the state `x`."""
+        self.over = False
+        self._env, self._frames, self._key = env, frames, step_key
+        self._state = (x, _read(x, env.sensors, np.int32(0), step_key))  # and what the sensors show of it
+        self._actor = Actor(key=controller_key)
+        self._t, self._total = 0, 0.0
+        if frames is not None:
+            frames.append(env.picture(np.asarray(x), None, 0.0))
+
+    @property
+    def x(self) -> np.ndarray:
+        """What the sensors show now."""
+        return np.asarray(self._state[1])
+
+    def advance(self, controller: Controller, *, steps: int, on_step: OnStep | None = None) -> Transition:
+        """Up to `steps` further steps, compiled `CHUNK` by `CHUNK` where the controller allows; see `Episode.advance`.
+
+        Raises:
+            EnvironmentFailure: a number is not finite; its `episode` holds the steps of this call before that.
+            UsageError: the episode is over.
+        """
+        require_running(self, steps)
+        self._actor.take(controller, self.x, self._t)
+        some = self._one_on_host if runs_on_host(controller) else partial(self._chunk, controller)
+        end, pieces = min(self._t + steps, self._env.task.horizon), []
+        while self._t < end and not self.over:
+            piece = some(min(CHUNK, end - self._t))
+            pieces.append(piece.row)
+            self._note(piece, pieces)
+            if on_step is not None:
+                on_step(self._t, self._total)
+        rows = join_pieces(pieces)
+        self._draw(rows)
+        return rows
+
+    def _chunk(self, controller: Controller, count: int) -> "_Step":
+        """Up to `count` steps in a compiled loop."""
+        env, moment = self._env, (*self._state, self._actor.memory)
+        start, most = np.int32(self._t), np.int32(count)
+        moment, trail, done = _advance(env.problem, env.sensors, controller, moment, start, most, self._key)
+        *self._state, self._actor.memory = moment
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[: int(done)], trail)
+
+    def _one_on_host(self, count: int) -> "_Step":
+        """One step with a controller that cannot be traced."""
+        del count
+        env, (x, seen) = self._env, self._state
+        wish = np.asarray(self._actor(self.x, self._t))
+        x, step = _one_step(env.problem, env.sensors, x, seen, wish, np.int32(self._t), self._key)
+        self._state = (x, step.row.x_next)
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[None], step)
+
+    def _note(self, piece: "_Step", pieces: list[Transition]) -> None:
+        """Count the steps of `piece`, the last of `pieces`, and see whether they end the episode."""
+        row = piece.row
+        wrong = _first_not_finite(piece)
+        if wrong is not None:
+            i, culprit = wrong
+            self.over = True
+            before = jax.tree.map(lambda leaf: leaf[: leaf.shape[0] - len(row) + i], join_pieces(pieces))
+            what = f"{self._env.name}: {culprit} is not finite (NaN or infinite) at step {self._t + i}."
+            raise EnvironmentFailure(what, before if len(before) else None)
+        self._t, self._total = self._t + len(row), self._total + float(row.reward.sum())
+        self.over = bool(row.terminated[-1]) or self._t == self._env.task.horizon
+        if self.over:
+            pieces[-1] = truncated(row)
+
+    def _draw(self, rows: Transition) -> None:
+        """Pictures of these steps; the last state's is drawn again once it is known what acts there."""
+        if self._frames is not None:
+            self._frames.pop()
+            self._frames += self._env.pictures(rows, self._t - len(rows))
 
 
 class _Step(eqx.Module):
@@ -171,14 +204,32 @@ class _Step(eqx.Module):
     action_finite: Bool[Array, "*T"] | Bool[np.ndarray, "*T"]
 
 
+def _first_not_finite(steps: _Step) -> tuple[int, str] | None:
+    """The first step with a number that is not finite, and what it is; None where there is none."""
+    row = steps.row
+    culprits = {
+        "the state": ~np.isfinite(row.x).all(-1),
+        "the controller's action": ~steps.action_finite,
+        "the cost": ~np.isfinite(row.reward),
+        "the state after it": ~np.isfinite(row.x_next).all(-1),
+    }
+    bad = np.flatnonzero(np.any(list(culprits.values()), axis=0))
+    return (int(bad[0]), next(name for name, where in culprits.items() if where[bad[0]])) if bad.size else None
+
+
 @eqx.filter_jit
-def _begin(
-    problem: Problem, sensors: Any, controller: Controller, key: PRNGKeyArray
-) -> tuple[tuple[Any, Any, Any], PRNGKeyArray]:
-    """The first state, its reading and the controller's memory of that, and the key of all later steps."""
-    start_key, controller_key, step_key = jr.split(key, 3)
-    x0, seen = _initial(problem, sensors, start_key, step_key)
-    return (x0, seen, controller.init(seen, key=controller_key)), step_key
+def _initial(problem: Problem, key: PRNGKeyArray) -> Float[Array, "n"]:
+    return problem.task.initial(key=key)
+
+
+def _given_state(env: SystemEnv, options: Mapping[str, Any], x: Float[Array, "n"]) -> Float[Array, "n"]:
+    """The initial state that the options give, in the place of `x`."""
+    if set(options) != {"x0"}:
+        raise UsageError(f"{env.name} has the reset option x0, the initial state; got {sorted(options)}.")
+    given = jnp.asarray(options["x0"], x.dtype)
+    if given.shape != x.shape:
+        raise UsageError(f"{env.name} has states of shape {list(x.shape)}; x0 has {list(given.shape)}.")
+    return given
 
 
 @eqx.filter_jit
@@ -187,29 +238,40 @@ def _advance(
     sensors: Any,
     controller: Controller,
     moment: Any,
-    start: Int[Array, ""],
+    start: Any,
+    count: Any,
     key: PRNGKeyArray,
-    steps: int,
-) -> tuple[Any, _Step]:
-    """`steps` steps from `moment = (x, its reading, carry)` at time `start`."""
+) -> tuple[Any, _Step, Int[Array, ""]]:
+    """Up to `count` steps from `moment = (x, its reading, carry)` at time `start`, fewer where one ends the task.
+
+    One program serves every `count` up to `CHUNK`: pieces of an episode join to the very numbers of the whole.
+    Returns the moment after them, the steps [CHUNK], and how many of them were done.
+    """
     arrays, static = eqx.partition(moment, eqx.is_array)
 
     def step(arrays: Any, t: Int[Array, ""]) -> tuple[Any, _Step]:
         x, seen, carry = eqx.combine(arrays, static)
-        act_key = jr.split(jr.fold_in(key, t))[0]
-        wish, carry = controller.act(seen, t, carry, key=act_key)
+        wish, carry = controller.act(seen, t, carry, key=jr.split(jr.fold_in(key, t))[0])
         x_next, done = _one_step(problem, sensors, x, seen, wish, t, key)
-        return eqx.filter((x_next, done.row.x_next, carry), eqx.is_array), done
+        return _strong(eqx.filter((x_next, done.row.x_next, carry), eqx.is_array)), done
 
-    arrays, trail = jax.lax.scan(step, arrays, start + jnp.arange(steps))
-    return eqx.combine(arrays, static), trail
+    arrays, start = _strong(arrays), jnp.asarray(start)
+    step = eqx.filter_closure_convert(step, arrays, start)  # traced once: the loop must know what a step leaves behind
+    blank = jax.tree.map(lambda a: jnp.zeros((CHUNK, *a.shape), a.dtype), jax.eval_shape(step, arrays, start)[1])
+
+    def once(loop: Any) -> Any:
+        i, arrays, trail, _ = loop
+        arrays, done = step(arrays, start + i)
+        return i + 1, arrays, jax.tree.map(lambda all, one: all.at[i].set(one), trail, done), done.row.terminated
+
+    begin = (jnp.zeros((), jnp.int32), arrays, blank, jnp.zeros((), bool))
+    done, arrays, trail, _ = jax.lax.while_loop(lambda loop: (loop[0] < count) & ~loop[3], once, begin)
+    return eqx.combine(arrays, static), trail, done
 
 
-@eqx.filter_jit
-def _initial(problem: Problem, sensors: Any, key: PRNGKeyArray, step_key: PRNGKeyArray) -> tuple[Any, Any]:
-    """The first state and its reading."""
-    x0 = problem.task.initial(key=key)
-    return x0, _read(x0, sensors, 0, step_key)
+def _strong(tree: Any) -> Any:
+    """Arrays without weak types: what goes into a step is of the type that comes out of it."""
+    return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype) if getattr(leaf, "weak_type", False) else leaf, tree)
 
 
 @eqx.filter_jit
@@ -218,7 +280,7 @@ def _one_step(
 ) -> tuple[Any, _Step]:
     """The next state under the action that the controller wishes, having `seen` a reading of `x`; and the record."""
     task, t = problem.task, jnp.asarray(t)
-    u = jnp.clip(wish, box_of(task).low, box_of(task).high)
+    u = task.action_space.clip(wish)
     noise_key = jr.split(jr.fold_in(key, t))[1]
     x_next = problem.dynamics(x, u, t).sample(key=noise_key)
     row = Transition(
@@ -232,20 +294,13 @@ def _one_step(
     return x_next, _Step(row, jnp.all(jnp.isfinite(wish)))
 
 
+@eqx.filter_jit
 def _read(x: Any, sensors: Any, t: Any, key: PRNGKeyArray) -> Any:
     """What the sensors show of the state at step `t`."""
     if sensors is None:
         return x
     noise = jr.normal(jr.fold_in(jr.fold_in(key, SENSORS), t), x.shape, x.dtype)
     return x + jnp.asarray(sensors, x.dtype) * noise
-
-
-def _until_terminated(steps: _Step) -> tuple[_Step, bool]:
-    """The steps up to and with the first that ended the task, and whether there is one."""
-    ends = np.flatnonzero(steps.row.terminated)
-    if not ends.size:
-        return steps, False
-    return jax.tree.map(lambda a: a[: ends[0] + 1], steps), True
 
 
 def with_observation_noise(env: Any, std: float | tuple[float, ...]) -> Any:

@@ -1,1 +1,37 @@
-"""planning"""
+"""Planners over a `Problem`, known or learned; model-predictive control, LQR, and rollouts."""
+
+from typing import TYPE_CHECKING
+
+from forethought.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from forethought.planning.batch import solve_batch
+    from forethought.planning.cem import CEM
+    from forethought.planning.dare import solve_dare, solve_infinite_lqr
+    from forethought.planning.gradient_shooting import GradientShooting
+    from forethought.planning.icem import ICEM
+    from forethought.planning.ilqr import ILQR
+    from forethought.planning.lqr import LQRSolution, solve_lqr
+    from forethought.planning.mpc import MPC, TimedMPC
+    from forethought.planning.mppi import MPPI
+    from forethought.planning.particles import expected_cost
+    from forethought.planning.random_shooting import RandomShooting
+
+__all__ = [
+    "CEM",
+    "GradientShooting",
+    "ICEM",
+    "ILQR",
+    "LQRSolution",
+    "MPC",
+    "MPPI",
+    "RandomShooting",
+    "TimedMPC",
+    "expected_cost",
+    "solve_batch",
+    "solve_dare",
+    "solve_infinite_lqr",
+    "solve_lqr",
+]
+
+__getattr__, __dir__ = lazy_exports(__name__, __file__)

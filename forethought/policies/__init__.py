@@ -1,1 +1,18 @@
-"""policies"""
+"""Controllers that do not plan: random actions, policies that act by a distribution, PILCO's squashed policies."""
+
+from typing import TYPE_CHECKING
+
+from forethought.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from forethought.policies.acting import Acting
+    from forethought.policies.squashed import SquashedPolicy
+    from forethought.policies.uniform import Uniform
+
+__all__ = [
+    "Acting",
+    "SquashedPolicy",
+    "Uniform",
+]
+
+__getattr__, __dir__ = lazy_exports(__name__, __file__)

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray, Shaped
 
 from forethought.core import Box, Discrete
 
@@ -14,12 +14,12 @@ class Uniform(eqx.Module):
     space: Box | Discrete
     hold: int = eqx.field(static=True, default=1)
 
-    def init(self, x0: Float[Array, "*n"], *, key: PRNGKeyArray) -> Array:
+    def init(self, x0: Shaped[Array, "*n"], *, key: PRNGKeyArray) -> Array:
         """The action that is kept; the first step draws one."""
         del x0
         return jnp.zeros_like(self.space.sample(key=key))
 
-    def act(self, x: Float[Array, "*n"], t: Int[Array, ""], carry: Array, *, key: PRNGKeyArray) -> tuple[Array, Array]:
+    def act(self, x: Shaped[Array, "*n"], t: Int[Array, ""], carry: Array, *, key: PRNGKeyArray) -> tuple[Array, Array]:
         """One action, each as likely as the others."""
         del x
         drawn = self.space.sample(key=key)

@@ -185,7 +185,7 @@ class Session:
 
     def round(self) -> dict[str, Any]:
         """One round, on disk when this returns its metrics."""
-        self.monitored.start()
+        self.monitored.begin_round()
         before = self.progress
         key = jr.fold_in(jr.key(self.identity["seed"]), before.iteration)
         state, info = self.algorithm.iterate(self.state, self.monitored, key=key)
@@ -195,7 +195,7 @@ class Session:
         self.state = _settled(state)
         checkpoint.save(self.directory.checkpoints, self.state, progress, self.settings)
         self.progress = progress
-        self.monitored.start()
+        self.monitored.begin_round()
         self._write("running")
         return line
 

@@ -1,6 +1,6 @@
 """An environment whose steps are reported while a round runs, and whose episodes are kept until it has ended."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,31 +9,46 @@ from jaxtyping import PRNGKeyArray
 
 from forethought.core import Controller, Task, Trajectory, Transition
 from forethought.dynamics.space import StateSpace
-from forethought.envs.env import Env
+from forethought.envs.env import Env, spaces_of
+from forethought.envs.episode import Episode, OnStep, join_pieces, run_episode
 
 
 def has_test(env: Env) -> bool:
     """Whether the task says when an episode solves it."""
     task = env.task
-    xs, us = jnp.zeros((2, env.space.size)), jnp.zeros((1, task.action_space.size))
-    trajectory = Trajectory(xs, us, jnp.zeros(2), jnp.ones(2, bool))
+    spaces = spaces_of(env)
+    xs = jnp.stack([spaces.observations.example()] * 2)
+    trajectory = Trajectory(xs, spaces.actions.example()[None], jnp.zeros(2), jnp.ones(2, bool))
     return task.solved(trajectory) is not None
 
 
 class MonitoredEnv:
     """An environment that reports every step to `on_step` and keeps its episodes until the round has ended.
 
-    `on_step` is told the real steps since `start` and the return of the running episode.  It is always there, so that
-    what is compiled, and with it every bit of the result, does not depend on whether progress is shown.
+    `on_step` is told the real steps since `begin_round` and the return of the running episode.  It is always there, so
+    that what is compiled, and with it every bit of the result, does not depend on whether progress is shown.
     """
 
     def __init__(self, env: Env, on_step: Callable[[int, float], None]):
         self.env, self.on_step = env, on_step
-        self.episodes: list[Transition] = []
+        self.begin_round()
 
-    def start(self) -> None:
-        """A round begins."""
-        self.episodes = []
+    def begin_round(self) -> None:
+        """Forget the episodes of the round before."""
+        self.steps = 0
+        self._begun: list[list[Transition]] = []  # the pieces of each episode
+
+    def keep(self, pieces: list[Transition], piece: Transition) -> None:
+        """Add `piece` to the `pieces` of an episode."""
+        if not any(pieces is known for known in self._begun):
+            self._begun.append(pieces)
+        pieces.append(piece)
+        self.steps += len(piece)
+
+    @property
+    def episodes(self) -> list[Transition]:
+        """The episodes of this round, in the order in which they began."""
+        return [join_pieces(pieces) for pieces in self._begun]
 
     @property
     def name(self) -> str:
@@ -55,29 +70,53 @@ class MonitoredEnv:
     def learn_termination(self) -> bool:
         return self.env.learn_termination
 
-    def run(
+    run = run_episode
+
+    def start(
         self,
-        controller: Controller,
         *,
         key: PRNGKeyArray,
-        on_step: Callable[[int, float], None] | None = None,
+        reset_key: PRNGKeyArray | None = None,
+        options: Mapping[str, Any] | None = None,
         frames: list[np.ndarray] | None = None,
-        steps: int | None = None,
-    ) -> Transition:
-        """One episode; see `Env.run`."""
-        before = sum(len(episode) for episode in self.episodes)
-
-        def report(done: int, episode_return: float) -> None:
-            self.on_step(before + done, episode_return)
-            if on_step is not None:
-                on_step(done, episode_return)
-
-        episode = self.env.run(controller, key=key, on_step=report, frames=frames, steps=steps)
-        self.episodes.append(episode)
-        return episode
+    ) -> "MonitoredEpisode":
+        """A new episode; see `Env.start`."""
+        episode = self.env.start(key=key, reset_key=reset_key, options=options, frames=frames)
+        return MonitoredEpisode(self, episode)
 
     def __getattr__(self, name: str) -> Any:
         """Anything else the environment offers."""
         if name == "env":  # not there yet: a copy is being made
             raise AttributeError(name)
         return getattr(self.env, name)
+
+
+class MonitoredEpisode:
+    """An episode of a `MonitoredEnv`: its steps are reported, and kept even if it is never finished."""
+
+    def __init__(self, env: MonitoredEnv, episode: Episode):
+        self._env, self._episode = env, episode
+        self._done = 0  # steps of this episode
+        self._pieces: list[Transition] = []
+
+    @property
+    def x(self) -> np.ndarray:
+        return self._episode.x
+
+    @property
+    def over(self) -> bool:
+        return self._episode.over
+
+    def advance(self, controller: Controller, *, steps: int, on_step: OnStep | None = None) -> Transition:
+        """Up to `steps` further steps; see `Episode.advance`."""
+        others = self._env.steps - self._done
+
+        def report(done: int, episode_return: float) -> None:
+            self._env.on_step(others + done, episode_return)
+            if on_step is not None:
+                on_step(done, episode_return)
+
+        piece = self._episode.advance(controller, steps=steps, on_step=report)
+        self._env.keep(self._pieces, piece)
+        self._done += len(piece)
+        return piece

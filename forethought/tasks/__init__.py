@@ -1,1 +1,32 @@
-"""tasks"""
+"""What is wanted of a system: the shipped tasks, tasks from plain functions, and tasks that are partly learned."""
+
+from typing import TYPE_CHECKING
+
+from forethought.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from forethought.tasks.acrobot_swing_up import AcrobotSwingUp
+    from forethought.tasks.car_parking import CarParking
+    from forethought.tasks.cart_double_pendulum_swing_up import CartDoublePendulumSwingUp
+    from forethought.tasks.cartpole_swing_up import CartPoleSwingUp
+    from forethought.tasks.constrained import Constrained
+    from forethought.tasks.function_task import FunctionTask
+    from forethought.tasks.learned_task import LearnedTask
+    from forethought.tasks.pendulum_swing_up import PendulumSwingUp
+    from forethought.tasks.quadrotor_hover import QuadrotorHover
+    from forethought.tasks.two_link_reaching import ReacherTwoLink
+
+__all__ = [
+    "AcrobotSwingUp",
+    "CarParking",
+    "CartDoublePendulumSwingUp",
+    "CartPoleSwingUp",
+    "Constrained",
+    "FunctionTask",
+    "LearnedTask",
+    "PendulumSwingUp",
+    "QuadrotorHover",
+    "ReacherTwoLink",
+]
+
+__getattr__, __dir__ = lazy_exports(__name__, __file__)

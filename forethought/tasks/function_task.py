@@ -1,11 +1,12 @@
 """A task given by plain functions, or by none: what is known about an environment that someone else wrote."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
 from forethought.core import Box, Discrete, Trajectory, UsageError
 
@@ -30,18 +31,18 @@ class FunctionTask(eqx.Module):
         del key
         raise UsageError("The initial states of this environment are not known as a function; reset it to get one.")
 
-    def cost(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, ""]:
+    def cost(self, x: Shaped[Array, "*n"], u: Shaped[Array, "*m"], t: Int[Array, ""]) -> Float[Array, ""]:
         """The user's cost; raises `UsageError` where none was given."""
         del t
         if self.cost_function is None:
             raise UsageError("The cost of this environment is not known: pass cost=..., or learn it from the rewards.")
-        return jnp.asarray(self.cost_function(x, u)).astype(x.dtype)
+        return jnp.asarray(self.cost_function(x, u)).astype(_real(x))
 
-    def final_cost(self, x: Float[Array, "n"]) -> Float[Array, ""]:
+    def final_cost(self, x: Shaped[Array, "*n"]) -> Float[Array, ""]:
         """Zero."""
-        return jnp.zeros((), x.dtype)
+        return jnp.zeros((), _real(x))
 
-    def terminal(self, x: Float[Array, "n"]) -> Bool[Array, ""]:
+    def terminal(self, x: Shaped[Array, "*n"]) -> Bool[Array, ""]:
         """The user's termination; raises `UsageError` where none was given."""
         if self.termination_function is None:
             raise UsageError("The terminal states are not known: pass termination=..., or learn them from episodes.")
@@ -52,26 +53,31 @@ class FunctionTask(eqx.Module):
         del trajectory
 
 
-def require_cost(cost: CostFunction, n: int, m: int) -> None:
-    """Raise `UsageError` unless `cost(x [n], u [m])` can be traced by JAX and gives a number."""
-    _require_scalar(cost, "cost", "(x, u)", (n, m))
+def _real(x: Array) -> Any:
+    """The dtype of costs of `x`: its own, or the default of real numbers where it holds integers."""
+    return jnp.result_type(x.dtype, float)
 
 
-def require_termination(termination: TerminationFunction, n: int) -> None:
-    """Raise `UsageError` unless `termination(x [n])` can be traced by JAX and gives a truth value."""
-    _require_scalar(termination, "termination", "(x)", (n,))
+def require_cost(cost: CostFunction, x: Any, u: Any) -> None:
+    """Raise `UsageError` unless JAX can trace `cost(x, u)` and it gives a number; `x`, `u` are examples, or sizes."""
+    _require_scalar(cost, "cost", "(x, u)", (x, u))
 
 
-def _require_scalar(function: Callable, kind: str, arguments: str, sizes: tuple[int, ...]) -> None:
+def require_termination(termination: TerminationFunction, x: Any) -> None:
+    """Raise `UsageError` unless JAX can trace `termination(x)` and it gives a truth value; `x` as in `require_cost`."""
+    _require_scalar(termination, "termination", "(x)", (x,))
+
+
+def _require_scalar(function: Callable, kind: str, arguments: str, examples: tuple[Any, ...]) -> None:
     name = f"The {kind} function '{getattr(function, '__name__', type(function).__name__)}'"
-    probes = [jax.ShapeDtypeStruct((size,), jnp.result_type(float)) for size in sizes]
+    probes = [jnp.zeros(example) if isinstance(example, int) else example for example in examples]
     try:
         out = jax.eval_shape(function, *probes)
     except jax.errors.JAXTypeError as error:
         remedy = "write it with jax.numpy, and jnp.where instead of if, and, or"
         raise UsageError(f"{name} cannot be traced by JAX ({type(error).__name__}): {remedy}.") from error
     except Exception as error:  # the user's code may raise anything
-        shapes = ", ".join(f"[{size}]" for size in sizes)
+        shapes = ", ".join(str(list(probe.shape)) for probe in probes)
         message = f"{name} raised {type(error).__name__} ({first_line(error)}) when called as {kind}{arguments}"
         raise UsageError(f"{message} with shapes {shapes}.") from error
     shape = getattr(out, "shape", None)

@@ -11,7 +11,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Conditional, Controller, Task, Trajectory, UsageError, step_cost
+from forethought.core import ContinuousConditional, Controller, Task, Trajectory, UsageError, step_cost
 from forethought.tasks.wrapped_task import WrappedTask
 
 
@@ -23,7 +23,7 @@ class LearnedTask(WrappedTask):
     """
 
     base: Task
-    termination: Conditional | None
+    termination: ContinuousConditional | None
     reward_in_state: bool = eqx.field(static=True)
     never_terminal: bool = eqx.field(static=True, default=False)  # no episode has ended so far
     final_weight: float = eqx.field(static=True, default=1.0)  # how often the last state counts; see `final_cost`

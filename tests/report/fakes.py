@@ -146,7 +146,10 @@ class FakeEnv:
     learn_termination: bool = False
     drawing_fails: str = ""
 
-    def run(self, controller, *, key, on_step=None, frames=None, steps=None) -> Transition:
+    def start(self, **more):
+        raise NotImplementedError
+
+    def run(self, controller, *, key, reset_key=None, options=None, on_step=None, frames=None, steps=None):
         seed = int(np.asarray(jax.random.key_data(key))[-1])
         (episode,) = episodes_of(self.system, count=1, steps=steps or self.task.horizon, seed=seed)
         if frames is not None:

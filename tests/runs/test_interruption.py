@@ -96,7 +96,7 @@ def test_a_signal_leaves_an_interrupted_run(tmp_path, number):
 
 def test_an_interrupt_that_a_library_swallows_still_counts(tmp_path):
     class Deaf(ToyEnv):
-        def run(self, controller, **more):
+        def start(self, **more):
             try:
                 os.kill(os.getpid(), signal.SIGINT)
                 time.sleep(1)

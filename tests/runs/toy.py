@@ -18,6 +18,7 @@ import numpy as np
 from forethought.algorithms.protocol import Info
 from forethought.core import Box, Buffer, EnvironmentFailure, Transition
 from forethought.dynamics.space import StateSpace
+from forethought.envs.episode import run_episode
 
 
 class ToyTask(eqx.Module):
@@ -56,25 +57,41 @@ class ToyEnv:
         self.task = ToyTask(Box.symmetric(jnp.ones(1)), near=near)
         self.fails_at, self.bad_reward, self.count = fails_at, bad_reward, 0
 
-    def run(self, controller, *, key, on_step=None, frames=None, steps=None):
+    run = run_episode
+
+    def start(self, *, key, reset_key=None, options=None, frames=None):
         self.count += 1
-        start_key, control_key, step_key = jr.split(key, 3)
-        noise = np.random.default_rng(np.asarray(jr.key_data(step_key)))
-        x = self.task.initial(key=start_key)
-        carry = controller.init(x, key=control_key)
-        rows = []
-        for t in range(steps or self.task.horizon):
-            if self.count == self.fails_at and t == 3:
-                raise EnvironmentFailure(f"{self.name} raised at step 3: the motor is hot.", _stack(rows))
-            u, carry = _act(controller, x, jnp.asarray(t), carry, step_key)
-            x, u = np.asarray(x), np.asarray(u)
-            x_next = np.asarray([x[0] + 0.1 * x[1], x[1] + 0.1 * u[0]]) + 0.01 * noise.normal(size=2)
-            x_next = x_next.astype(np.float32)
-            reward = np.nan if self.bad_reward else -float(self.task.cost(x, u, t))
-            rows.append(Transition(x, u, x_next, *map(np.asarray, (np.float32(reward), False, t == 6))))
-            x = jnp.asarray(x_next)
+        return ToyEpisode(self, key, reset_key)
+
+
+class ToyEpisode:
+    """An episode of a `ToyEnv`."""
+
+    def __init__(self, env, key, reset_key):
+        start_key, self.control_key, self.step_key = jr.split(key, 3)
+        self.env, self.over, self.t, self.carry = env, False, 0, None
+        self.noise = np.random.default_rng(np.asarray(jr.key_data(self.step_key)))
+        self.x = np.asarray(env.task.initial(key=start_key if reset_key is None else reset_key))
+
+    def advance(self, controller, *, steps, on_step=None):
+        env, rows = self.env, []
+        if self.t == 0:
+            self.carry = controller.init(jnp.asarray(self.x), key=self.control_key)
+        for _ in range(steps):
+            if env.count == env.fails_at and self.t == 3:
+                raise EnvironmentFailure(f"{env.name} raised at step 3: the motor is hot.", _stack(rows))
+            u, self.carry = _act(controller, jnp.asarray(self.x), jnp.asarray(self.t), self.carry, self.step_key)
+            x, u = self.x, np.asarray(u)
+            x_next = np.asarray([x[0] + 0.1 * x[1], x[1] + 0.1 * u[0]]) + 0.01 * self.noise.normal(size=2)
+            self.x = x_next.astype(np.float32)
+            reward = np.nan if env.bad_reward else -float(env.task.cost(x, u, self.t))
+            self.t += 1
+            self.over = self.t == env.task.horizon
+            rows.append(Transition(x, u, self.x, *map(np.asarray, (np.float32(reward), False, self.over))))
             if on_step is not None:
-                on_step(t + 1, reward)
+                on_step(self.t, reward)
+            if self.over:
+                break
         return _stack(rows)
 
 

@@ -7,10 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
-import jax
 import jax.numpy as jnp
 import jax.random as jr
-import numpy as np
 from gymnasium.utils.env_checker import check_env as gymnasium_check
 from jaxtyping import PRNGKeyArray
 
@@ -19,12 +17,13 @@ from forethought.envs.checks.findings import CheckReport, Finding
 from forethought.envs.checks.functions import check_cost, check_termination
 from forethought.envs.checks.recorded_data import check_data
 from forethought.envs.codecs import ActionCodec, ObservationCodec
-from forethought.envs.env import Env
+from forethought.envs.env import Env, spaces_of
 from forethought.envs.environment import Environment
 from forethought.envs.functions import load_function
 from forethought.envs.gym_env import GymEnv, time_limit, time_step
 from forethought.envs.make import make_gym
 from forethought.envs.random_actions import RandomActions
+from forethought.envs.repeatability import first_difference
 from forethought.envs.shipped import NAMESPACE
 from forethought.tasks.function_task import CostFunction, TerminationFunction, first_line
 
@@ -95,10 +94,11 @@ def _data_and_functions(
 ) -> Iterator[Finding]:
     """What episodes of random actions show."""
     if trial:
-        yield from check_data(trial, angles, env.task.dt)
+        if spaces_of(env).observations.is_vector:
+            yield from check_data(trial, angles, env.task.dt)
         if cost is not None:
-            yield from check_cost(cost, trial, trial[0].x.shape[1], trial[0].u.shape[1])
-        yield from check_termination(termination, trial, trial[0].x.shape[1])
+            yield from check_cost(cost, trial)
+        yield from check_termination(termination, trial)
 
 
 def _try_out(env: Env, episodes: int, key: PRNGKeyArray) -> tuple[list[Transition], list[Finding]]:
@@ -125,21 +125,15 @@ def _try_out(env: Env, episodes: int, key: PRNGKeyArray) -> tuple[list[Transitio
 
 def _repeatability(env: Env, first: Transition, again: Transition) -> Finding:
     """Whether an episode is a function of seed and actions, also when others came in between."""
-    name = "repeatability"
-    steps = min(len(first), len(again))
-    same = [
-        all(np.array_equal(a[t], b[t]) for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True))
-        for t in range(steps)
-    ]
-    if all(same) and len(first) == len(again):
+    name, step = "repeatability", first_difference(first, again)
+    if step is None:
         return Finding(name, "ok", "the same seed and actions give the same episode")
-    t = same.index(False) if not all(same) else steps
     nondeterministic = isinstance(env, GymEnv) and env.nondeterministic
-    if not np.array_equal(first.x[0], again.x[0]):
+    if step == 0:
         detail = "the same seed gave another first state"
         remedy = "call super().reset(seed=seed) in reset, and draw from self.np_random only"
     else:
-        detail = f"the same seed and actions gave another step {t + 1}"
+        detail = f"the same seed and actions gave another step {step}"
         remedy = "draw from self.np_random only, and let nothing (a running normalization, say) survive a reset"
     return Finding(name, "warn" if nondeterministic else "fail", detail, f"{remedy}; else runs do not resume exactly")
 
@@ -156,8 +150,8 @@ def _spaces(env: gym.Env, name: str) -> Iterator[Finding]:
             yield Finding(kind, "fail", what, remedy)
             continue
         if size > LARGE_STATE:
-            detail, remedy = f"{size} numbers: more a picture than a state", "give the planner a state of few numbers"
-            yield Finding(kind, "warn", detail, remedy)
+            detail = f"{size} numbers: an image rather than a state"
+            yield Finding(kind, "warn", detail, "give planners a state of few numbers")
         else:
             shown = " ".join(str(space).split())
             short = shown if len(shown) <= 60 else f"{shown[:57]}..."

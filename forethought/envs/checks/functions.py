@@ -15,10 +15,10 @@ OPPOSED = -0.5  # correlation
 RARE = 1e-3  # share of steps: a threshold decided differently in float32
 
 
-def check_cost(cost: CostFunction, episodes: list[Transition], n: int, m: int) -> Iterator[Finding]:
+def check_cost(cost: CostFunction, episodes: list[Transition]) -> Iterator[Finding]:
     """Whether JAX can trace it, its values and gradients are finite, and it means what the reward means."""
     try:
-        require_cost(cost, n, m)
+        require_cost(cost, episodes[0].x[0], episodes[0].u[0])
     except UsageError as error:
         yield _not_traceable("cost", error)
         return
@@ -35,7 +35,7 @@ def check_cost(cost: CostFunction, episodes: list[Transition], n: int, m: int) -
     yield _gradients(cost, x, u, episodes)
 
 
-def check_termination(termination: TerminationFunction | None, episodes: list[Transition], n: int) -> Iterator[Finding]:
+def check_termination(termination: TerminationFunction | None, episodes: list[Transition]) -> Iterator[Finding]:
     """Whether it says of every state what the environment said."""
     ended = np.concatenate([e.terminated for e in episodes])
     yield from _end_by_the_clock(episodes)
@@ -44,7 +44,7 @@ def check_termination(termination: TerminationFunction | None, episodes: list[Tr
         yield Finding("termination", "ok", f"{seen}; to be learned, as no function is given")
         return
     try:
-        require_termination(termination, n)
+        require_termination(termination, episodes[0].x[0])
     except UsageError as error:
         yield _not_traceable("termination", error)
         return

@@ -1,0 +1,33 @@
+"""Any conditional distribution as a controller."""
+
+import equinox as eqx
+from jaxtyping import Array, Int, PRNGKeyArray, Shaped
+
+from forethought.core import Conditional, HasMode, UsageError
+
+
+class Acting(eqx.Module):
+    """A controller without memory that acts by `policy(x)`, a distribution over actions.
+
+    It samples, as exploration and policy gradients need, or takes the distribution's `mode`, for evaluation.
+    """
+
+    policy: Conditional
+    mode: bool = eqx.field(static=True, default=False)  # act by the most probable action instead of a sample
+
+    def init(self, x0: Shaped[Array, "*n"], *, key: PRNGKeyArray) -> tuple[()]:
+        """No memory."""
+        del x0, key
+        return ()
+
+    def act(
+        self, x: Shaped[Array, "*n"], t: Int[Array, ""], carry: tuple[()], *, key: PRNGKeyArray
+    ) -> tuple[Shaped[Array, "*m"], tuple[()]]:
+        """One action; environments bring it within their limits."""
+        del t
+        actions = self.policy(x)
+        if not self.mode:
+            return actions.sample(key=key), carry
+        if not isinstance(actions, HasMode):
+            raise UsageError(f"{type(actions).__name__} has no mode: let Acting sample.")
+        return actions.mode, carry
