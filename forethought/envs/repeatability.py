@@ -15,9 +15,10 @@ TRIED_STEPS = 20  # of each of the three episodes
 def carries_state(env: Env, *, steps: int = TRIED_STEPS, key: PRNGKeyArray) -> str | None:
     """What differs when an episode is run again after another one; None where nothing does.
 
-    Three short episodes of random actions, cheap enough for the start of a run: one, another one, and the first again with the same keys
-    and so the same actions.  An environment in which something survives a reset (a running normalization, a generator
-    that is not seeded) is noticed as soon as it shows within `steps`; such a run cannot be resumed exactly.
+    Three short episodes of random actions, cheap enough for the start of a run: one, another one, and the first again
+    with the same keys and so the same actions.  An environment in which something survives a reset (a running
+    normalization, a generator that is not seeded) is noticed if that shows within `steps`; a run on such an environment
+    cannot be resumed exactly.
 
     Args:
         env: what is tried; its own state, where it has one, is changed by that.
