@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from forethought.dynamics.cartpole import CartPole
     from forethought.dynamics.double_pendulum import Acrobot
     from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error
-    from forethought.dynamics.linearize import FiniteDifferences, linearize
+    from forethought.dynamics.linearize import FiniteDifferences
     from forethought.dynamics.mujoco.mujoco_dynamics import MujocoDynamics
     from forethought.dynamics.pendulum import Pendulum
     from forethought.dynamics.quadrotor import PlanarQuadrotor
@@ -32,7 +32,6 @@ __all__ = [
     "StateSpace",
     "TwoLinkArm",
     "fit_dynamics",
-    "linearize",
     "one_step_error",
 ]
 

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+<<<<<<< HEAD
 from forethought.core import (
     Delta,
     HasSimulate,
@@ -35,6 +36,10 @@ from forethought.core.draws import HasDrawMany
 from forethought.planning.augmented_lagrangian import has_constraints
 from forethought.planning.noise import quick_split
 from forethought.planning.rollout import stage_costs
+=======
+from forethought.core import HasSimulate, LinearGaussian, Plan, Problem, Result, Task, draw_many, step_cost
+from forethought.planning.rollout import follow, stage_costs
+>>>>>>> 7b929b8 (One rollout: any controller on known or learned dynamics, with a function drawn once or at each step)
 
 Propagation = Literal["ts-inf", "ts1", "mean"]
 over_functions = eqx.if_array(0)
@@ -209,14 +214,7 @@ def predicted_states(problem: Problem, x0: Float[Array, "n"], us: Float[Array, "
     """`x0` and the means of the predictive distributions after it."""
     if isinstance(problem.dynamics, HasSimulate):
         return problem.dynamics.simulate(x0, us[None])[0]
-
-    def step(x, inputs):
-        u, t = inputs
-        after = problem.dynamics(x, u, t).mean
-        return after, after
-
-    _, xs = jax.lax.scan(step, x0, (us, problem.times(us.shape[0])))
-    return jnp.concatenate([x0[None], xs])
+    return follow(problem, x0, lambda _, i: us[i], us.shape[0])[0]
 
 
 def open_loop_plan(problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"], cost: Float[Array, ""]) -> Plan:

@@ -1,12 +1,58 @@
-"""Deterministic trajectories of a problem: states by the means of its dynamics, and what they cost."""
+"""Trajectories of a problem: `rollout` samples one under a controller, `follow` takes the means of the dynamics.
+
+Symbols: xs [T+1, n] states, us [T, m] actions, t the step index, which begins at `problem.t0`.
+"""
 
 from collections.abc import Callable
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import jax.random as jr
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
-from forethought.core import Problem, trajectory_costs
+from forethought.core import Controller, Problem, Trajectory, alive, trajectory_costs
+
+
+def rollout(
+    problem: Problem,
+    controller: Controller,
+    x0: Float[Array, "n"],
+    *,
+    steps: int | None = None,
+    redraw: bool = False,
+    key: PRNGKeyArray,
+) -> Trajectory:
+    """One sampled trajectory: what `controller` does from `x0` on, in one compiled loop.
+
+    It goes on after a terminal state, with `alive` False and costs of zero from there.  Batch it with `jax.vmap`.
+
+    Args:
+        problem: the system, known or learned, and the task.
+        controller: sees the states themselves; its actions are clipped to the action space.
+        x0: the initial state.
+        steps: T; by default the task's horizon.
+        redraw: draw one function of the dynamics' posterior at each step (TS1) instead of one for all (TS-infinity).
+        key: decides functions, noise and the controller's randomness.
+    """
+    T = problem.task.horizon if steps is None else steps
+    draw_key, init_key, step_key = jr.split(key, 3)
+    drawn = None if redraw else problem.dynamics.draw(key=draw_key)
+
+    def act(x: Array, t: Array, memory: Any, key: PRNGKeyArray) -> tuple[Array, Any]:
+        wish, memory = controller.act(x, t, memory, key=key)
+        return problem.task.action_space.clip(wish), memory
+
+    def move(x: Array, u: Array, t: Array, key: PRNGKeyArray) -> Array:
+        function_key, noise_key = jr.split(key)
+        dynamics = problem.dynamics.draw(key=function_key) if drawn is None else drawn
+        return dynamics(x, u, t).sample(key=noise_key)
+
+    memory = controller.init(x0, key=init_key)
+    xs, us = _states(act, move, x0, memory, problem.times(T), jr.split(step_key, T))
+    runs = alive(problem.task, xs)
+    return Trajectory(xs, us, trajectory_costs(problem.task, xs, us, problem.times(T)), runs)
 
 
 def follow(
@@ -17,12 +63,25 @@ def follow(
 ) -> tuple[Float[Array, "T1 n"], Float[Array, "T m"]]:
     """States [T+1] and actions [T] of the policy `act(x, i)`, where `i` counts the steps of the plan from 0."""
 
-    def step(x, inputs):
-        i, t = inputs
-        u = act(x, i)
-        return problem.dynamics(x, u, t).mean, (x, u)
+    def move(x: Array, u: Array, t: Array, _: None) -> Array:
+        return problem.dynamics(x, u, t).mean
 
-    last, (xs, us) = jax.lax.scan(step, x0, (jnp.arange(T), problem.times(T)))
+    return _states(lambda x, _t, i, _key: (act(x, i), i + 1), move, x0, jnp.zeros((), int), problem.times(T), None)
+
+
+def _states(
+    act: Callable, move: Callable, x0: Float[Array, "n"], memory: Any, times: Int[Array, "T"], keys: Any
+) -> tuple[Float[Array, "T1 n"], Shaped[Array, "T *m"]]:
+    """States and actions of `u, memory = act(x, t, memory, key)` and `x' = move(x, u, t, key)`, a key for each step."""
+    arrays, static = eqx.partition(memory, eqx.is_array)
+
+    def step(carry: Any, inputs: Any) -> Any:
+        (x, arrays), (t, key) = carry, inputs
+        act_key, move_key = (None, None) if key is None else jr.split(key)
+        u, memory = act(x, t, eqx.combine(arrays, static), act_key)
+        return (move(x, u, t, move_key), eqx.filter(memory, eqx.is_array)), (x, u)
+
+    (last, _), (xs, us) = jax.lax.scan(step, (x0, arrays), (times, keys))
     return jnp.concatenate([xs, last[None]]), us
 
 
