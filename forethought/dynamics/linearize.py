@@ -38,13 +38,8 @@ class FiniteDifferences(eqx.Module):
     dynamics: Dynamics
     step: float = eqx.field(static=True, default=0.0)  # relative step size; 0: the cube root of the machine epsilon
 
-<<<<<<< HEAD
-    def __call__(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Distribution:
-        """The prediction of the wrapped dynamics."""
-=======
     def __call__(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Continuous:
-        """As the dynamics themselves."""
->>>>>>> 4381120 (Episodes in pieces, reset keys, any observations and discrete actions, distributions, Learner and Acting; rooms have a public surface)
+        """The prediction of the wrapped dynamics."""
         return self.dynamics(x, u, t)
 
     def draw(self, *, key: PRNGKeyArray) -> "FiniteDifferences":

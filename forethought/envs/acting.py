@@ -49,19 +49,11 @@ class Actor:
     def memory(self, carry: Any) -> None:
         self._carry = carry if self._apart is None else _take_apart(carry)
 
-<<<<<<< HEAD
     def __call__(self, x: np.ndarray, t: Any) -> jax.Array | np.ndarray:
-        """The action [m] in state `x` [n] at step `t`, a whole number of any type."""
-        if self._host is not None:
-            now, key = jnp.asarray(t, jnp.int32), jr.fold_in(self._key, t)
-            u, self._memory = self._host.act(jnp.asarray(x), now, self._memory, key=key)
-=======
-    def __call__(self, x: np.ndarray, t: int) -> jax.Array | np.ndarray:
-        """The action in observation `x` at step `t`, of the controller last taken."""
+        """The action in observation `x` at step `t` (a whole number of any type) of the controller last taken."""
         if self._apart is None:
             key = jr.fold_in(self._key, t)
-            u, self._carry = self._controller.act(jnp.asarray(x), jnp.asarray(t), self._carry, key=key)
->>>>>>> 4381120 (Episodes in pieces, reset keys, any observations and discrete actions, distributions, Learner and Acting; rooms have a public surface)
+            u, self._carry = self._controller.act(jnp.asarray(x), jnp.asarray(t, jnp.int32), self._carry, key=key)
             return u
         (controller, static), (carry, memory) = self._apart, self._carry
         u, carry = _act((static, memory), controller, x, np.int32(t), carry, self._key)

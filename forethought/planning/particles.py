@@ -19,7 +19,6 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-<<<<<<< HEAD
 from forethought.core import (
     Delta,
     HasSimulate,
@@ -35,11 +34,7 @@ from forethought.core import (
 from forethought.core.draws import HasDrawMany
 from forethought.planning.augmented_lagrangian import has_constraints
 from forethought.planning.noise import quick_split
-from forethought.planning.rollout import stage_costs
-=======
-from forethought.core import HasSimulate, LinearGaussian, Plan, Problem, Result, Task, draw_many, step_cost
 from forethought.planning.rollout import follow, stage_costs
->>>>>>> 7b929b8 (One rollout: any controller on known or learned dynamics, with a function drawn once or at each step)
 
 Propagation = Literal["ts-inf", "ts1", "mean"]
 over_functions = eqx.if_array(0)
