@@ -62,14 +62,14 @@ class ObservationCodec:
         if raw.shape != expected:
             what = f"gave an observation of shape {list(raw.shape)} instead of {list(expected)}"
             raise EnvironmentFailure(f"{self.name} {what} {self._when(step)}.")
-        return x.reshape(self.observations.shape)
+        return np.reshape(x, self.observations.shape)
 
     def _numbered(self, raw: np.ndarray) -> np.ndarray:
         """Integers from 0; raises `ValueError` for others than the space has."""
         assert self.observations.counts is not None
         if not np.issubdtype(raw.dtype, np.integer) and raw.dtype != bool:
             raise TypeError(f"an integer was expected, not {raw.dtype}")
-        numbers = raw.astype(np.int64) - getattr(self.space, "start", 0)
+        numbers = np.asarray(raw.astype(np.int64) - getattr(self.space, "start", 0))
         counts = np.reshape(self.observations.counts, self.observations.shape)
         if numbers.shape == counts.shape and ((numbers < 0) | (numbers >= counts)).any():
             raise ValueError(f"{raw.tolist()} is not in {self.space}")
