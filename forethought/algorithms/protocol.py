@@ -1,4 +1,4 @@
-"""What every algorithm is: frozen settings with `init` and `iterate`, so that one driver serves all."""
+"""The protocol of algorithms: frozen settings with `init`, `iterate` and `controller`, run by one driver."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,9 +10,7 @@ from forethought.envs.env import Env
 
 
 class Info(eqx.Module):
-    """What a round did: the real episodes it ran, numbers for `metrics.jsonl` (name -> float), and sentences that the
-    person who trains should read.
-    """
+    """The result of a round: its episodes, numbers for `metrics.jsonl` (name -> float), and notes for the user."""
 
     episodes: list[Transition]
     metrics: dict[str, float | None]
@@ -34,5 +32,5 @@ class Algorithm(Protocol):
         ...
 
     def controller(self, state: Any, env: Env) -> Controller:
-        """What was learned so far, ready to act (no exploration)."""
+        """The controller learned so far, without exploration."""
         ...

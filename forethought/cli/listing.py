@@ -22,7 +22,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
 
 
 def run(values: argparse.Namespace) -> int:
-    """Print the names, each with a line about it."""
+    """Print the names with a one-line description of each."""
     for kind in [values.kind] if values.kind else KINDS:
         if not values.kind:
             print(kind)

@@ -1,4 +1,4 @@
-"""Several functions out of a model's posterior at once."""
+"""Several functions sampled from a model's posterior at once."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 
 @runtime_checkable
 class HasDrawMany(Protocol):
-    """Capability: several draws cheaper than one at a time (an ensemble groups particles by member)."""
+    """Capability: several draws at once, cheaper than one at a time (an ensemble groups particles by member)."""
 
     def draw_many(self, count: int, *, key: PRNGKeyArray) -> tuple[Any, int]: ...
 

@@ -1,4 +1,4 @@
-"""Errors a user meets: one clear line with the remedy.  The command line prints them without a traceback."""
+"""Errors shown to users: one line with the remedy.  The command line prints them without a traceback."""
 
 import difflib
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ class CheckpointError(ForethoughtError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A sentence that names the known name nearest to `name`, or all of them where none is near."""
+    """A hint: the known name nearest to `name`, or all known names if none is near."""
     known = sorted(known)
     folded = {candidate.casefold(): candidate for candidate in known}
     close = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.5)

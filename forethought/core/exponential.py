@@ -1,4 +1,4 @@
-"""The exponential in float64, written so that XLA vectorizes all of it on a CPU: about half again as fast as its own.
+"""The exponential in float64, written so that XLA vectorizes it on a CPU: about 1.5 times faster than XLA's own.
 
 Symbols: x = k ln 2 + r, |r| <= ln 2 / 2, so exp x = 2^k exp r; 2^k is made of its bits, exp r is a Taylor polynomial.
 Source: reduction by two parts of ln 2 as in fdlibm (Sun Microsystems, 1993), `e_exp.c`.
@@ -13,14 +13,14 @@ from jaxtyping import Array, Float
 
 # The first part has zeros to spare: its product with k is exact.
 _LN2_PARTS = (6.93147180369123816490e-01, 1.90821492927058770002e-10)
-_TO_INTEGER = 1.5 * 2.0**52  # added to a double, an integer stands in the lowest bits
-_TERMS = [1 / math.factorial(i) for i in range(13)]  # what is left out is 2e-16 of the result
-_LEAST, _GREATEST = -708.0, 709.0  # beyond, doubles are denormal or infinite
+_TO_INTEGER = 1.5 * 2.0**52  # added to a double, it moves the integer part into the lowest bits
+_TERMS = [1 / math.factorial(i) for i in range(13)]  # relative error of the truncated series: 2e-16
+_LEAST, _GREATEST = -708.0, 709.0  # outside, doubles are denormal or infinite
 
 
 @jax.custom_jvp
 def exp(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """The exponential, to 4e-16 of itself; 3e-308 below -708, 8e307 above 709, NaN of NaN.
+    """The exponential, with relative error 4e-16; 3e-308 below -708, 8e307 above 709, NaN for NaN.
 
     Dtypes other than float64 take `jnp.exp`.
     """
@@ -42,7 +42,7 @@ def _exp_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Arra
 
 
 def _polynomial(r: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """Estrin's scheme: products that do not wait for each other."""
+    """Estrin's scheme: independent products, which run in parallel."""
     square = r * r
     fourth = square * square
     c = [_TERMS[i] + _TERMS[i + 1] * r for i in range(0, 12, 2)]

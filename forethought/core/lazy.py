@@ -1,6 +1,6 @@
-"""Names that a package exports without importing their home until they are first used (PEP 562).
+"""Names that a package exports and imports only when they are first used (PEP 562).
 
-Help, lists and usage errors answer in a fraction of a second because nothing they touch loads JAX.
+So help, lists and usage errors take a fraction of a second: they do not load JAX.
 """
 
 import ast
@@ -25,7 +25,7 @@ def lazy_exports(package: str, file: str) -> tuple[Callable[[str], object], Call
             hint = "" if name.startswith("_") else f"; {nearest(name, homes)}"
             raise AttributeError(f"module '{package}' has no attribute '{name}'{hint}")
         value = getattr(importlib.import_module(homes[name]), name)
-        setattr(sys.modules[package], name, value)  # the next look-up finds it without coming here
+        setattr(sys.modules[package], name, value)  # later look-ups do not come here
         return value
 
     def dir_() -> list[str]:

@@ -29,7 +29,7 @@ def solve_psd(a: Float[Array, "n n"], b: Float[Array, "n *k"], *, jitter: float 
 
 @jax.custom_jvp
 def inverse_and_log_det(a: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, ""]]:
-    """Inverse and log-determinant of a symmetric positive definite matrix, for where all of the inverse is wanted.
+    """Inverse and log-determinant of a symmetric positive definite matrix, if the whole inverse is needed.
 
     Its derivative is two products, where that of a factorization is a dozen operations to compile and run.
     """

@@ -1,4 +1,4 @@
-"""Products and elimination for the small matrices of a time step, in loops where a call costs more than its work."""
+"""Products and elimination of small matrices, written out, because calls of BLAS take longer than the arithmetic."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -18,12 +18,12 @@ def matmul(A: Float[Array, "i k"], B: Float[Array, "k j"]) -> Float[Array, "i j"
 
 
 def matvec(A: Float[Array, "i k"], x: Float[Array, "k"]) -> Float[Array, "i"]:
-    """`A x`, likewise."""
+    """`A x`."""
     return A @ x if max(A.shape) > SMALL else jnp.sum(A * x[None], axis=1)
 
 
 def eliminate(M: Float[Array, "r c"], pivots: Sequence[int]) -> tuple[Float[Array, "r c"], Float[Array, "p"]]:
-    """Gauss-Jordan elimination of the coordinates `pivots`, without exchanges; also the pivots met.
+    """Gauss-Jordan elimination of the coordinates `pivots`, without row exchanges; also returns the pivots.
 
     The block of the pivots must be symmetric positive definite: then no exchange is needed, and only then are all
     pivots positive.  One fused operation for each pivot: in a loop over many tiny matrices, calls are the cost.
@@ -43,5 +43,5 @@ def pivot_on(M: Float[Array, "r c"], k: int, row: Float[Array, "c"]) -> Float[Ar
 
 
 def lazily(wanted: Bool[Array, ""], f: Callable[[T], T], x: T) -> T:
-    """`f(x)` where it is wanted, else `x`; under `vmap`, `f` is not run unless some lane wants it (`cond` would)."""
+    """`f(x)` if wanted, else `x`; under `vmap`, `f` is skipped if no lane wants it, unlike with `cond`."""
     return jax.lax.while_loop(lambda carry: carry[1], lambda carry: (f(carry[0]), jnp.array(False)), (x, wanted))[0]

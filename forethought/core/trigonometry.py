@@ -1,4 +1,4 @@
-"""Sine and cosine in float32 that XLA vectorizes on a CPU, where its own are one call of the C library for each number.
+"""Sine and cosine in float32 that XLA vectorizes on a CPU, where XLA's own call the C library for each number.
 
 Symbols: x = k pi + r (sine), x = (k + 1/2) pi + r (cosine), |r| <= pi / 2; both are (-1)^k sin r up to a sign.
 Source: subtraction of k pi in three parts as in Cephes (S. Moshier, 1989); the polynomial for sin r is that of SLEEF
@@ -27,7 +27,7 @@ def sin(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
 
 @jax.custom_jvp
 def cos(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """The cosine, likewise."""
+    """The cosine, with the same accuracy."""
     if x.dtype != jnp.float32:
         return jnp.cos(x)
     k = jnp.round(x * np.float32(1 / np.pi) - np.float32(0.5))

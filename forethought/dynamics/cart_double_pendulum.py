@@ -21,7 +21,7 @@ class CartDoublePendulum(eqx.Module):
     """Cart and two uniform rods, with the constants of the PILCO experiments.
 
     Source: Deisenroth, Fox & Rasmussen (2015), and the authors' released scenario.
-    Differs: angles are counted from hanging, the way of the cart-pole here.
+    Differs: angles are measured from hanging, as for the cart-pole here.
     """
 
     cart_mass: float = 0.5  # kg
@@ -53,7 +53,7 @@ class CartDoublePendulum(eqx.Module):
         force = u[0] - self.friction * speed + first * spin1**2 * sin1 + second * spin2**2 * sin2
         torque1 = -twist * spin2**2 - self.gravity * first * sin1
         torque2 = twist * spin1**2 - self.gravity * second * sin2
-        # Cramer's rule for the symmetric 3 by 3 system: a call of a solver would cost more than the whole step.
+        # Cramer's rule for the symmetric 3 by 3 system: calling a solver would take longer than the whole step.
         c00, c01, c02 = m11 * m22 - m12**2, a2 * m12 - a1 * m22, a1 * m12 - a2 * m11
         c11, c12, c22 = total * m22 - a2**2, a1 * a2 - total * m12, total * m11 - a1**2
         determinant = total * c00 + a1 * c01 + a2 * c02

@@ -94,5 +94,5 @@ class Acrobot(eqx.Module):
 
     @property
     def rods(self) -> TwoRods:
-        """The bare mechanism."""
+        """The mechanism without the motor."""
         return TwoRods(self.mass1, self.mass2, self.length1, self.length2, self.friction, self.gravity)

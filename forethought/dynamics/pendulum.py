@@ -1,4 +1,4 @@
-"""A rod on a hinge, with a motor too weak to lift it at once.
+"""A rod on a hinge, with a motor too weak to lift it directly.
 
 Symbols
     x = [theta, thetadot]   angle (rad) and angular speed (rad/s)
@@ -18,7 +18,7 @@ from forethought.dynamics.integrate import rk4
 class Pendulum(eqx.Module):
     """A uniform rod under gravity and torque; mass and length are those of Gymnasium's Pendulum.
 
-    Differs: Gymnasium counts the angle from upright, clips the speed, and takes one Euler step.
+    Differs: Gymnasium measures the angle from upright, clips the speed, and takes one Euler step.
     """
 
     mass: float = 1.0  # kg

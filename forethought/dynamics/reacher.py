@@ -1,6 +1,6 @@
 """A two-link arm that moves in a horizontal plane.
 
-Symbols as in `forethought.dynamics.double_pendulum`, except that theta1 is counted from the plane's first axis:
+Symbols as in `forethought.dynamics.double_pendulum`, except that theta1 is measured from the plane's first axis:
 the elbow is at l1 (cos theta1, sin theta1), the tip l2 (cos(theta1 + theta2), sin(theta1 + theta2)) further.
 """
 
@@ -43,5 +43,5 @@ class TwoLinkArm(eqx.Module):
 
     @property
     def rods(self) -> TwoRods:
-        """The bare mechanism; without gravity it does not matter from where theta1 is counted."""
+        """The mechanism; without gravity, the direction from which theta1 is measured has no effect."""
         return TwoRods(self.mass1, self.mass2, self.length1, self.length2, self.friction, 0.0)

@@ -1,4 +1,4 @@
-"""Our systems in Gymnasium's registry, so that any library can make them: `gymnasium.make("forethought/Name-v0")`.
+"""Registration of the shipped systems with Gymnasium: `gymnasium.make("forethought/Name-v0")` in any library.
 
 Gymnasium 1.x finds no plugins by itself: a package registers when it is imported.  Importing Gymnasium for that would
 triple the time that `import forethought` takes, so the entries are made when Gymnasium is there: at once where it is
@@ -17,7 +17,7 @@ REGISTRY = "gymnasium.envs.registration"
 
 
 def register_envs() -> None:
-    """Enter every shipped system that Gymnasium does not know yet."""
+    """Register every shipped system that is not registered yet."""
     from gymnasium.envs.registration import register, registry
 
     for name, parts in SHIPPED.items():
@@ -27,7 +27,7 @@ def register_envs() -> None:
 
 
 def register_when_gymnasium_is_imported() -> None:
-    """Enter the shipped systems now, or right after the first import of Gymnasium's registry."""
+    """Register the shipped systems now, or right after the first import of Gymnasium's registry."""
     if REGISTRY in sys.modules:
         register_envs()
     elif not any(isinstance(finder, _Waiting) for finder in sys.meta_path):
@@ -35,7 +35,7 @@ def register_when_gymnasium_is_imported() -> None:
 
 
 class _Waiting(MetaPathFinder):
-    """Lets Python find the registry as always, and adds our entries once it has run.  Then it is gone."""
+    """An import hook: imports the registry as usual, then registers the shipped systems and removes itself."""
 
     def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
         """The usual specification, of this one module only."""

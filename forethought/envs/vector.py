@@ -60,7 +60,7 @@ def collect_vector(
 
 
 class _VectorRun:
-    """The sub-environments in the middle of their episodes.
+    """The sub-environments during their episodes.
 
     `fresh` [B]: an episode begins in this state.  `resetting` [B]: the coming step only resets (NEXT_STEP).
     """
@@ -81,7 +81,7 @@ class _VectorRun:
         self.resetting = np.zeros(envs.num_envs, bool)
 
     def step(self) -> None:
-        """Step all sub-environments, record what are steps, and see that ended episodes are followed by new ones."""
+        """Step all sub-environments, record what are steps, and start new episodes after those that ended."""
         ts = np.array([len(log) for log in self.logs], np.int32)
         key = jr.fold_in(self.key, self.calls)
         wishes, self.carry = _act(self.controller, self.xs, ts, self.carry, self.fresh, key)
@@ -118,7 +118,7 @@ class _VectorRun:
             self.counts[i] += 1
 
     def restart(self, starts: np.ndarray, over: np.ndarray) -> None:
-        """Make ready for the next step; `starts` [B, n] is what this one returned, episodes ended where `over` [B]."""
+        """Prepare the next step; `starts` [B, n] is what this one returned, episodes ended where `over` [B]."""
         self.xs, self.fresh = starts, over
         if self.mode == AutoresetMode.NEXT_STEP:
             self.fresh, self.resetting = self.resetting, over
@@ -193,5 +193,5 @@ def _autoreset_mode(envs: VectorEnv) -> AutoresetMode:
         return mode if isinstance(mode, AutoresetMode) else AutoresetMode(mode)
     except ValueError as error:
         known = ", ".join(f"AutoresetMode.{m.name}" for m in AutoresetMode)
-        what = f"{type(envs).__name__} does not tell how it resets (metadata['autoreset_mode'] is {mode!r})"
+        what = f"{type(envs).__name__} does not say how it resets (metadata['autoreset_mode'] is {mode!r})"
         raise UsageError(f"{what}: set it to one of {known}.") from error

@@ -1,4 +1,4 @@
-"""A Gaussian through sums of squared-exponential kernels, exactly: Gaussian processes and RBF networks.
+"""Exact moments of sums of squared-exponential kernels at a Gaussian input: Gaussian processes and RBF networks.
 
 Symbols: z ~ N(mean, cov) [d]; M centers c_i [d]; outputs a, b [e], lengthscales l_a [d], D_a = diag(l_a^2), signal s_a:
     k_a(z, c) = s_a^2 exp(-0.5 (z - c)' D_a^-1 (z - c))         f_a(z) = sum_i beta_ai k_a(z, c_i)
@@ -14,7 +14,7 @@ With G = W * Q and w_ij = alpha_i + gamma_j their derivatives are sums over the 
     dV/dmean = R^-T sum_ij G_ij w_ij        dV/dcov = 0.5 R^-T (sum_ij G_ij w_ij w_ij') R^-1 - 0.5 V P R^-1
 and those are matrix products with G.  So value and derivative come out of one pass over the pairs, and a rollout's
 backward pass keeps [d] and [d, d] for each pair of outputs instead of [M, M].
-Source: Deisenroth & Rasmussen (2011), equations 10-23; the derivatives' form is ours.
+Source: Deisenroth & Rasmussen (2011), equations 10-23; the form of the derivatives is our own.
 """
 
 import jax
@@ -125,7 +125,7 @@ class _Pair:
 
 @jax.custom_vjp
 def _second_moments(mean, cov, centers, lengthscale, signal, beta, reduction) -> Float[Array, "e e"]:
-    """`E f f'` less what the data explain of the variance."""
+    """`E f f'` minus the variance explained by the data."""
     value = _second(mean, cov, centers, lengthscale, signal, beta, reduction, derivatives=False)[0]
     return value[_pairs(beta.shape[0])]
 

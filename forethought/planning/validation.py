@@ -6,7 +6,7 @@ from forethought.planning.particles import Propagation
 
 
 def check_sampling(settings: Any, at_least_one: tuple[str, ...]) -> None:
-    """Raise ValueError, with the remedy, for settings of a sampling planner that cannot work."""
+    """Raise ValueError, with the remedy, for invalid settings of a sampling planner."""
     name = type(settings).__name__
     for field in at_least_one:
         if getattr(settings, field) < 1:
@@ -17,7 +17,7 @@ def check_sampling(settings: Any, at_least_one: tuple[str, ...]) -> None:
 
 
 def check_elites(settings: Any) -> None:
-    """Raise ValueError unless the elites are a proper part of the population."""
+    """Raise ValueError if there are more elites than sequences."""
     if settings.elites > settings.population:
         raise ValueError(
             f"{type(settings).__name__}.elites ({settings.elites}) exceeds its population "

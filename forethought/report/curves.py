@@ -1,4 +1,4 @@
-"""Learning curves out of runs' metrics: a `Curve` per run, a `Group` of those that differ only in their seeds."""
+"""Learning curves from the metrics of runs: a `Curve` for each run, a `Group` for runs that differ only in the seed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from jaxtyping import Bool, Float
 
 @dataclass(frozen=True)
 class Curve:
-    """A run round by round; NaN where a round has no such number."""
+    """The metrics of a run, by round; NaN if a round has no such number."""
 
     label: str
-    dt: float  # s per real step
+    dt: float  # s per environment step
     env_steps: Float[np.ndarray, "R"]
     returns: Float[np.ndarray, "R"]
     model_error: Float[np.ndarray, "R"]
     wall_s: Float[np.ndarray, "R"]
-    solved: Bool[np.ndarray, "R"]  # the round's last episode met the task's own test
+    solved: Bool[np.ndarray, "R"]  # the round's last episode solved the task
 
     @staticmethod
     def of_metrics(metrics: Sequence[Mapping[str, Any]], *, label: str, dt: float) -> "Curve":

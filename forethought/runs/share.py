@@ -1,4 +1,4 @@
-"""A run's real experience as a Minari dataset, so that other libraries can learn from it."""
+"""Export of a run's experience as a Minari dataset, for other libraries."""
 
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -38,14 +38,14 @@ def export_minari(run: Run, dataset_id: str) -> "MinariDataset":
             np.asarray(box_of(task).low), np.asarray(box_of(task).high), dtype=np.float32
         ),
         "observation_space": gymnasium.spaces.Box(-np.inf, np.inf, (run.env.space.size,), np.float32),
-        "description": f"All real experience of a training on {spec or run.env.name}, in order.",
+        "description": f"All experience of a training run on {spec or run.env.name}, in order.",
     }
     buffers = [_buffer(minari.data_collector.EpisodeBuffer, i, episode) for i, episode in enumerate(episodes)]
     try:
         with warnings.catch_warnings():  # Minari asks for an author and a link to code, which a run does not know
             warnings.filterwarnings("ignore", category=UserWarning, module="minari")
             return minari.create_dataset_from_buffers(dataset_id, buffers, **about)
-    except ValueError as problem:  # a name that Minari does not accept, or one that is taken
+    except ValueError as problem:  # an invalid name, or one that exists
         raise UsageError(f"Minari refuses the dataset '{dataset_id}': {problem}") from problem
 
 

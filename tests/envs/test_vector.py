@@ -130,5 +130,5 @@ def test_wrong_use():
     with pytest.raises(UsageError, match="either steps or episodes"):
         collect_vector(envs, RANDOM, key=jr.key(0))
     envs.metadata = {}
-    with pytest.raises(UsageError, match="does not tell how it resets.*AutoresetMode.NEXT_STEP"):
+    with pytest.raises(UsageError, match="does not say how it resets.*AutoresetMode.NEXT_STEP"):
         collect_vector(envs, RANDOM, key=jr.key(0), steps=3)

@@ -24,13 +24,13 @@ def examples(monkeypatch):
     gymnasium.registry.pop("TargetTracker-v0", None)
 
 
-def test_it_is_found_sound(examples, capsys):
+def test_check_finds_no_problem(examples, capsys):
     assert main(["check", *ENV]) == 0
     said = capsys.readouterr().out
     assert "no problem found" in said and "is the negative reward" in said
 
 
-def test_what_is_wrong_is_told(examples, capsys):
+def test_check_reports_problems(examples, capsys):
     assert main(["check", "my_env:TargetTracker-v0", "--cost", "my_env:termination"]) == 1
     said = capsys.readouterr().out
     assert "fail  cost" in said and "1 that fail" in said
@@ -41,7 +41,7 @@ def test_what_is_wrong_is_told(examples, capsys):
 
 
 @pytest.mark.slow
-def test_it_is_learned_in_one_command(examples, tmp_path):
+def test_one_command_learns_it(examples, tmp_path):
     out = tmp_path / "run"
     assert main(["train", "pets", *ENV, "--iterations", "4", "--out", str(out), *SMALL.split()]) == 0
     returns = [json.loads(line)["return"] for line in (out / "metrics.jsonl").read_text().splitlines()]

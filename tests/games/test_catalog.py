@@ -7,7 +7,7 @@ from forethought.games.catalog import GAMES, game
 
 
 @pytest.mark.parametrize("name", GAMES)
-def test_every_move_is_read_as_it_is_written(name):
+def test_reading_inverts_writing_of_every_move(name):
     one = game(name)
     words = [one.write(move) for move in range(one.moves)]
     assert len(set(words)) == one.moves
@@ -29,17 +29,17 @@ def test_notation(name, move, word):
 
 
 @pytest.mark.parametrize("word", ["0", "10", "x", "", "1.0"])
-def test_what_is_no_move_is_told_how_to_write_one(word):
+def test_an_invalid_move_error_says_how_to_write_one(word):
     with pytest.raises(UsageError, match="from 1 to 9"):
         game("tic-tac-toe").read(word)
 
 
-def test_an_unknown_game_is_told_the_nearest():
+def test_an_unknown_game_error_names_the_nearest():
     with pytest.raises(UsageError, match="did you mean 'connect-four'"):
         game("connect4")
 
 
-def test_boards_are_drawn_as_they_lie():
+def test_boards_are_drawn_row_by_row():
     assert game("tic-tac-toe").draw([1, 0, 0, 0, 2, 0, 0, 0, 1], last=4) == " X  2  3\n 4 [O] 6\n 7  8  X"
     cells = [0] * 42
     cells[41], cells[34] = 1, 2

@@ -27,7 +27,7 @@ def test_two_players_by_the_formula(won, played, prior):
     assert ratings.std[1] == pytest.approx(400 / np.log(10) / np.sqrt(n * share * (1 - share)))
 
 
-def test_consistent_results_give_the_ratings_they_were_made_from():
+def test_consistent_results_recover_the_ratings():
     truth = np.array([0.0, 120.0, -300.0, 410.0])
     p = 1 / (1 + 10 ** ((truth[None] - truth[:, None]) / 400))
     games = 50 * (1 - np.eye(4))
@@ -35,7 +35,7 @@ def test_consistent_results_give_the_ratings_they_were_made_from():
     np.testing.assert_allclose(rate(games * p, games, prior=0.0, anchor=2).elo, truth + 300, atol=1e-6)
 
 
-def test_error_bars_are_those_of_repeated_tournaments():
+def test_standard_errors_equal_the_spread_over_tournaments():
     truth = np.array([0.0, 100.0, 250.0])
     p = 1 / (1 + 10 ** ((truth[None] - truth[:, None]) / 400))
     games = 80 * (1 - np.eye(3))
@@ -46,7 +46,7 @@ def test_error_bars_are_those_of_repeated_tournaments():
     np.testing.assert_allclose(np.std([one.elo for one in found], axis=0)[1:], found[0].std[1:], rtol=0.15)
 
 
-def test_who_won_everything_needs_a_prior():
+def test_a_player_who_won_every_game_needs_a_prior():
     won = table((0, 1, 100, 100))
     with pytest.raises(UsageError, match="prior"):
         rate(*won, prior=0.0)
@@ -54,13 +54,13 @@ def test_who_won_everything_needs_a_prior():
     assert ratings.elo[1] == pytest.approx(400 * np.log10(0.5 / 100.5))
 
 
-def test_players_who_never_met_are_not_compared():
+def test_unconnected_players_are_refused():
     with pytest.raises(UsageError, match="connected"):
         rate(*table((0, 1, 5, 10), (2, 3, 5, 10)))
 
 
 @pytest.mark.parametrize(("won", "games"), [(8, 10), (63, 94), (1, 100), (50, 100)])
-def test_the_interval_leaves_out_what_binomial_tails_leave_out(won, games):
+def test_the_interval_has_the_binomial_tail_probabilities(won, games):
     low, high = share_won(won, games)
     assert binom.sf(won - 1, games, low) == pytest.approx(0.025)  # as many, or more
     assert binom.cdf(won, games, high) == pytest.approx(0.025)
@@ -68,7 +68,7 @@ def test_the_interval_leaves_out_what_binomial_tails_leave_out(won, games):
     assert (1 - other[1], 1 - other[0]) == pytest.approx((low, high))
 
 
-def test_the_interval_of_who_won_everything():
+def test_the_interval_if_every_game_was_won():
     low, high = share_won(20, 20)
     assert high == 1 and low == pytest.approx(0.025 ** (1 / 20))
     assert share_won(0, 20)[0] == 0

@@ -67,7 +67,7 @@ def test_points_are_packed_and_unpacked():
 
 
 @pytest.mark.parametrize("density", [0.2, 0.5, 0.8])
-def test_area_is_that_of_a_flood_by_points(density):
+def test_area_equals_a_flood_fill(density):
     boards = [read(GO_BOARD), -read(GO_BOARD)]
     chances = jnp.array([density / 2, density / 2, 1 - density])
     boards += [jr.choice(jr.key(seed), jnp.array([1, -1, 0]), (9, 9), p=chances) for seed in range(10)]
@@ -76,7 +76,7 @@ def test_area_is_that_of_a_flood_by_points(density):
     assert white.tolist() == [area_by_regions(board, -1) for board in boards]
 
 
-def test_eyes_are_whole_and_own():
+def test_eyes():
     own, other = stones(read(GO_BOARD))
     found = [np.argwhere(unpack(eyes(*pair))).tolist() for pair in ((own, other), (other, own))]
     # (0, 6) touches O; the corner (8, 8) and its neighbor (7, 7) lean on each other, as diagonal eyes may
@@ -109,7 +109,7 @@ O O X . . . X X X
         ((8, 8), -1, False, []),  # suicide of two
     ],
 )
-def test_a_stone_captures_what_has_no_liberty(point, sign, legal, taken):
+def test_chains_without_liberty_are_captured(point, sign, legal, taken):
     board = read(TACTICS)
     own, other = stones(board * sign)
     after, allowed = put(Board(own, other, jnp.zeros_like(own)), pack(jnp.zeros((9, 9), bool).at[point].set(True)))
@@ -119,7 +119,7 @@ def test_a_stone_captures_what_has_no_liberty(point, sign, legal, taken):
         np.testing.assert_array_equal(after.other, own | pack(jnp.zeros((9, 9), bool).at[point].set(True)))
 
 
-def test_a_ko_is_not_taken_back_at_once():
+def test_immediate_recapture_of_a_ko_is_illegal():
     shape = (
         """
     . X O . . . . . .
@@ -158,7 +158,7 @@ def test_random_games_to_the_end_leave_only_eyes(play_out):
     assert 0 < np.mean(black - white) < 8
 
 
-def test_a_random_game_stops_when_told(play_out):
+def test_a_random_game_stops_at_the_move_limit(play_out):
     empty, board = jnp.zeros((9, 9), int), read(GO_BOARD)
     asked = [(board, 2, 100), (board, 0, 0), (empty, 0, 1), (empty, 0, 2)]
     boards, passes, moves = (jnp.stack([jnp.asarray(one) for one in each]) for each in zip(*asked * 16, strict=True))
@@ -169,7 +169,7 @@ def test_a_random_game_stops_when_told(play_out):
 
 
 @pytest.mark.slow
-def test_stones_fall_as_by_the_rules_of_pgx():
+def test_moves_have_the_effect_of_the_rules_of_pgx():
     """Random games of 100 moves: legality of every point, and the board after each move."""
     rules = load_rules("go-9x9")
     points = jax.vmap(pack)(jnp.eye(81, dtype=bool).reshape(81, 9, 9))
@@ -195,7 +195,7 @@ def test_stones_fall_as_by_the_rules_of_pgx():
 
 
 @pytest.mark.slow
-def test_passing_is_for_the_end():
+def test_passing_is_pointless_before_the_end():
     """Pointless while a point is left, unless the opponent has just passed: then it ends the game."""
     rules = load_rules("go-9x9")
     lines = jnp.array([[-1, -1, -1], [40, -1, -1], [40, 81, -1], [40, 81, 0]])
@@ -207,7 +207,7 @@ def test_passing_is_for_the_end():
 
 
 @pytest.mark.slow
-def test_score_is_what_pgx_counts_at_the_end_of_a_game():
+def test_score_equals_that_of_pgx_after_two_passes():
     """After 30 random moves both pass, and pgx counts the board itself; in half of the games only black plays."""
     rules = load_rules("go-9x9")
 

@@ -30,7 +30,7 @@ def test_a_match_of_two_known_players(rules):
     assert min(match.seconds) > 0
 
 
-def test_compacting_changes_no_bookkeeping(rules):
+def test_compacting_the_batch_keeps_all_results(rules):
     """Games end at different plies, so batches shrink; every game has one result all the same."""
     match = play_match(rules, OnePlyPlayer(), RandomPlayer(), 64, key=jr.key(1), compact=True)
     assert match.games == 64
@@ -38,7 +38,7 @@ def test_compacting_changes_no_bookkeeping(rules):
     assert sum(match.as_first) == sum(match.as_second) == 32
 
 
-def test_random_play_moving_first_has_the_known_chances(rules):
+def test_random_play_has_the_known_winning_probabilities(rules):
     """Random games: the first player wins 58.5 %, the second 28.8 %, by enumeration (128 of 315 etc.)."""
     match = play_match(rules, RandomPlayer(), RandomPlayer(), 2000, key=jr.key(2))
     won = (match.as_first[0] + match.as_second[2]) / 2000
@@ -53,7 +53,7 @@ def test_an_odd_number_of_games_is_refused(rules):
 
 
 @pytest.mark.parametrize("moves_first", [True, False])
-def test_minimax_is_never_beaten_and_others_are(rules, moves_first):
+def test_minimax_never_loses_and_others_do(rules, moves_first):
     perfect = Hand(rules, minimax.minimax_player())
     perfect = against_all_replies(perfect, moves_first=moves_first, batch=64, key=jr.key(0))
     assert perfect.lost == 0 < perfect.won
@@ -61,7 +61,7 @@ def test_minimax_is_never_beaten_and_others_are(rules, moves_first):
     assert other.lost > 0
 
 
-def test_all_lines_are_counted(rules):
+def test_all_lines_of_play_are_counted(rules):
     """Lines of play against the first free cell, by recursion over the rules of `minimax`."""
 
     def lines(board, ours):

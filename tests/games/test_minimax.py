@@ -30,18 +30,18 @@ def choices(rules, player, moves, count=100):
     return np.asarray(chosen(rules, player, padded, jr.split(jr.key(0), count)))
 
 
-def test_pick_is_uniform_over_what_is_allowed():
+def test_pick_is_uniform_over_the_mask():
     mask = jnp.array([False, True, False, True, True])
     found = np.bincount(jax.vmap(lambda key: pick(mask, key=key))(jr.split(jr.key(0), 3000)), minlength=5)
     assert found[[0, 2]].sum() == 0
     assert (abs(found[[1, 3, 4]] - 1000) < 5 * np.sqrt(3000 * 2 / 9)).all()
 
 
-def test_random_moves_are_legal_and_all_of_them_come_up(rules):
+def test_random_moves_are_legal_and_cover_all_legal_moves(rules):
     assert set(choices(rules, RandomPlayer(), FORK, 200)) == {2, 5, 6, 7, 8}
 
 
-def test_one_ply_wins_at_once_and_sees_no_threat(rules):
+def test_one_ply_wins_at_once_and_ignores_threats(rules):
     assert set(choices(rules, OnePlyPlayer(), FORK)) == {2}
     assert len(set(choices(rules, OnePlyPlayer(), [0, 3, 8, 4], 60))) > 1  # nothing to win: anything
 
@@ -50,7 +50,7 @@ def test_monte_carlo_wins_at_once(rules):
     assert set(choices(rules, MonteCarloPlayer(simulations=50, depth=9), FORK, 20)) == {2}
 
 
-def test_the_minimax_player_keeps_the_value(rules):
+def test_the_minimax_player_preserves_the_value(rules):
     player = minimax.minimax_player()
     for moves in ([0], [0, 4, 8], FORK, [4]):
         board = list(minimax.EMPTY)

@@ -54,11 +54,11 @@ def test_playouts_have_the_mean_of_random_play(rules):
         assert result[:, 0].mean() == pytest.approx(chances[0] - chances[1], abs=5 / np.sqrt(games))
 
 
-def test_a_broken_off_game_without_a_score_is_a_draw(rules):
+def test_a_stopped_game_without_a_score_is_a_draw(rules):
     assert playout(rules, rules.opening, 4, key=jr.key(0)).tolist() == [0, 0]  # nobody has three stones yet
 
 
-def test_values_are_seen_by_the_player_to_move(rules):
+def test_values_are_for_the_player_to_move(rules):
     """X has 1 and 2 and wins with 3, O has 4 and 5 and wins with 6: whoever is to move has won."""
     sequences = [[0, 3, 1, 4], [0, 3, 1, 4, 8], [0, 3, 1, 4, 2]]
 
@@ -71,7 +71,7 @@ def test_values_are_seen_by_the_player_to_move(rules):
     assert wins[:2] == [[2], [5]]
 
 
-def test_a_given_function_judges_what_pgx_shows(rules):
+def test_a_value_function_gets_the_observation_of_pgx(rules):
     """The observation's first plane has the stones of the player to move."""
 
     def function(observation):

@@ -46,13 +46,13 @@ def edge(one, node, move):
     return float(one.children_rewards[node, move]), float(one.children_discounts[node, move])
 
 
-def test_a_reply_that_wins_loses_the_move_before_it():
+def test_a_move_with_a_winning_reply_is_lost():
     found = prove(tree([(0, 0, 1, 0, False), (1, 2, 2, 1, True)], candidates=ALL), jnp.array(2))
     assert edge(found, 0, 0) == (-1, 0)
     assert found.children_prior_logits[0].tolist() == [np.float32(NEVER), 0, 0]
 
 
-def test_a_win_is_carried_up_as_far_as_it_is_forced():
+def test_a_forced_win_is_propagated_to_the_root():
     """Root, a move, the only reply, a move that wins: the move at the root wins."""
     edges = [(0, 1, 1, 0, False), (1, 0, 2, 0, False), (2, 2, 3, 1, True)]
     found = prove(tree(edges, candidates=ALL | {1: [0]}), jnp.array(3))
@@ -61,13 +61,13 @@ def test_a_win_is_carried_up_as_far_as_it_is_forced():
     assert edge(open_reply, 0, 1) == (0, -1) and edge(open_reply, 1, 0) == (-1, 0)
 
 
-def test_a_draw_is_the_best_of_known_replies():
+def test_a_draw_is_proven_if_all_replies_are_known():
     edges = [(0, 0, 1, 0, False), (1, 0, 2, -1, True), (1, 1, 3, 0, True)]
     assert edge(prove(tree(edges, candidates=ALL | {1: [0, 1]}), jnp.array(3)), 0, 0) == (0, 0)
     assert edge(prove(tree(edges, candidates=ALL), jnp.array(3)), 0, 0) == (0, -1)
 
 
-def test_what_comes_after_the_end_proves_nothing():
+def test_nodes_after_the_end_prove_nothing():
     """mctx goes on below a game that is over; there every reward is 0."""
     after_the_end = [(0, 0, 1, 1, True), (1, 0, 2, 0, True), (1, 1, 3, 0, True), (1, 2, 4, 0, True)]
     assert edge(prove(tree(after_the_end, candidates=ALL), jnp.array(4)), 0, 0) == (1, 0)

@@ -57,7 +57,7 @@ def test_tic_tac_toe_is_a_draw_and_known_replies_hold():
     assert [i for i, good in enumerate(minimax.best_moves(corner)) if good] == [4]  # only the center holds
 
 
-def test_the_end_lasts_and_an_illegal_move_loses(tic_tac_toe):
+def test_finished_games_do_not_change_and_illegal_moves_lose(tic_tac_toe):
     won = [0, 3, 1, 4, 2, -1, -1, -1, -1]  # X takes the upper row
     again = [0, 0, -1, -1, -1, -1, -1, -1, -1]  # O plays where X is
     _, _, over, outcome, cells, over_later, outcome_later = tic_tac_toe([won, [*won[:5], 8, -1, -1, -1], again])

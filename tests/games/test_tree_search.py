@@ -71,7 +71,7 @@ def test_tic_tac_toe_is_never_lost():
 
 
 @pytest.mark.slow
-def test_a_given_value_steers_the_search():
+def test_a_given_value_function_guides_the_search():
     """A value that loves stones in the middle cell: the search takes it, and so does its opponent if it may."""
     rules = load_rules("tic-tac-toe")
 

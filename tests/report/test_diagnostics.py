@@ -47,7 +47,7 @@ def test_baseline_is_the_distance_from_the_start():
 
 
 @pytest.mark.parametrize("step", [1, 5])
-def test_a_true_model_covers_what_it_says_and_expects_its_error(step):
+def test_a_true_model_is_calibrated_and_predicts_its_error(step):
     system = oscillator(std=0.1)
     error, calibration = judge(system, episodes_of(system, count=20), starts=700)
     # 700 overlapping starts give at least 140 independent ones: standard error below 0.043 at level 0.5
@@ -67,13 +67,13 @@ def test_coverage_of_a_model_that_states_too_little_or_too_much_noise(factor):
     assert calibration.error(1) == pytest.approx(np.mean(np.abs(LEVELS - expected)), abs=0.03)
 
 
-def test_a_certain_and_exact_model_is_calibrated_by_its_ties():
+def test_a_deterministic_exact_model_is_calibrated():
     spinning = Linear(jnp.diag(jnp.array([-1.0, 1.0])), jnp.zeros((2, 1)), jnp.zeros(2), jnp.zeros(2))
     _, calibration = judge(spinning, episodes_of(spinning, count=20), starts=700)
     assert calibration.error(2) < 0.06
 
 
-def test_members_disagreement_is_the_spread():
+def test_spread_is_the_disagreement_of_members():
     offsets = jnp.array([[-0.1, 0.0], [0.1, 0.0], [0.0, 0.0]])
     episodes = episodes_of(oscillator())
     error, _ = judge(Members(oscillator(), offsets), episodes)

@@ -42,7 +42,7 @@ def run(learned, tmp_path):
     return fake_run(tmp_path, model=dynamics)
 
 
-def test_slices_are_the_models_own(learned):
+def test_slices_show_the_model(learned):
     dynamics, episodes = learned
     slices = slices_of(dynamics, episodes, ["force (N)"])
     assert slices.inputs == ("x[0]", "x[1]", "force (N)") and slices.outputs == ("change of x[0]", "change of x[1]")
@@ -90,7 +90,7 @@ def test_other_models_have_none(tmp_path):
         plot_gp(run, out=tmp_path / "p.svg")
 
 
-def test_what_is_left_out_is_said(learned):
+def test_the_text_says_what_is_not_shown(learned):
     slices = slices_of(*learned, ["force (N)"])
     assert hidden(slices) == ""
     many = Slices(slices.inputs * 4, slices.outputs, tuple(row * 4 for row in slices.grid))

@@ -76,7 +76,7 @@ def test_a_solved_run_is_not_called_stalled():
     assert hints(dataclasses.replace(GOOD, curve=curve(np.full(12, 9.0), solved=True))) == []
 
 
-def test_a_run_without_a_model_is_judged_on_its_returns_only():
+def test_a_run_without_a_model_gets_hints_from_its_returns():
     assert hints(Evidence(curve([0, 3, 6, 9, 9, 9, 9, 9, 9]))) == [
         hints(Evidence(curve([0, 3, 6, 9, 9, 9, 9, 9, 9])))[0]
     ]

@@ -25,7 +25,7 @@ def outside(html: str) -> list[str]:
     return [address for address in found if not address.startswith(("#", "data:"))]
 
 
-def test_page_shows_what_a_person_asks_for(page):
+def test_the_page_has_all_sections_and_numbers(page):
     for words in (
         "PETS on fake/Oscillator-v0",
         "episodes solved",
@@ -84,7 +84,7 @@ def test_an_environment_that_cannot_be_drawn_says_so(tmp_path):
     assert "No video: " in text and "no display" in text
 
 
-def test_a_run_that_cannot_be_tried_out_shows_its_record(tmp_path):
+def test_a_run_that_cannot_be_evaluated_shows_its_record(tmp_path):
     run = fake_run(tmp_path, evaluation_fails="the environment <b>is gone</b>")
     run.info.update(status="interrupted", reason="stopped by a signal")
     text = write_report([run], out=tmp_path / "other.html").read_text(encoding="utf-8")
@@ -92,7 +92,7 @@ def test_a_run_that_cannot_be_tried_out_shows_its_record(tmp_path):
     assert "interrupted" in text and "stopped by a signal" in text and "Learning curve" in text
 
 
-def test_no_finished_round_or_no_run_or_no_place_is_a_usage_error(tmp_path):
+def test_a_missing_round_run_or_directory_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="no finished round"):
         write_report([fake_run(tmp_path, rounds=0)])
     with pytest.raises(UsageError, match="at least one run"):
@@ -130,7 +130,7 @@ def test_text_is_escaped():
         assert word not in text
 
 
-def test_inline_svg_drops_declarations_and_takes_the_pages_colors():
+def test_inline_svg_drops_declarations_and_uses_the_colors_of_the_page():
     svg = b'<?xml version="1.0"?><!DOCTYPE svg><svg width="4pt" height="3pt" viewBox="0 0 4 3"><metadata>\nx</metadata>'
     svg += b'<path id="a" style="fill: #1b1f27"/><use href="#a" clip-path="url(#a)"/></svg>'
     assert inline_svg(svg, prefix="p-") == (

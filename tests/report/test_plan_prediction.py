@@ -23,7 +23,7 @@ def follow(system: Linear, x0, steps: int = 6):
     return np.array(xs)
 
 
-def test_a_certain_model_expects_exactly_what_follows():
+def test_a_deterministic_model_predicts_exactly():
     (episode,) = episodes_of(oscillator(), count=1)
     plan = predict_plan(Problem(oscillator(), task()), Constant(), episode, start=10, key=KEY)
     xs = follow(oscillator(), episode.x[10])
@@ -33,7 +33,7 @@ def test_a_certain_model_expects_exactly_what_follows():
     np.testing.assert_allclose(plan.reward[1], np.append(0, np.cumsum(-(xs[:-1, 0] ** 2))), atol=1e-4)
 
 
-def test_the_band_holds_nine_tenths_of_a_known_noise():
+def test_the_band_contains_90_percent_of_a_known_noise():
     (episode,) = episodes_of(oscillator(), count=1)
     problem = Problem(oscillator(std=0.2), task())
     plan = predict_plan(problem, Constant(), episode, start=0, key=KEY, particles=4000)
@@ -59,7 +59,7 @@ def test_a_learned_reward_is_read_from_the_state():
     np.testing.assert_array_equal(real_reward(problem, episode), episode.reward)
 
 
-def test_a_known_cost_is_asked_of_the_task():
+def test_a_known_cost_comes_from_the_task():
     (episode,) = episodes_of(oscillator(), count=1)
     other = eqx.tree_at(lambda e: e.reward, episode, np.full_like(episode.reward, 7))
     np.testing.assert_allclose(real_reward(Problem(oscillator(), task()), other), -(episode.x[:, 0] ** 2), rtol=1e-5)

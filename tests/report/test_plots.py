@@ -54,7 +54,7 @@ def test_a_round_without_any_number_is_drawn_empty():
     assert plots.learning_curve(nothing) and plots.model_error_curve(nothing) and plots.wall_time(nothing)
 
 
-def test_the_room_is_light_until_something_is_asked_of_it():
+def test_importing_the_package_loads_no_large_package():
     heavy = "{'jax', 'matplotlib', 'jinja2', 'imageio_ffmpeg', 'numpy'}"
     code = (
         f"import sys, forethought.report as r; assert not {heavy} & sys.modules.keys(); assert callable(r.record_video)"

@@ -1,4 +1,4 @@
-"""A small drawing board for pictures of systems: world coordinates in meters, anti-aliased, no display needed.
+"""A canvas for pictures of systems: coordinates in meters, anti-aliased, without a display.
 
 Everything is drawn at `OVERSAMPLING` times the size and smoothly scaled down.  Pygame is loaded when first used.
 """
@@ -20,7 +20,7 @@ Color = tuple[int, int, int]
 Number = float | int
 Point = tuple[Number, Number] | np.ndarray
 
-WIDTH, HEIGHT = 640, 400  # pixels; multiples of 16, which video codecs want
+WIDTH, HEIGHT = 640, 400  # pixels; multiples of 16 suit video codecs
 OVERSAMPLING = 3
 
 PAPER: Color = (250, 249, 246)
@@ -35,14 +35,14 @@ PALE_GREEN: Color = (214, 236, 222)
 
 @functools.cache
 def load_pygame() -> ModuleType:
-    """Pygame, without its greeting on standard output."""
+    """Pygame, without its message on standard output."""
     with contextlib.redirect_stdout(io.StringIO()):
         import pygame
     return pygame
 
 
 class Canvas:
-    """A picture in the making.
+    """A canvas to draw a picture on.
 
     Args:
         scale: pixels per meter.
@@ -99,7 +99,7 @@ class Canvas:
                 self.stroke(start, end, color, 2 * corner)
 
     def arrow(self, start: Point, end: Point, color: Color = ORANGE, width: Number = 0.02) -> None:
-        """An arrow; nothing where it is shorter than its width."""
+        """An arrow; nothing if it is shorter than its width."""
         along = np.subtract(end, start)
         length = float(np.hypot(*along))
         if length < width:
@@ -133,7 +133,7 @@ class Canvas:
         self.arrow(points[-1] - 2.2 * width * forward, points[-1] + 1.2 * width * forward, width=width)
 
     def title(self, text: str, seconds: Number) -> None:
-        """What it is, in the upper left corner, and when, in the upper right."""
+        """A title in the upper left corner, and the time in the upper right."""
         self._text(text, 19, INK, (18, 14))
         self._text(f"{seconds:.2f} s", 19, GRAY, (WIDTH - 18, 14), right=True)
 
@@ -156,7 +156,7 @@ class Canvas:
 
 
 class Window:
-    """A window on the screen that shows pictures at a steady pace."""
+    """A window on the screen that shows pictures at a constant rate."""
 
     def __init__(self, title: str, *, fps: Number):
         self._pygame = load_pygame()
@@ -169,14 +169,14 @@ class Window:
         self._clock, self._fps = self._pygame.time.Clock(), fps
 
     def show(self, picture: np.ndarray) -> None:
-        """Show the picture, then wait for as long as is left of its time."""
+        """Show the picture, then wait until it is time for the next one."""
         self._pygame.event.pump()
         self._screen.blit(self._pygame.surfarray.make_surface(picture.swapaxes(0, 1)), (0, 0))
         self._pygame.display.flip()
         self._clock.tick(self._fps)
 
     def close(self) -> None:
-        """Take the window away."""
+        """Close the window."""
         self._pygame.display.quit()
 
 
