@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from forethought.core import Box, Controller, EnvironmentFailure, Transition, UsageError
+from forethought.dynamics.mujoco.messages import no_warnings, python_warnings
 from forethought.dynamics.space import StateSpace
 from forethought.envs.acting import Actor
 from forethought.envs.codecs import ActionCodec, ObservationCodec
@@ -127,7 +128,8 @@ class GymEnv:
         env = self._env if frames is None else self._pictured_env()
         log = EpisodeLog()
         try:
-            self._run(env, controller, key, log, on_step, frames, at_most(steps, self.task.horizon))
+            with python_warnings():  # MuJoCo would write a log file into the current folder
+                self._run(env, controller, key, log, on_step, frames, at_most(steps, self.task.horizon))
         except EnvironmentFailure as error:
             error.episode = log.episode()
             raise
@@ -214,7 +216,8 @@ class GymEnv:
                 raise UsageError(f"{self.name} was given as an object without a spec, so it cannot be made again "
                                  f"for pictures: {remedy}.")  # fmt: skip
             try:
-                self._pictured = make(render_mode="rgb_array")
+                with no_warnings():
+                    self._pictured = make(render_mode="rgb_array")
             except Exception as error:  # graphics drivers raise anything
                 raise self._no_picture(error) from error
         return self._pictured
