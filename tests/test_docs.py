@@ -31,7 +31,6 @@ LINKING = [*PAGES, ROOT / "CHANGELOG.md"]
 SMALL = {
     "README.md": {"iterations=15": "iterations=1", "episodes=5": "episodes=1", "--iterations 7": "--iterations 1"},
     "pilco.md": {"iterations=7": "iterations=1", "episodes=5": "episodes=1"},
-    "pilco.md": {"iterations=7": "iterations=1", "episodes=5": "episodes=1"},
     "games.md": {"games=100": "games=2", "simulations=200": "simulations=4"},
 }
 # What a fragment takes for granted.

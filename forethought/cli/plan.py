@@ -20,8 +20,10 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     parser.usage = "forethought plan ENV --planner NAME [options] [--planner.SETTING VALUE ...]\n" + (
         "       forethought plan ENV --planner NAME NAME ... [options] [--NAME.SETTING VALUE ...]"
     )
-    where = "a system of `forethought list envs`, or a Gymnasium MuJoCo id as HalfCheetah-v5"
-    add_environment(parser, only=("cost", "termination", "horizon"), about=where)
+    where = (
+        "a system of `forethought list envs`, a Gymnasium MuJoCo id as HalfCheetah-v5, or an MJCF file (with --cost)"
+    )
+    add_environment(parser, only=("cost", "termination", "horizon", "dt"), about=where)
     known = ", ".join(PLANNERS)
     parser.add_argument(
         "--planner",
@@ -89,7 +91,7 @@ def _plan(planners: dict, values: argparse.Namespace) -> int:
         done.append(one)
     if not values.json:
         print("\n".join(_aligned(table(done))))
-        out = values.out or Path("plans") / values.env.rpartition("/")[2]
+        out = values.out or Path("plans") / values.env.rpartition("/")[2].removesuffix(".xml")
         print(f"page: {write_plans(done, env, out, video=not values.no_video)}")
     return 0
 

@@ -7,6 +7,7 @@ Signatures are unbatched: batch with `jax.vmap` where you call.  Epistemic uncer
 out of a model's posterior.  Aleatoric uncertainty is `.sample(key)` of the distribution that the function returns.
 """
 
+import math
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -219,6 +220,15 @@ class Problem(eqx.Module):
     dynamics: Dynamics
     task: Task
     t0: Int[Array, ""] = eqx.field(default=0, converter=_step_index)
+
+    def __check_init__(self) -> None:
+        """Dynamics that know their time step must agree with the task."""
+        dt, expected = getattr(self.dynamics, "dt", None), getattr(self.task, "dt", None)
+        if not (isinstance(dt, float) and isinstance(expected, float)):
+            return  # not known, or traced
+        if not math.isclose(dt, expected, rel_tol=1e-6):
+            name = type(self.dynamics).__name__
+            raise ValueError(f"{name} has steps of {dt} s, and the task has steps of {expected} s; give both one dt.")
 
     def times(self, steps: int) -> Int[Array, "steps"]:
         """The step indices of a plan: t0, t0 + 1, ..."""

@@ -14,6 +14,7 @@ from gymnasium.utils.seeding import np_random
 from jaxtyping import PRNGKeyArray
 
 from forethought.core import Controller, EnvironmentFailure, Observations, Transition, UsageError
+from forethought.dynamics.mujoco.messages import no_warnings, python_warnings
 from forethought.dynamics.space import StateSpace
 from forethought.envs.acting import Actor
 from forethought.envs.codecs import ActionCodec, ObservationCodec
@@ -210,7 +211,8 @@ class GymEnv:
                 raise UsageError(f"{self.name} was given as an object without a spec, so it cannot be made again "
                                  f"for pictures: {remedy}.")  # fmt: skip
             try:
-                self._pictured = make(render_mode="rgb_array")
+                with no_warnings():
+                    self._pictured = make(render_mode="rgb_array")
             except Exception as error:  # graphics drivers raise anything
                 raise self._no_picture(error) from error
         return self._pictured
@@ -248,10 +250,11 @@ class GymEpisode:
         log = EpisodeLog()
         try:
             self._actor.take(controller, self.x, self._t)
-            for _ in range(steps):
-                self._step(log, on_step)
-                if self.over:
-                    break
+            with python_warnings():  # MuJoCo would write a log file into the current folder
+                for _ in range(steps):
+                    self._step(log, on_step)
+                    if self.over:
+                        break
         except EnvironmentFailure as error:
             self.over, error.episode = True, log.episode()
             raise

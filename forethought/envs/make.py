@@ -4,8 +4,10 @@ import warnings
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
 
 from forethought.core import UsageError, nearest
+from forethought.dynamics.mujoco.messages import no_warnings
 from forethought.envs.functions import import_module, importable_from_here
 from forethought.envs.shipped import NAMESPACE, SHIPPED
 from forethought.tasks.function_task import first_line
@@ -25,7 +27,7 @@ def make_gym(spec: str, **kwargs: Any) -> gym.Env:
         try:
             with warnings.catch_warnings(record=True) as said:  # one line is enough where it fails anyway
                 warnings.simplefilter("always")
-                env = gym.make(name, disable_env_checker=True, **kwargs)  # `check_env` does that, and more
+                env = _make(name, kwargs)
         except gym.error.UnregisteredEnv as error:
             raise UsageError(f"There is no environment '{spec}'; {_suggest(name, module)}") from error
         except (gym.error.Error, ImportError) as error:
@@ -36,6 +38,15 @@ def make_gym(spec: str, **kwargs: Any) -> gym.Env:
     for warning in said:
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return env
+
+
+def _make(name: str, kwargs: dict[str, Any]) -> gym.Env:
+    """`gymnasium.make` without the checker (`check_env` does more), and without what MuJoCo says about the model."""
+    entry = getattr(gym.registry.get(name), "entry_point", None)
+    if isinstance(entry, str):
+        load_env_creator(entry)  # imports MuJoCo, if the environment needs it: only then can it be kept quiet
+    with no_warnings():
+        return gym.make(name, disable_env_checker=True, **kwargs)
 
 
 def _suggest(name: str, module: str) -> str:

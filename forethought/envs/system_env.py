@@ -52,12 +52,7 @@ class SystemEnv(eqx.Module):
     learn_termination: ClassVar[bool] = False
 
     def __check_init__(self):
-        """Dynamics that know their time step must agree with the task's."""
-        dt = getattr(self.problem.dynamics, "dt", None)
-        if dt is not None and dt != self.task.dt:
-            raise ValueError(
-                f"{self.name}: the dynamics step by {dt} s and the task by {self.task.dt} s; give both one dt."
-            )
+        """One standard deviation of sensor noise, or one for each coordinate."""
         stds = np.asarray(self.observation_std, np.float64)
         if stds.shape not in ((), (self.space.size,)) or not (np.isfinite(stds) & (stds >= 0)).all():
             raise UsageError(

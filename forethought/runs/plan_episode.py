@@ -4,6 +4,7 @@ A planner whose horizon covers the episode plans once, before it, and its feedba
 plans at every step (MPC), from the time of that step.  Planning times do not include compilation.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,6 +71,9 @@ def plan_on(
         seed: of the initial state and of everything random in the planner.
         on_step: called with the number of steps done and the return so far.
     """
+    if not math.isclose(env.task.dt, problem.task.dt, rel_tol=1e-6):
+        steps = f"the model has steps of {problem.task.dt:g} s, and {env.name} of {env.task.dt:g} s"
+        raise UsageError(f"Plans would not fit the environment: {steps}; give both the same dt.")
     horizon = getattr(planner, "horizon", None)
     if receding is None:
         receding = budget_s is not None or (horizon is not None and horizon < problem.task.horizon)

@@ -1,4 +1,4 @@
-"""Acrobot swing-up: two rods from hanging to standing on end, moved only at the elbow."""
+"""Acrobot swing-up: two rods from hanging to standing upright, with a motor only at the elbow."""
 
 import equinox as eqx
 import jax
@@ -13,20 +13,22 @@ from forethought.tasks.costs import holds_at_end, never, quadratic
 class AcrobotSwingUp(eqx.Module):
     """Bring both rods upright and keep them there; states are those of `forethought.dynamics.double_pendulum`.
 
-    The cost is quadratic in the distance of the tip from its upright place, in the angular speeds and in torque.
+    The cost is quadratic in the distance of the tip from its upright position, in the angular speeds and in torque.
     """
 
     horizon: int = 120  # steps
     dt: float = 0.05  # s per step
     torque_limit: float = 10.0  # N m
-    start_std: float = 0.1  # of angles (rad) and angular speeds (rad/s) at the start, around hanging at rest
+    start_std: float = (
+        0.1  # standard deviation of the first angles (rad) and angular velocities (rad/s), around hanging at rest
+    )
     length1: float = 1.0  # m
     length2: float = 1.0  # m
     tip_weight: float = 1.0  # 1/m^2, cost of the tip's distance squared
     spin_weight: float = 0.01  # s^2/rad^2, cost of each angular speed squared
     torque_weight: float = 0.001  # 1/(N m)^2, cost of torque squared
-    solved_distance: float = 0.5  # m, of the tip from its place, during the last second
-    solved_spin: float = 1.0  # rad/s, below which both rods count as still, during the last second
+    solved_distance: float = 0.5  # m, greatest distance of the tip from its target during the last second
+    solved_spin: float = 1.0  # rad/s, greatest angular speed of the rods during the last second
 
     @property
     def action_space(self) -> Box:
@@ -38,16 +40,16 @@ class AcrobotSwingUp(eqx.Module):
         return self.start_std * jr.normal(key, (4,))
 
     def cost(self, x: Float[Array, "4"], u: Float[Array, "1"], t: Int[Array, ""]) -> Float[Array, ""]:
-        """Distance from upright, speed and effort."""
+        """The cost of distance from upright, angular speed and torque."""
         del t
         return self.final_cost(x) + quadratic(u, weight=self.torque_weight)
 
     def final_cost(self, x: Float[Array, "4"]) -> Float[Array, ""]:
-        """The same without effort."""
+        """The same cost without that of the actions."""
         return quadratic(self.tip_offset(x), weight=self.tip_weight) + quadratic(x[2:], weight=self.spin_weight)
 
     def terminal(self, x: Float[Array, "4"]) -> Bool[Array, ""]:
-        """Never: only the clock ends an episode."""
+        """Never: only the time limit ends an episode."""
         del x
         return never()
 
@@ -58,7 +60,7 @@ class AcrobotSwingUp(eqx.Module):
         return holds_at_end((distances < self.solved_distance) & still & trajectory.alive, seconds=1.0, dt=self.dt)
 
     def tip_offset(self, x: Float[Array, "4"]) -> Float[Array, "2"]:
-        """From the tip's upright place to the tip: right and up, in m."""
+        """From the upright position of the tip to the tip: right and up, in m."""
         first, second = x[0], x[0] + x[1]
         right = self.length1 * jnp.sin(first) + self.length2 * jnp.sin(second)
         up = -self.length1 * (jnp.cos(first) + 1) - self.length2 * (jnp.cos(second) + 1)

@@ -20,15 +20,17 @@ class CarParking(eqx.Module):
     dt: float = 0.1  # s per step
     acceleration_limit: float = 2.0  # m/s^2
     turn_limit: float = 1.0  # rad/s
-    start_side: float = 2.5  # m, mean distance of the start beside the place
-    start_std: float = 0.2  # of position (m), heading (rad) and speed (m/s) at the start
+    start_side: float = 2.5  # m, mean distance of the start from the parking place, to the side
+    start_std: float = 0.2  # standard deviation of the first position (m), heading (rad) and speed (m/s)
     position_weight: float = 1.0  # 1/m^2, cost of the distance squared
-    heading_weight: float = 0.3  # cost of the squared distance between the directions of car and place
+    heading_weight: float = (
+        0.3  # cost of the squared distance between the unit vectors along the car and along the parking place
+    )
     speed_weight: float = 0.02  # s^2/m^2, cost of speed squared
-    action_weight: float = 0.005  # cost of each action squared, as shares of its limit
-    solved_distance: float = 0.2  # m, from the place, during the last second
-    solved_heading: float = 0.2  # rad, from straight, during the last second
-    solved_speed: float = 0.2  # m/s, below which the car counts as parked, during the last second
+    action_weight: float = 0.005  # cost of each action squared, as a share of its limit
+    solved_distance: float = 0.2  # m, greatest distance from the parking place during the last second
+    solved_heading: float = 0.2  # rad, greatest heading during the last second
+    solved_speed: float = 0.2  # m/s, greatest speed of the car during the last second
 
     @property
     def action_space(self) -> Box:
@@ -42,23 +44,23 @@ class CarParking(eqx.Module):
         return jnp.array([0.0, self.start_side, 0.0, 0.0]) + self.start_std * jr.normal(key, (4,))
 
     def cost(self, x: Float[Array, "4"], u: Float[Array, "2"], t: Int[Array, ""]) -> Float[Array, ""]:
-        """Distance from being parked, and effort."""
+        """The cost of distance from the parking place, heading, speed and actions."""
         del t
         return self.final_cost(x) + quadratic(u / self.action_space.high, weight=self.action_weight)
 
     def final_cost(self, x: Float[Array, "4"]) -> Float[Array, ""]:
-        """The same without effort."""
+        """The same cost without that of the actions."""
         askew = 2 * (1 - jnp.cos(x[2]))  # squared chord between the two directions
         distance = quadratic(x[:2], weight=self.position_weight)
         return distance + self.heading_weight * askew + quadratic(x[3], weight=self.speed_weight)
 
     def terminal(self, x: Float[Array, "4"]) -> Bool[Array, ""]:
-        """Never: only the clock ends an episode."""
+        """Never: only the time limit ends an episode."""
         del x
         return never()
 
     def solved(self, trajectory: Trajectory) -> Bool[Array, ""]:
-        """In the place, straight and standing for the whole last second."""
+        """In the parking place, straight and at rest for the whole last second."""
         xs = trajectory.xs
         near = jnp.linalg.norm(xs[:, :2], axis=-1) < self.solved_distance
         straight = jnp.cos(xs[:, 2]) > jnp.cos(self.solved_heading)

@@ -1,4 +1,4 @@
-"""Cart-double-pendulum swing-up: two hinged rods from hanging to standing on end over the middle of the rail."""
+"""Cart-double-pendulum swing-up: two hinged rods from hanging to standing upright over the middle of the rail."""
 
 import equinox as eqx
 import jax
@@ -12,10 +12,10 @@ from forethought.tasks.costs import holds_at_end, never, saturating
 
 
 class CartDoublePendulumSwingUp(eqx.Module):
-    """Bring the tip of the second rod to its place above the middle of the rail, and keep it there.
+    """Bring the tip of the second rod to its target above the middle of the rail, and keep it there.
 
     States are those of `forethought.dynamics.cart_double_pendulum`.  The cost saturates with the distance of the tip
-    from that place; actions cost nothing.
+    from that target; actions cost nothing.
     Source: Deisenroth, Fox & Rasmussen (2015), and the authors' released scenario.
     Differs: the release's cost takes the rods to be 1 m long.
     """
@@ -23,13 +23,13 @@ class CartDoublePendulumSwingUp(eqx.Module):
     horizon: int = 100  # steps
     dt: float = 0.05  # s per step
     force_limit: float = 20.0  # N
-    start_std: float = 0.1  # of position and speeds at the start, around hanging at rest
-    start_angle_std: float = 0.01  # rad, of both angles at the start
+    start_std: float = 0.1  # standard deviation of the first position and velocities, around hanging at rest
+    start_angle_std: float = 0.01  # rad, standard deviation of both first angles
     length1: float = 0.6  # m
     length2: float = 0.6  # m
-    cost_width: float = 0.5  # m, how far from its place the tip feels the pull
-    solved_distance: float = 0.25  # m, of the tip from its place, during the last second
-    solved_speed: float = 0.5  # m/s, below which the tip counts as still, during the last second
+    cost_width: float = 0.5  # m, distance of the tip from its target at which the cost is 0.39
+    solved_distance: float = 0.25  # m, greatest distance of the tip from its target during the last second
+    solved_speed: float = 0.5  # m/s, greatest speed of the tip during the last second
 
     @property
     def action_space(self) -> Box:
@@ -42,12 +42,12 @@ class CartDoublePendulumSwingUp(eqx.Module):
         return spread * jr.normal(key, (6,))
 
     def cost(self, x: Float[Array, "6"], u: Float[Array, "1"], t: Int[Array, ""]) -> Float[Array, ""]:
-        """How far the tip is from its place, in [0, 1)."""
+        """The saturating cost of the distance of the tip from its target, in [0, 1)."""
         del u, t
         return self.final_cost(x)
 
     def final_cost(self, x: Float[Array, "6"]) -> Float[Array, ""]:
-        """The same, after the last action."""
+        """The same cost in the last state."""
         return saturating(jnp.sum(self.tip_offset(x) ** 2), width=self.cost_width)
 
     def cost_moments(
@@ -62,25 +62,25 @@ class CartDoublePendulumSwingUp(eqx.Module):
         return saturating_moments(tip, width=self.cost_width, smoothing=smoothing)
 
     def terminal(self, x: Float[Array, "6"]) -> Bool[Array, ""]:
-        """Never: only the clock ends an episode."""
+        """Never: only the time limit ends an episode."""
         del x
         return never()
 
     def solved(self, trajectory: Trajectory) -> Bool[Array, ""]:
-        """Tip within `solved_distance` of its place and slower than `solved_speed` for the whole last second."""
+        """Tip within `solved_distance` of its target and slower than `solved_speed` for the whole last second."""
         distances = jnp.linalg.norm(jax.vmap(self.tip_offset)(trajectory.xs), axis=-1)
         speeds = jnp.linalg.norm(jax.vmap(self.tip_velocity)(trajectory.xs), axis=-1)
         holds = (distances < self.solved_distance) & (speeds < self.solved_speed) & trajectory.alive
         return holds_at_end(holds, seconds=1.0, dt=self.dt)
 
     def tip_offset(self, x: Float[Array, "6"]) -> Float[Array, "2"]:
-        """From the tip's place, straight up over the middle of the rail, to the tip: right and up, in m."""
+        """From the target of the tip, upright over the middle of the rail, to the tip: right and up, in m."""
         position, _, angle1, angle2, _, _ = x
         right = position + self.length1 * jnp.sin(angle1) + self.length2 * jnp.sin(angle2)
         return jnp.stack([right, -self.length1 * (jnp.cos(angle1) + 1) - self.length2 * (jnp.cos(angle2) + 1)])
 
     def tip_velocity(self, x: Float[Array, "6"]) -> Float[Array, "2"]:
-        """Of the tip: right and up, in m/s."""
+        """The velocity of the tip: right and up, in m/s."""
         _, velocity, angle1, angle2, spin1, spin2 = x
         along1, along2 = self.length1 * spin1, self.length2 * spin2
         right = velocity + along1 * jnp.cos(angle1) + along2 * jnp.cos(angle2)

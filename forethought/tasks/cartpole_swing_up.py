@@ -12,21 +12,21 @@ from forethought.tasks.costs import holds_at_end, never, saturating
 
 
 class CartPoleSwingUp(eqx.Module):
-    """Bring the tip of the pole to its place above the middle of the rail, and keep it there.
+    """Bring the tip of the pole to its target above the middle of the rail, and keep it there.
 
     States are those of `forethought.dynamics.cartpole`.  The cost saturates with the distance of the tip from that
-    place; actions cost nothing.
+    target; actions cost nothing.
     Source: Deisenroth & Rasmussen, PILCO (2011), and the authors' released scenario.
     """
 
     horizon: int = 40  # steps
     dt: float = 0.1  # s per step
     force_limit: float = 10.0  # N
-    start_std: float = 0.1  # of every coordinate of the initial state, around hanging at rest
+    start_std: float = 0.1  # standard deviation of each coordinate of the first state, around hanging at rest
     pole_length: float = 0.5  # m
-    cost_width: float = 0.25  # m, how far from its place the tip feels the pull
-    solved_distance: float = 0.25  # m, of the tip from its place, during the last second
-    solved_speed: float = 0.5  # m/s, below which the tip counts as still, during the last second
+    cost_width: float = 0.25  # m, distance of the tip from its target at which the cost is 0.39
+    solved_distance: float = 0.25  # m, greatest distance of the tip from its target during the last second
+    solved_speed: float = 0.5  # m/s, greatest speed of the tip during the last second
 
     @property
     def action_space(self) -> Box:
@@ -38,12 +38,12 @@ class CartPoleSwingUp(eqx.Module):
         return self.start_std * jr.normal(key, (4,))
 
     def cost(self, x: Float[Array, "4"], u: Float[Array, "1"], t: Int[Array, ""]) -> Float[Array, ""]:
-        """How far the tip is from its place, in [0, 1)."""
+        """The saturating cost of the distance of the tip from its target, in [0, 1)."""
         del u, t
         return self.final_cost(x)
 
     def final_cost(self, x: Float[Array, "4"]) -> Float[Array, ""]:
-        """The same, after the last action."""
+        """The same cost in the last state."""
         return saturating(jnp.sum(self.tip_offset(x) ** 2), width=self.cost_width)
 
     def cost_moments(
@@ -58,12 +58,12 @@ class CartPoleSwingUp(eqx.Module):
         return saturating_moments(tip, width=self.cost_width, smoothing=smoothing)
 
     def terminal(self, x: Float[Array, "4"]) -> Bool[Array, ""]:
-        """Never: only the clock ends an episode."""
+        """Never: only the time limit ends an episode."""
         del x
         return never()
 
     def solved(self, trajectory: Trajectory) -> Bool[Array, ""]:
-        """Tip within `solved_distance` of its place and slower than `solved_speed` for the whole last second.
+        """Tip within `solved_distance` of its target and slower than `solved_speed` for the whole last second.
 
         A pole that swings through upright is five times faster and leaves the disc in a third of a second.  The tip
         decides, as in the cost: the cart may work under it, as it must to balance.
@@ -74,12 +74,12 @@ class CartPoleSwingUp(eqx.Module):
         return holds_at_end(holds, seconds=1.0, dt=self.dt)
 
     def tip_offset(self, x: Float[Array, "4"]) -> Float[Array, "2"]:
-        """From the tip's place, straight up over the middle of the rail, to the tip: right and up, in m."""
+        """From the target of the tip, upright over the middle of the rail, to the tip: right and up, in m."""
         position, _, angle, _ = x
         return jnp.stack([position + self.pole_length * jnp.sin(angle), -self.pole_length * (jnp.cos(angle) + 1)])
 
     def tip_velocity(self, x: Float[Array, "4"]) -> Float[Array, "2"]:
-        """Of the tip: right and up, in m/s."""
+        """The velocity of the tip: right and up, in m/s."""
         _, velocity, angle, spin = x
         return jnp.stack(
             [velocity + self.pole_length * jnp.cos(angle) * spin, self.pole_length * jnp.sin(angle) * spin]

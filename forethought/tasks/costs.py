@@ -1,4 +1,4 @@
-"""The pieces that tasks are made of: costs, and the test "for the whole last second"."""
+"""Functions shared by tasks: costs, and the test "for the whole last second"."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -10,7 +10,7 @@ def quadratic(deviation: Float[Array, "*k"], *, weight: float) -> Float[Array, "
 
 
 def saturating(squared_distance: Float[Array, ""], *, width: float) -> Float[Array, ""]:
-    """`1 - exp(-d^2 / (2 width^2))`: near zero a quadratic, far away 1, whatever the distance.
+    """`1 - exp(-d^2 / (2 width^2))`: quadratic near zero, and close to 1 far away.
 
     Args:
         squared_distance: `d^2`.
@@ -21,7 +21,7 @@ def saturating(squared_distance: Float[Array, ""], *, width: float) -> Float[Arr
 
 
 def never() -> Bool[Array, ""]:
-    """False: the value of `terminal` for tasks that only the clock ends."""
+    """False: the value of `terminal` for tasks that only the time limit ends."""
     return jnp.zeros((), bool)
 
 

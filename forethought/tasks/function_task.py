@@ -1,4 +1,4 @@
-"""A task given by plain functions, or by none: what is known about an environment that someone else wrote."""
+"""A task given by functions of the user, as far as they are known: the task of an environment from elsewhere."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ TerminationFunction = Callable[[Array], Array]  # termination(x [n]) -> bool []
 
 
 class FunctionTask(eqx.Module):
-    """Limits and clock of an environment, and its cost and termination as far as they are known.
+    """Action limits, horizon and time step of an environment, and its cost and termination as far as they are known.
 
     `cost_function(x, u)` and `termination_function(x)` are traceable by JAX; None where they must be learned.
     """

@@ -1,4 +1,4 @@
-"""Pendulum swing-up: from hanging to upright with a motor that must first build up a swing."""
+"""Pendulum swing-up: from hanging to upright with a motor that is too weak to lift the rod directly."""
 
 import equinox as eqx
 import jax
@@ -14,19 +14,21 @@ from forethought.tasks.costs import holds_at_end, never, quadratic
 class PendulumSwingUp(eqx.Module):
     """Bring the rod upright and keep it there; states are those of `forethought.dynamics.pendulum`.
 
-    The cost is quadratic in the distance of the tip from its upright place, in angular speed and in torque.
+    The cost is quadratic in the distance of the tip from its upright position, in angular speed and in torque.
     """
 
     horizon: int = 100  # steps
     dt: float = 0.05  # s per step
     torque_limit: float = 2.0  # N m; holding the rod level takes 4.9
-    start_std: float = 0.1  # of angle (rad) and angular speed (rad/s) at the start, around hanging at rest
+    start_std: float = (
+        0.1  # standard deviation of the first angle (rad) and angular velocity (rad/s), around hanging at rest
+    )
     length: float = 1.0  # m
     tip_weight: float = 1.0  # 1/m^2, cost of the tip's distance squared
     spin_weight: float = 0.01  # s^2/rad^2, cost of angular speed squared
     torque_weight: float = 0.001  # 1/(N m)^2, cost of torque squared
-    solved_distance: float = 0.25  # m, of the tip from its place, during the last second
-    solved_spin: float = 1.0  # rad/s, below which the rod counts as still, during the last second
+    solved_distance: float = 0.25  # m, greatest distance of the tip from its target during the last second
+    solved_spin: float = 1.0  # rad/s, greatest angular speed of the rod during the last second
 
     @property
     def action_space(self) -> Box:
@@ -38,19 +40,19 @@ class PendulumSwingUp(eqx.Module):
         return self.start_std * jr.normal(key, (2,))
 
     def cost(self, x: Float[Array, "2"], u: Float[Array, "1"], t: Int[Array, ""]) -> Float[Array, ""]:
-        """Distance from upright, speed and effort."""
+        """The cost of distance from upright, angular speed and torque."""
         del t
         return self.final_cost(x) + quadratic(u, weight=self.torque_weight)
 
     def final_cost(self, x: Float[Array, "2"]) -> Float[Array, ""]:
-        """The same without effort."""
+        """The same cost without that of the actions."""
         return quadratic(self.tip_offset(x), weight=self.tip_weight) + quadratic(x[1], weight=self.spin_weight)
 
     def cost_moments(
         self, p: Gaussian, t: Int[Array, ""], *, smoothing: Float[Array, ""] | float = 0.0
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Mean and variance of the cost for `[x; u] ~ p`, the angle's sine and cosine matched by a Gaussian."""
-        del t, smoothing  # a quadratic has a slope everywhere
+        del t, smoothing  # a quadratic needs no smoothing
         waves = with_sines(p, (0,))  # [angle, spin, torque, sin, cos]
         A = jnp.zeros((4, 5), p.mean.dtype).at[jnp.arange(4), jnp.array([3, 4, 1, 2])].set(1.0)
         A = A * jnp.array([self.length, self.length, 1.0, 1.0], p.mean.dtype)[:, None]
@@ -59,7 +61,7 @@ class PendulumSwingUp(eqx.Module):
         return quadratic_moments(measured, jnp.diag(jnp.array(weights, p.mean.dtype)))
 
     def terminal(self, x: Float[Array, "2"]) -> Bool[Array, ""]:
-        """Never: only the clock ends an episode."""
+        """Never: only the time limit ends an episode."""
         del x
         return never()
 
@@ -70,5 +72,5 @@ class PendulumSwingUp(eqx.Module):
         return holds_at_end((distances < self.solved_distance) & still & trajectory.alive, seconds=1.0, dt=self.dt)
 
     def tip_offset(self, x: Float[Array, "2"]) -> Float[Array, "2"]:
-        """From the tip's upright place to the tip: right and up, in m."""
+        """From the upright position of the tip to the tip: right and up, in m."""
         return self.length * jnp.stack([jnp.sin(x[0]), -jnp.cos(x[0]) - 1])

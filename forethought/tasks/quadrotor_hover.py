@@ -14,28 +14,28 @@ class QuadrotorHover(eqx.Module):
     """Fly to the target and hover there, level; states are those of `forethought.dynamics.quadrotor`.
 
     The cost is quadratic in the distance to the target, in the distance of the body's direction from level, in the
-    speeds, and in how far the thrusts are from those that carry the weight.
+    speeds, and in the difference of the thrusts from hover.
     """
 
     horizon: int = 80  # steps
     dt: float = 0.05  # s per step
-    thrust_limit: float = 7.5  # N, each propeller; they only push
-    weight: float = 9.81  # N, what both propellers together carry in hover
+    thrust_limit: float = 7.5  # N, each propeller; thrust is never negative
+    weight: float = 9.81  # N, thrust of both propellers together in hover
     target_x: float = 0.0  # m, right
     target_z: float = 1.0  # m, up
-    start_distance: float = 1.5  # m, how far to the left of the target the flight starts, on average
-    start_std: float = 0.1  # of every coordinate of the initial state
+    start_distance: float = 1.5  # m, mean distance of the start to the left of the target
+    start_std: float = 0.1  # standard deviation of each coordinate of the first state
     position_weight: float = 1.0  # 1/m^2, cost of the distance squared
     roll_weight: float = 0.1  # cost of the squared distance between the body's upward axis and the vertical
     speed_weight: float = 0.05  # s^2/m^2, cost of speed squared
     spin_weight: float = 0.05  # s^2/rad^2, cost of angular speed squared
     thrust_weight: float = 0.01  # 1/N^2, cost of each thrust's squared difference from hover
-    solved_distance: float = 0.25  # m, from the target, during the last second
-    solved_speed: float = 0.5  # m/s, below which it counts as hovering, during the last second
+    solved_distance: float = 0.25  # m, greatest distance from the target during the last second
+    solved_speed: float = 0.5  # m/s, greatest speed during the last second
 
     @property
     def action_space(self) -> Box:
-        """The thrust of each rotor, from none to its limit, in N."""
+        """The thrust of each propeller, from 0 to its limit, in N."""
         return Box(jnp.zeros(2), jnp.full(2, self.thrust_limit), ["left thrust (N)", "right thrust (N)"])
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "6"]:
@@ -44,19 +44,19 @@ class QuadrotorHover(eqx.Module):
         return start + self.start_std * jr.normal(key, (6,))
 
     def cost(self, x: Float[Array, "6"], u: Float[Array, "2"], t: Int[Array, ""]) -> Float[Array, ""]:
-        """Distance from hovering at the target, and effort."""
+        """The cost of distance from the target, tilt, speeds and thrusts."""
         del t
         return self.final_cost(x) + quadratic(u - self.weight / 2, weight=self.thrust_weight)
 
     def final_cost(self, x: Float[Array, "6"]) -> Float[Array, ""]:
-        """The same without effort."""
+        """The same cost without that of the actions."""
         tilt = 2 * (1 - jnp.cos(x[2]))  # squared chord between body axis and vertical
         distance = quadratic(self.offset(x), weight=self.position_weight)
         speeds = quadratic(x[3:5], weight=self.speed_weight) + quadratic(x[5], weight=self.spin_weight)
         return distance + self.roll_weight * tilt + speeds
 
     def terminal(self, x: Float[Array, "6"]) -> Bool[Array, ""]:
-        """Never: only the clock ends an episode."""
+        """Never: only the time limit ends an episode."""
         del x
         return never()
 

@@ -11,7 +11,7 @@ from forethought.tasks.costs import holds_at_end, never, quadratic
 
 
 class ReacherTwoLink(eqx.Module):
-    """Bring the tip to the target from any posture; states are those of `forethought.dynamics.reacher`.
+    """Bring the tip to the target from any angles; states are those of `forethought.dynamics.reacher`.
 
     The cost is quadratic in the distance of the tip from the target, in the angular speeds and in the torques.
     """
@@ -21,13 +21,13 @@ class ReacherTwoLink(eqx.Module):
     torque_limit: float = 1.0  # N m, at each joint
     target_x: float = 0.4  # m, along the plane's first axis
     target_y: float = 0.5  # m
-    start_spread: float = 3.141592653589793  # rad, the starting angles are uniform within plus and minus this
+    start_spread: float = 3.141592653589793  # rad, the first angles are uniform within plus and minus this value
     length1: float = 0.5  # m
     length2: float = 0.5  # m
     tip_weight: float = 1.0  # 1/m^2, cost of the tip's distance squared
     spin_weight: float = 0.005  # s^2/rad^2, cost of each angular speed squared
     torque_weight: float = 0.001  # 1/(N m)^2, cost of each torque squared
-    solved_distance: float = 0.05  # m, of the tip from the target, during the last half second
+    solved_distance: float = 0.05  # m, greatest distance of the tip from the target during the last half second
 
     @property
     def action_space(self) -> Box:
@@ -35,21 +35,21 @@ class ReacherTwoLink(eqx.Module):
         return Box.symmetric(jnp.full(2, self.torque_limit), ["shoulder torque (N m)", "elbow torque (N m)"])
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "4"]:
-        """Any posture, at rest."""
+        """Random angles, at rest."""
         angles = jr.uniform(key, (2,), minval=-self.start_spread, maxval=self.start_spread)
         return jnp.concatenate([angles, jnp.zeros(2)])
 
     def cost(self, x: Float[Array, "4"], u: Float[Array, "2"], t: Int[Array, ""]) -> Float[Array, ""]:
-        """Distance from the target, speed and effort."""
+        """The cost of distance from the target, angular speeds and torques."""
         del t
         return self.final_cost(x) + quadratic(u, weight=self.torque_weight)
 
     def final_cost(self, x: Float[Array, "4"]) -> Float[Array, ""]:
-        """The same without effort."""
+        """The same cost without that of the actions."""
         return quadratic(self.tip_offset(x), weight=self.tip_weight) + quadratic(x[2:], weight=self.spin_weight)
 
     def terminal(self, x: Float[Array, "4"]) -> Bool[Array, ""]:
-        """Never: only the clock ends an episode."""
+        """Never: only the time limit ends an episode."""
         del x
         return never()
 

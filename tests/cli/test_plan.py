@@ -1,6 +1,7 @@
 """`forethought plan` from words to files."""
 
 import json
+import sys
 
 import pytest
 
@@ -30,6 +31,42 @@ def test_several_planners_share_a_table_and_a_page(tmp_path, capsys):
     assert "random-shooting" in page and page.count("<svg") == 3
     assert [one["planner"] for one in json.loads((tmp_path / "plan.json").read_text())] == ["cem", "random-shooting"]
     assert not list(tmp_path.glob("*.mp4"))
+
+
+ARM = """<mujoco><option timestep="0.01"/><worldbody><body><joint name="elbow" axis="0 1 0"/>
+  <geom type="capsule" size="0.02" fromto="0 0 0 0 0 0.3"/></body></worldbody>
+  <actuator><motor joint="elbow" ctrlrange="-1 1"/></actuator></mujoco>"""
+COST = """import jax.numpy as jnp
+def upright(x, u):
+    return 1 - jnp.cos(x[0] - 1.0)
+"""
+
+
+@pytest.fixture
+def arm(tmp_path, monkeypatch):
+    """In a folder of one's own: an MJCF file and a cost function for it."""
+    (tmp_path / "arm.xml").write_text(ARM)
+    (tmp_path / "arm_cost.py").write_text(COST)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    sys.modules.pop("arm_cost", None)
+
+
+def test_an_mjcf_file_is_simulated_by_its_own_dynamics(arm, capsys):
+    words = f"plan arm.xml --cost arm_cost:upright --dt 0.02 --horizon 6 --planner cem {QUICK} --no-video"
+    assert main(words.split()) == 0
+    assert "cem" in capsys.readouterr().out
+    (told,) = json.loads((arm / "plans" / "arm" / "plan.json").read_text())
+    assert told["length"] == 6 and 0 < told["cost"] <= 6 * 0.5  # at rest at first, 1 rad from the goal: 0.46 a step
+    assert "elbow (rad)" in (arm / "plans" / "arm" / "plan.html").read_text()
+    assert not (arm / "MUJOCO_LOG.TXT").exists()
+
+
+def test_an_mjcf_file_needs_a_cost_and_a_time_step_that_fits(arm, capsys):
+    assert main("plan arm.xml --planner cem".split()) == 2
+    assert "pass cost" in capsys.readouterr().err
+    assert main("plan arm.xml --cost arm_cost:upright --dt 0.015 --planner cem".split()) == 2
+    assert "0.02" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

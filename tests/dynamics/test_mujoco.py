@@ -8,6 +8,7 @@ import pytest
 from forethought.core import HasSimulate, UsageError
 from forethought.dynamics.mujoco import mujoco_dynamics
 from forethought.dynamics.mujoco.derivatives import step_derivatives
+from forethought.dynamics.mujoco.messages import python_warnings
 from forethought.dynamics.mujoco.mujoco_dynamics import MujocoDynamics
 from forethought.dynamics.mujoco.simulator import Simulator, load_model
 
@@ -149,6 +150,59 @@ def test_divergence_is_not_a_number():
     states = sim.roll(np.zeros((2, 2)), np.array([[[0.0]] * 3, [[0.0], [9e9], [0.0]]]))[:, :, 0]
     np.testing.assert_array_equal(np.isnan(states).all(-1), [[False] * 3, [False, True, True]])
     assert not model.opt.disableflags & int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)  # the caller's is left alone
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_divergence_is_silent_and_leaves_no_log_file(threads, tmp_path, monkeypatch, capfd):
+    """MuJoCo prints a warning for each rollout that diverges, and writes MUJOCO_LOG.TXT, unless told otherwise."""
+    monkeypatch.chdir(tmp_path)
+    sim = Simulator(load_model(CART.replace('ctrlrange="-3 3"', "")), threads=threads)
+    assert np.isnan(sim.roll(np.zeros((4, 2)), np.full((4, 3, 1), 9e12))).any()
+    step_derivatives(sim, np.zeros((3, 2)), np.full((3, 1), 9e12))
+    assert capfd.readouterr() == ("", "") and not list(tmp_path.iterdir())
+
+
+def test_warnings_of_an_environment_become_python_warnings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = load_model(CART.replace('ctrlrange="-3 3"', ""))
+    data = mujoco.MjData(model)
+    with pytest.warns(RuntimeWarning, match="MuJoCo: .*CTRL") as said, python_warnings():
+        for _ in range(3):
+            mujoco.mj_resetData(model, data)
+            data.ctrl[:] = 9e12
+            mujoco.mj_step(model, data)
+    assert len(said) == 1 and not list(tmp_path.iterdir())
+
+
+def test_a_model_without_actuators_has_derivatives():
+    """A pendulum that nothing moves: d velocity' / d angle = -dt g / l near the bottom."""
+    pendulum = """<mujoco><option timestep="0.001" integrator="Euler"/><worldbody><body><joint axis="0 1 0"/>
+      <geom type="sphere" size="0.001" pos="0 0 -1" mass="1"/></body></worldbody></mujoco>"""
+    for integrator in ("Euler", "RK4"):
+        dynamics = MujocoDynamics(Simulator(load_model(pendulum.replace("Euler", integrator)), threads=1))
+        linear = dynamics.linearize(jnp.zeros(2), jnp.zeros(0), NOW)
+        assert linear.F.shape == (2, 2)
+        np.testing.assert_allclose(linear.F, [[1, 1e-3], [-9.81e-3, 1]], atol=2e-5)
+        np.testing.assert_allclose(dynamics(jnp.array([0.1, 0.0]), jnp.zeros(0), NOW).mean[1], -9.8e-4, atol=1e-5)
+
+
+def test_autodiff_uses_the_derivatives_of_the_simulator_once():
+    """Through a whole trajectory, against differences of costs; a second derivative is refused."""
+    dynamics = MujocoDynamics(simulator(CART), SpeedReward())
+
+    def reward(us):
+        step = lambda x, u: (lambda after: (after, after[2] ** 2))(dynamics(x, u, NOW).mean)  # noqa: E731
+        return jnp.sum(jax.lax.scan(step, jnp.array([0.0, 1.0, 0.0, 0.0]), us)[1])
+
+    us = jnp.array([[0.5], [-1.0], [2.0]])
+    with jax.enable_x64(True):
+        us = us.astype(float)
+        gradient = jax.jit(jax.grad(reward))(us)[:, 0]
+        for i in range(3):
+            e = 1e-4 * jnp.zeros((3, 1)).at[i].set(1)
+            assert gradient[i] == pytest.approx(float(reward(us + e) - reward(us - e)) / 2e-4, rel=1e-4)
+        with pytest.raises(UsageError, match="no second derivatives.*CEM"):
+            jax.hessian(reward)(us)
 
 
 class SpeedReward:

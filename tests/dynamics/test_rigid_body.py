@@ -225,7 +225,7 @@ UNSUPPORTED = {
     "joint limits of elbow": {"joint": 'range="-1 1" limited="true"'},
     "dry friction": {"joint": 'frictionloss="1"'},
     "geoms that can collide": {"touch": "", "more": '<body pos="0 0 -0.4"><joint/><geom size="0.1"/></body>'},
-    "no plain motor": {"actuator": POSITION},
+    "not a plain motor": {"actuator": POSITION},
     "integrator mjINT_IMPLICIT ": {"integrator": "implicit"},
 }
 

@@ -212,3 +212,12 @@ def test_speeds_of_shipped_systems_are_rates_of_change(name):
         assert rates[i] == x[j]
     assert env.space.dt == (env.task.dt if env.space.speeds else 0)
     assert set(env.space.angles) <= {i for i, _ in env.space.speeds} or name == "CarParking-v0"
+
+
+def test_no_log_file_of_mujoco_appears(tmp_path):
+    """Making HalfCheetah warns of its own model file, which MuJoCo would write into the current folder."""
+    words = "from forethought.envs import open_env; open_env('HalfCheetah-v5').close()"
+    done = subprocess.run(
+        [sys.executable, "-c", words], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    assert not list(tmp_path.iterdir()) and "WARNING" not in done.stdout + done.stderr

@@ -5,7 +5,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from forethought.core import EnvironmentFailure, UsageError
+from forethought.core import EnvironmentFailure, Problem, UsageError
 from forethought.envs.env import collect
 from forethought.envs.open import open_env
 from forethought.envs.shipped import shipped
@@ -65,7 +65,7 @@ def test_unknown_name_is_answered_with_the_nearest():
 def test_time_steps_must_agree():
     env = shipped("CartPoleSwingUp-v0")
     with pytest.raises(ValueError, match="one dt"):
-        SystemEnv(env.name, eqx.tree_at(lambda p: p.dynamics.dt, env.problem, 0.05), env.space)
+        Problem(eqx.tree_at(lambda dynamics: dynamics.dt, env.problem.dynamics, 0.05), env.task)
 
 
 def test_a_controller_with_new_numbers_compiles_nothing_new():

@@ -1,5 +1,6 @@
 """Planning on a known system, against what can be worked out by hand."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -65,3 +66,9 @@ def test_the_same_seed_gives_the_same_episode():
 def test_a_time_budget_needs_a_planner_that_can_stop():
     with pytest.raises(UsageError, match="no time budget"):
         plan_on(ENV, ENV.problem, Damped(), name="damped", budget_s=0.1)
+
+
+def test_a_model_with_another_time_step_is_refused():
+    slower = eqx.tree_at(lambda problem: (problem.dynamics.dt, problem.task.dt), ENV.problem, (0.1, 0.1))
+    with pytest.raises(UsageError, match="steps of 0.1 s, and .* of 0.05 s"):
+        plan_on(ENV, slower, Damped(), name="damped")

@@ -3,7 +3,7 @@
 Symbols as in `forethought.dynamics.mujoco.simulator`; B pairs, w = 2 nv + na coordinates of the tangent space.
     ds' = D [ds; du]          D [k, k + m] = [G(s') A G(s)^+, G(s') B], A [w, w] and B [w, m] in tangent coordinates
 The columns of G are orthogonal, so that G^+ is its transpose with rows scaled.
-Source: MuJoCo documentation, "mjd_transitionFD"; the RK4 integrator, which it does not know, by central differences.
+Source: MuJoCo documentation, "mjd_transitionFD"; for the RK4 integrator, which it lacks, central differences.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import mujoco
 import numpy as np
 
+from forethought.dynamics.mujoco.messages import no_warnings
 from forethought.dynamics.mujoco.simulator import Simulator
 
 STEP = 1e-6  # of the differences, in the units of each coordinate; float64
@@ -42,12 +43,12 @@ def _transitions(simulator: Simulator, s: np.ndarray, u: np.ndarray) -> tuple[np
             simulator.put(data, s[i])
             after[i], A[i], B[i] = _transition(simulator, data, u[i])
 
-    with simulator.lock:
+    with simulator.lock, no_warnings():
         workers = min(len(simulator.data), batch)
         parts = np.array_split(np.arange(batch), workers)
         if workers == 1:
             work(simulator.data[0], parts[0])
-        else:  # MuJoCo lets go of the interpreter's lock
+        else:  # MuJoCo releases the interpreter lock
             with ThreadPoolExecutor(workers) as pool:
                 list(pool.map(work, simulator.data, parts))
     return after, A, B
@@ -61,7 +62,7 @@ def _transition(simulator: Simulator, data: mujoco.MjData, u: np.ndarray) -> tup
     one_A, one_B = np.empty_like(A), np.empty_like(B)
     data.ctrl[:] = u
     for i in range(simulator.frame_skip):
-        mujoco.mjd_transitionFD(model, data, STEP, True, one_A, one_B, None, None)
+        mujoco.mjd_transitionFD(model, data, STEP, True, one_A, one_B if u.size else None, None, None)
         A, B = (one_A @ A, one_A @ B + one_B) if i else (one_A.copy(), one_B.copy())
         mujoco.mj_step(model, data)
     return simulator.get(data), A, B
@@ -97,7 +98,7 @@ def _times_inverse(D: np.ndarray, G: np.ndarray) -> np.ndarray:
 
 
 def tangents(model: mujoco.MjModel, s: np.ndarray) -> np.ndarray:
-    """G(s) [B, k, w]: how states [B, k] move with their tangent coordinates."""
+    """G(s) [B, k, w]: derivatives of states [B, k] by their tangent coordinates."""
     nq, nv, (batch, k) = model.nq, model.nv, s.shape
     G = np.zeros((batch, k, k - nq + nv))
     G[:, nq:, nv:] = np.eye(k - nq)
@@ -113,6 +114,6 @@ def tangents(model: mujoco.MjModel, s: np.ndarray) -> np.ndarray:
 
 
 def _half_turns(q: np.ndarray) -> np.ndarray:
-    """How unit quaternions [B, 4], (w, x, y, z), move with a rotation about their own axes [B, 4, 3]."""
+    """Derivatives of unit quaternions [B, 4], (w, x, y, z), by a rotation about their own axes, [B, 4, 3]."""
     w, x, y, z = q.T
     return 0.5 * np.array([[-x, -y, -z], [w, -z, y], [z, w, -x], [-y, x, w]]).transpose(2, 0, 1)

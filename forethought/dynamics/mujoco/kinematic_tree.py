@@ -1,4 +1,4 @@
-"""What a compiled MuJoCo model says about its kinematic tree, and what in it is more than a tree.
+"""The kinematic tree of a compiled MuJoCo model, and the features of a model that a tree does not have.
 
 A link is what moves with one joint: bodies welded to it belong to it, and a body with several joints is several links,
 all but the last without mass.  Links are numbered as MuJoCo numbers joints, so a parent comes before its children.
@@ -20,16 +20,16 @@ _INTEGRATORS = {
 
 
 def require_tree(model: mujoco.MjModel) -> None:
-    """Raise where the model is more than hinges, slides and motors.
+    """Raise if the model has more than hinges, slides and motors.
 
     Raises:
-        UsageError: naming all of what is not supported.
+        UsageError: it names everything that is not supported.
     """
     found = [*_more_than_joints(model), *_more_than_passive(model), *_more_than_motors(model)]
     if found:
         remedy = "leave it out, or simulate with MujocoDynamics"
         raise UsageError(
-            f"RigidBody knows hinges, slides and motors only; this model has {'; '.join(found)}: {remedy}."
+            f"RigidBody supports hinges, slides and motors only; this model has {'; '.join(found)}: {remedy}."
         )
 
 
@@ -44,7 +44,7 @@ def link_parents(model: mujoco.MjModel) -> tuple[int, ...]:
     for body in range(1, model.nbody):
         first = model.body_jntadr[body]
         for joint in range(first, first + model.body_jntnum[body]):
-            parents.append(int(joint) - 1 if joint > first else _carrier(model, int(model.body_parentid[body])))
+            parents.append(int(joint) - 1 if joint > first else _link_of(model, int(model.body_parentid[body])))
     return tuple(parents)
 
 
@@ -52,7 +52,7 @@ def link_inertias(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
     """Pseudo-inertias [nv, 4, 4] about the links' joints, axes along the world's, where `data` has them placed."""
     P = np.zeros((model.nv, 4, 4))
     for body in range(1, model.nbody):
-        link = _carrier(model, body)
+        link = _link_of(model, body)
         if link >= 0:
             R, mass = data.ximat[body].reshape(3, 3), model.body_mass[body]
             center = data.xipos[body] - data.xanchor[link]
@@ -70,7 +70,7 @@ def motor_gears(model: mujoco.MjModel) -> np.ndarray:
     return B
 
 
-def _carrier(model: mujoco.MjModel, body: int) -> int:
+def _link_of(model: mujoco.MjModel, body: int) -> int:
     """The link that a body belongs to."""
     while body and not model.body_jntnum[body]:
         body = int(model.body_parentid[body])
@@ -99,12 +99,12 @@ def _more_than_joints(model: mujoco.MjModel) -> Iterator[str]:
         names = ", ".join(model.joint(i).name or str(i) for i in np.flatnonzero(model.jnt_limited))
         yield f'joint limits of {names} (<flag limit="disable"/> leaves them out)'
     if not switched_off(model, "contact") and _touch(model):
-        yield 'geoms that can collide (<flag contact="disable"/> lets them pass)'
+        yield 'geoms that can collide (<flag contact="disable"/> switches that off)'
 
 
 def _more_than_passive(model: mujoco.MjModel) -> Iterator[str]:
     if mujoco.mjtIntegrator(model.opt.integrator) not in _INTEGRATORS:
-        yield f"integrator {mujoco.mjtIntegrator(model.opt.integrator).name} (Euler, implicitfast or RK4 are known)"
+        yield f"integrator {mujoco.mjtIntegrator(model.opt.integrator).name} (supported: Euler, implicitfast, RK4)"
     if model.opt.density or model.opt.viscosity:
         yield "a surrounding fluid"
     if model.ngravcomp:
@@ -127,17 +127,17 @@ def _more_than_motors(model: mujoco.MjModel) -> Iterator[str]:
             and not np.any(model.actuator_damping[i])
         )
         if not motor:
-            yield f"an actuator that is no plain motor at a joint{_name(model.actuator(i).name)}"
+            yield f"an actuator that is not a plain motor at a joint{_name(model.actuator(i).name)}"
     if np.any(model.jnt_actfrclimited):
         yield "limits of joints' actuator forces"
 
 
 def _touch(model: mujoco.MjModel) -> bool:
-    """Whether MuJoCo would look for contacts between some two geoms, or is told to by a pair."""
+    """Whether MuJoCo would look for contacts between any two geoms."""
     weld, parent = model.body_weldid, model.body_parentid
     body, kind, meets = weld[model.geom_bodyid], model.geom_contype, model.geom_conaffinity
     agree = (kind[:, None] & meets[None]) | (meets[:, None] & kind[None])
-    above = weld[parent[body]]  # MuJoCo lets a parent and its child pass, unless the parent is the world
+    above = weld[parent[body]]  # MuJoCo ignores contacts of a parent and its child, unless the parent is the world
     child = (above[:, None] == body[None]) & (body[None] != 0) & (not switched_off(model, "filterparent"))
     return bool(np.any(agree.astype(bool) & (body[:, None] != body[None]) & ~child & ~child.T)) or model.npair > 0
 

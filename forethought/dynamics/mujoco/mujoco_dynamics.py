@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from forethought.core import Delta, LinearGaussian
+from forethought.core import Delta, LinearGaussian, UsageError
 from forethought.dynamics.mujoco.derivatives import central_differences, step_derivatives
 from forethought.dynamics.mujoco.simulator import Simulator
 
@@ -59,9 +59,16 @@ class MujocoDynamics(eqx.Module):
         return self.simulator.size + (0 if self.reward_function is None else 2)
 
     def __call__(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Delta:
-        """The state after one action."""
+        """The state after one action; differentiable once, by the derivatives of `linearize`."""
         del t
-        return Delta(self._path(x, u[None])[0])
+        move = jax.custom_jvp(lambda x, u: self._path(x, u[None])[0])
+
+        @move.defjvp
+        def _derivative(primals, tangents):
+            after, F = self._derivatives(*primals)
+            return after, jnp.sum(F * jnp.concatenate(tangents)[None], axis=1)
+
+        return Delta(move(x, u))
 
     def draw(self, *, key: PRNGKeyArray) -> "MujocoDynamics":
         """Itself: the system is known."""
@@ -80,10 +87,26 @@ class MujocoDynamics(eqx.Module):
         Quaternions are differentiated along the unit sphere, and rewards by central differences.
         """
         del t
-        n, m = x.shape[0], u.shape[0]
-        shapes = jax.ShapeDtypeStruct((n,), x.dtype), jax.ShapeDtypeStruct((n, n + m), x.dtype)
-        after, F = jax.pure_callback(self._derivative, shapes, x, u, vmap_method="broadcast_all")
-        return LinearGaussian(F, after - F @ jnp.concatenate([x, u]), jnp.zeros((n, n), x.dtype))
+        after, F = self._derivatives(x, u)
+        return LinearGaussian(F, after - F @ jnp.concatenate([x, u]), jnp.zeros((x.shape[0], x.shape[0]), x.dtype))
+
+    def _derivatives(self, x: Float[Array, "n"], u: Float[Array, "m"]) -> tuple[Float[Array, "n"], Float[Array, "n d"]]:
+        """The state x' and its derivatives F [n, n + m] by [x; u]; they cannot be differentiated again."""
+        n, d = x.shape[0], x.shape[0] + u.shape[0]
+        shapes = jax.ShapeDtypeStruct((n,), x.dtype), jax.ShapeDtypeStruct((n, d), x.dtype)
+
+        @jax.custom_jvp
+        def derivatives(x, u):
+            return jax.pure_callback(self._derivatives_on_host, shapes, x, u, vmap_method="broadcast_all")
+
+        @derivatives.defjvp
+        def _refuse(*_):
+            raise UsageError(
+                "MuJoCo knows no second derivatives: plan with a method that needs none (iLQR with second_order off, "
+                "gradient shooting, or a sampling planner: CEM, iCEM, MPPI, random shooting)."
+            )
+
+        return derivatives(x, u)
 
     def _path(self, x0: Float[Array, "n"], us: Float[Array, "T m"]) -> Float[Array, "T n"]:
         shape = jax.ShapeDtypeStruct((us.shape[0], x0.shape[0]), x0.dtype)
@@ -109,7 +132,7 @@ class MujocoDynamics(eqx.Module):
         rewards, ended = self.reward_function(s, nearly, after, us)
         return _stopped(x0, after, rewards, ended)
 
-    def _derivative(self, x: Any, u: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _derivatives_on_host(self, x: Any, u: Any) -> tuple[np.ndarray, np.ndarray]:
         """On the host, with any leading axes: x' [..., n] and its derivatives [..., n, n + m] by [x; u]."""
         x, u = np.asarray(x), np.asarray(u)
         (*batch, n), m, dtype = x.shape, u.shape[-1], x.dtype

@@ -14,6 +14,7 @@ import mujoco.rollout
 import numpy as np
 
 from forethought.core import UsageError
+from forethought.dynamics.mujoco.messages import no_warnings, python_warnings
 
 _PHYSICS = mujoco.mjtState.mjSTATE_FULLPHYSICS
 
@@ -21,11 +22,14 @@ _PHYSICS = mujoco.mjtState.mjSTATE_FULLPHYSICS
 class Simulator:
     """A model, and the threads that roll it out.  It holds no state: rollouts depend on their arguments only.
 
-    A rollout that diverges ends in NaN, where MuJoCo by itself would quietly start again from its default state.
+    A rollout that diverges ends in NaN; MuJoCo by itself would start again from its default state.
+
+    Rollouts start the contact solver from zero, episodes of an environment from its last solution: with contacts, they
+    differ in the last digits (see `forethought.envs.mujoco.known_model`).
     """
 
     def __init__(self, model: mujoco.MjModel, *, frame_skip: int = 1, threads: int | None = None):
-        """Copy `model`; `threads` are as many as cores may be used, where None."""
+        """Copy `model`; `threads`: None takes as many as cores may be used."""
         if frame_skip < 1:
             raise ValueError(f"frame_skip must be at least 1 step of the simulator, got {frame_skip}.")
         self.model = _copy(model)
@@ -34,11 +38,11 @@ class Simulator:
         self.threads = _usable_cores() if threads is None else threads
         self.sizes = (self.model.nq, self.model.nv, self.model.na)
         self.size = sum(self.sizes)
-        self.lock = threading.RLock()  # compiled functions may call from several threads; the scratch data are one
+        self.lock = threading.RLock()  # compiled functions may call from several threads, which share the scratch data
         self.data = [mujoco.MjData(self.model) for _ in range(max(1, self.threads))]  # scratch, one for each thread
         self._pool = mujoco.rollout.Rollout(nthread=self.threads if self.threads > 1 else 0)
         self._width = mujoco.mj_stateSize(self.model, _PHYSICS)
-        self._limit = min(1.0, self.model.opt.timestep) * mujoco.mjMAXVAL  # what MuJoCo itself calls bad
+        self._limit = min(1.0, self.model.opt.timestep) * mujoco.mjMAXVAL  # beyond it MuJoCo itself calls a state bad
 
     @property
     def dt(self) -> float:
@@ -52,7 +56,7 @@ class Simulator:
         begin[:, 1 : 1 + self.size] = start  # the time comes first
         controls = np.repeat(us, self.frame_skip, axis=1)
         data = self.data if self.threads > 1 else self.data[:1]
-        with self.lock, np.errstate(all="ignore"):
+        with self.lock, no_warnings(), np.errstate(all="ignore"):
             states, _ = self._pool.rollout(self.model, data, begin, controls)
         states = states[:, :, 1 : 1 + self.size]
         bad = ~np.all(np.abs(states) < self._limit, axis=-1)
@@ -78,9 +82,10 @@ def load_model(source: str | os.PathLike) -> mujoco.MjModel:
     """
     text = os.fspath(source)
     try:
-        if text.lstrip().startswith("<"):
-            return mujoco.MjModel.from_xml_string(text)
-        return mujoco.MjModel.from_xml_path(os.path.expanduser(text))
+        with python_warnings():
+            if text.lstrip().startswith("<"):
+                return mujoco.MjModel.from_xml_string(text)
+            return mujoco.MjModel.from_xml_path(os.path.expanduser(text))
     except (ValueError, OSError) as error:
         what = "MJCF string" if text.lstrip().startswith("<") else f"model '{text}'"
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -88,10 +93,10 @@ def load_model(source: str | os.PathLike) -> mujoco.MjModel:
 
 
 def _copy(model: mujoco.MjModel) -> mujoco.MjModel:
-    """Its own copy, so that switches set here do not reach the caller's."""
+    """A copy, so that flags set here do not change the model of the caller."""
     return copy.copy(model)
 
 
 def _usable_cores() -> int:
-    """Cores that this process may use; not every system can tell them from those that exist."""
+    """Cores that this process may use; all cores, on systems that do not tell."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,8 +1,10 @@
-"""MuJoCo environments and models as known problems: exact dynamics, and the environment's own reward and end."""
+"""MuJoCo environments and models as known problems: exact dynamics, with the environment's own reward and end."""
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import gymnasium as gym
@@ -11,21 +13,25 @@ import mujoco
 import numpy as np
 
 from forethought.core import Box, Problem, UsageError
+from forethought.dynamics.mujoco.messages import no_warnings
 from forethought.dynamics.mujoco.mujoco_dynamics import MujocoDynamics, RewardFunction
 from forethought.dynamics.mujoco.simulator import Simulator, load_model
+from forethought.dynamics.space import StateSpace
 from forethought.envs.codecs import ActionCodec
 from forethought.envs.coordinate_names import state_names
 from forethought.envs.env import Env
 from forethought.envs.functions import load_function
 from forethought.envs.gym_env import GymEnv, time_limit
 from forethought.envs.make import make_gym
-from forethought.envs.mujoco.replay import Replay, StateObservation, require_mujoco
+from forethought.envs.mujoco.model_renderer import ModelRenderer
+from forethought.envs.mujoco.replay import Replay, StateObservation, name_of, require_mujoco
 from forethought.envs.shipped import NAMESPACE, shipped
 from forethought.envs.system_env import SystemEnv
 from forethought.tasks.function_task import (
     CostFunction,
     FunctionTask,
     TerminationFunction,
+    first_line,
     require_cost,
     require_termination,
 )
@@ -41,10 +47,11 @@ def known_model(
     termination: str | TerminationFunction | None = None,
     horizon: int | None = None,
     frame_skip: int | None = None,
+    dt: float | None = None,
     threads: int | None = None,
     make_kwargs: Mapping[str, Any] | None = None,
 ) -> Problem:
-    """The exact model of a system whose equations or simulator are at hand, as a `Problem` for any planner.
+    """The exact model of a system with known equations or a known simulator, as a `Problem` for any planner.
 
     States are [qpos; qvel; act] for MuJoCo, followed by [r; done] where the environment's own reward or end is used.
 
@@ -52,33 +59,47 @@ def known_model(
         source: a Gymnasium MuJoCo environment (id or object), an MJCF file or string, an `mujoco.MjModel`, or one of
             the shipped systems ("forethought/CartPoleSwingUp-v0", or a `SystemEnv`).
         cost: `cost(x [k], u [m]) -> []` of [qpos; qvel; act], traceable by JAX, or "module:function"; faster than the
-            environment's own reward, which is used where None and is replayed in Python.
-        termination: `termination(x [k]) -> bool []` likewise; the environment's own where None (models have none).
-        horizon: steps in an episode; the environment's own where None, else 1000.
-        frame_skip: steps of the simulator per action, for a model; 1 where None.
-        threads: of the simulator; as many as cores may be used where None.
+            environment's own reward, which is used if None: a second instance of the environment, with its wrappers,
+            steps through the simulated states in Python.
+        termination: `termination(x [k]) -> bool []` likewise; the environment's own if None (models have none).
+        horizon: steps in an episode; the environment's own if None, else 1000.
+        frame_skip: steps of the simulator per action, for a model; 1 if None.
+        dt: s per action, in place of `frame_skip`; for an environment it must be its own.
+        threads: of the simulator; as many as cores may be used if None.
         make_kwargs: passed on to the environment's constructor.
 
+    MuJoCo's contact solver starts from its last solution, which is not part of the state.  So a simulation that starts
+    from a state of a running episode with contacts can differ from the episode in the last digits (`Ant-v5` and
+    `Hopper-v5`: 1e-16 after one step, 1e-10 after 50).
+
     Raises:
-        UsageError: not such a source; no cost for a bare model; actuators without limits; or an environment that
-            does more between two actions than simulate.
+        UsageError: no such source; no cost for a bare model; actuators without limits; an environment that does more
+            between two actions than simulate; or one whose rewards or ends depend on more than state, action and next
+            state, such as the time or the previous action.
     """
     if isinstance(source, SystemEnv) or (isinstance(source, str) and source.startswith(NAMESPACE)):
-        return (shipped(source) if isinstance(source, str) else source).problem
+        system = shipped(source) if isinstance(source, str) else source
+        _require_dt(dt, system.task.dt, system.name)
+        return system.problem
     functions = load_function(cost, "cost"), load_function(termination, "termination")
     if isinstance(source, mujoco.MjModel) or _is_mjcf(source):
         model = source if isinstance(source, mujoco.MjModel) else load_model(str(source))
         if functions[0] is None:
             raise UsageError("A MuJoCo model has no reward of its own: pass cost=..., a function of x and u.")
         low, high = _ctrl_limits(model)
-        simulator = Simulator(model, frame_skip=frame_skip or 1, threads=threads)
+        simulator = Simulator(model, frame_skip=frame_skip or _frames(model, dt), threads=threads)
+        _require_dt(dt, simulator.dt, model_name(source))
         return _problem(simulator, None, functions, horizon or 1000, low, high, partial(_home, model))
     env = source if isinstance(source, gym.Env) else make_gym(str(source), **dict(make_kwargs or {}))
-    inner, name = require_mujoco(env), env.spec.id if env.spec else type(env.unwrapped).__name__
+    inner, name = require_mujoco(env), name_of(env)
     action = ActionCodec(inner.action_space, name)
     simulator = Simulator(inner.model, frame_skip=inner.frame_skip, threads=threads)
-    simulated = None in functions
-    reward = Replay(_spare(env, name), simulator, ends=functions[1] is None) if simulated else None
+    _require_dt(dt, simulator.dt, name)
+    simulated, reward = None in functions, None
+    if simulated:
+        _require_same_actions(env)
+        rewards, ends = (function is None for function in functions)
+        reward = Replay(_spare(env, name), simulator, rewards=rewards, ends=ends)
     steps = horizon or time_limit(env) or 1000
     reset = StateObservation(_spare(env, name), rewarded=simulated)
     return _problem(
@@ -90,25 +111,23 @@ def known_system(source: Source, **options: Any) -> tuple[Env, Problem]:
     """The real environment, observed by its state, and the exact problem for it; `options` as in `known_model`.
 
     A controller made of the problem, such as `MPC(planner, problem)`, acts in the environment as it is.  Returns are
-    the environment's own.
+    the environment's own; for an MJCF file or an `mujoco.MjModel`, which is simulated by its own dynamics from its
+    first keyframe, they are those of `cost`.
 
     Raises:
-        UsageError: as `known_model`, or `source` is a bare model, in which there is nothing to act.
+        UsageError: as `known_model`.
     """
     if isinstance(source, mujoco.MjModel) or _is_mjcf(source):
-        raise UsageError("A bare MuJoCo model is no environment: plan with known_model, or give a Gymnasium id.")
+        return _model_env(source, known_model(source, **options))
     if isinstance(source, SystemEnv) or (isinstance(source, str) and source.startswith(NAMESPACE)):
-        system = shipped(source) if isinstance(source, str) else source
-        return system, system.problem
+        problem = known_model(source, **options)
+        return (shipped(source) if isinstance(source, str) else source), problem
     env = source if isinstance(source, gym.Env) else make_gym(str(source), **dict(options.get("make_kwargs") or {}))
-    if require_mujoco(env).action_space != env.action_space:
-        remedy = "give it without that wrapper"
-        raise UsageError(f"A wrapper changes the actions of {env}, which the model knows nothing of: {remedy}.")
+    _require_same_actions(env)
     problem = known_model(env, **{k: v for k, v in options.items() if k != "make_kwargs"})
     rewarded = options.get("cost") is None or options.get("termination") is None
-    name = env.spec.id if env.spec else type(env.unwrapped).__name__
-    spec = env.spec
-    make = None if spec is None else lambda **kwargs: StateObservation(gym.make(spec, **kwargs), rewarded)
+    name, spec = name_of(env), env.spec
+    make = None if spec is None else lambda **kwargs: StateObservation(_made_again(spec, **kwargs), rewarded)
     seen = StateObservation(env, rewarded)
     names = state_names(require_mujoco(env).model, rewarded=rewarded)
     return GymEnv(seen, name=name, names=names, horizon=problem.task.horizon, make=make), problem
@@ -131,6 +150,39 @@ def _problem(
     base = FunctionTask(horizon, simulator.dt, Box(jnp.asarray(low), jnp.asarray(high)), cost, termination)
     dynamics = MujocoDynamics(simulator, reward)
     return Problem(dynamics, SimulatedTask(base, simulator.size, reward is not None, reset))
+
+
+def _model_env(source: Any, problem: Problem) -> tuple[SystemEnv, Problem]:
+    """A bare model as a system to act in."""
+    dynamics = problem.dynamics
+    assert isinstance(dynamics, MujocoDynamics)
+    model = dynamics.simulator.model
+    space = StateSpace(dynamics.size, names=state_names(model, rewarded=False))
+    return SystemEnv(model_name(source), problem, space, ModelRenderer(dynamics.simulator)), problem
+
+
+def model_name(source: Any) -> str:
+    """What a model is called: its file without the ending, else "model"."""
+    if isinstance(source, mujoco.MjModel) or str(source).lstrip().startswith("<"):
+        return "model"
+    return Path(source).stem
+
+
+def _frames(model: mujoco.MjModel, dt: float | None) -> int:
+    """Steps of the simulator in `dt` s."""
+    return 1 if dt is None else max(1, round(dt / model.opt.timestep))
+
+
+def _require_dt(dt: float | None, actual: float, name: str) -> None:
+    if dt is not None and not math.isclose(dt, actual, rel_tol=1e-6):
+        remedy = f"pass dt={actual:g}, or none"
+        raise UsageError(f"{name} has steps of {actual:g} s, which {dt:g} s do not fit: {remedy}.")
+
+
+def _require_same_actions(env: gym.Env) -> None:
+    if require_mujoco(env).action_space != env.action_space:
+        remedy = "give it without that wrapper"
+        raise UsageError(f"A wrapper changes the actions of {env}, which the model does not know: {remedy}.")
 
 
 def _is_mjcf(source: Any) -> bool:
@@ -159,8 +211,17 @@ def _home(model: mujoco.MjModel, seed: int) -> np.ndarray:
 
 
 def _spare(env: gym.Env, name: str) -> gym.Env:
-    """Another instance, to be used up for replays."""
+    """Another instance, wrappers included, for replays and first states."""
+    remedy = "register it and give its id, or pass cost=... and termination=..."
     if env.spec is None:
-        remedy = "register it and give its id, or pass cost=... and termination=..."
         raise UsageError(f"{name} was given as an object without a spec, so its reward cannot be replayed: {remedy}.")
-    return gym.make(env.spec, disable_env_checker=True, render_mode=None)
+    try:
+        return _made_again(env.spec, disable_env_checker=True, render_mode=None)
+    except Exception as error:  # wrappers that do not record their arguments, and code of others
+        what = f"{name} cannot be made again with its wrappers ({first_line(error)})"
+        raise UsageError(f"{what}, so its reward cannot be replayed: {remedy}.") from error
+
+
+def _made_again(spec: Any, **kwargs: Any) -> gym.Env:
+    with no_warnings():
+        return gym.make(spec, **kwargs)

@@ -7,8 +7,12 @@ import mujoco
 import numpy as np
 
 from forethought.core import UsageError
+from forethought.dynamics.mujoco.messages import no_warnings
 from forethought.dynamics.mujoco.simulator import Simulator
+from forethought.envs.mujoco.replay_check import EPISODES, REMEDY, recorded_episode, require_replayable
 from forethought.tasks.function_task import first_line
+
+_NEUTRAL = (gym.wrappers.TimeLimit, gym.wrappers.OrderEnforcing, gym.wrappers.PassiveEnvChecker)
 
 
 class StateObservation(gym.Wrapper):
@@ -37,32 +41,45 @@ class StateObservation(gym.Wrapper):
 class Replay:
     """The reward function that lets a second instance of the environment go through the simulated states.
 
-    Its `step` runs as it is, but where it would simulate, the state that the rollout came to is put in place: all but
-    the last simulator step are skipped, and the last one computes what the environment may read beside the state
-    (positions of bodies, contact forces).  That one is skipped too for an environment that, tried with NaN in all
-    derived quantities, pays the same (`plain`).  Only what is derived from the very first state may differ from a real
-    episode: there it is as after a reset, where MuJoCo has it lag behind by one simulator step.
+    Its `step` runs as it is, wrappers included, but in place of the simulation the state that the rollout came to is
+    copied in: all but the last simulator step are skipped, and the last one computes what the environment may read
+    beside the state (positions of bodies, contact forces).  That one is skipped too for an environment that gives the
+    same rewards with NaN in all derived quantities (`plain`).  Derived quantities of the very first state of a rollout
+    are those after a reset; in an episode they lag behind by one simulator step.
     """
 
-    def __init__(self, env: gym.Env, simulator: Simulator, *, ends: bool = True):
-        """Takes `env` over; without `ends`, episodes go on where the environment ends them.
+    def __init__(self, env: gym.Env, simulator: Simulator, *, rewards: bool = True, ends: bool = True):
+        """Takes `env` over.  Without `ends`, episodes go on where the environment ends them.
+
+        Args:
+            env: an instance that nobody else uses.
+            simulator: of the model of the environment.
+            rewards: whether the rewards will be used.
+            ends: whether the ends of episodes will be used.
 
         Raises:
-            UsageError: the steps of the environment do more than hold the action and simulate.
+            UsageError: the steps of the environment do more than hold the action and simulate, or its rewards or ends
+                depend on more than state, action and next state.
         """
         self._env, self._simulator, self._ends = require_mujoco(env), simulator, ends
+        self._step = _without_neutral(env).step
         self._nearly = self._after = np.zeros(simulator.size)
         self._dtype = self._env.action_space.dtype
-        self._require_held(env)
+        name = name_of(env)
+        simulate = self._env.do_simulation
+        self._require_held(env, name)
+        self._env.do_simulation = simulate
+        episodes = [recorded_episode(env, simulator, seed=seed, name=name) for seed in range(EPISODES)]
         self._env.do_simulation = self._land
         self.plain = False
         self.plain = all(self._ignores_derived(seed) for seed in range(8))
+        require_replayable(self, episodes, simulator, name=name, rewards=rewards, ends=ends)
 
     def __call__(
         self, start: np.ndarray, nearly: np.ndarray, after: np.ndarray, us: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rewards and ends [B, T]; see `RewardFunction`.  Zero after an end; NaN where the simulation diverged."""
-        with self._simulator.lock:
+        with self._simulator.lock, no_warnings():
             return self._replay(start, nearly, after, us)
 
     def _replay(
@@ -78,14 +95,14 @@ class Replay:
                     rewards[b, t:] = np.nan
                     break
                 self._nearly, self._after = nearly[b, t], after[b, t]
-                _, rewards[b, t], over, _, _ = self._env.step(actions[b, t])
+                _, rewards[b, t], over, _, _ = self._step(actions[b, t])
                 if over and self._ends:
                     ended[b, t] = True
                     break
         return rewards, ended
 
     def _land(self, ctrl: np.ndarray, n_frames: int) -> None:
-        """Stands in for `do_simulation`: the last simulator step, with the end that the rollout gave it."""
+        """Replaces `do_simulation`: the last simulator step, and the state in which the rollout ended it."""
         del n_frames
         model, data = self._env.model, self._env.data
         if not self.plain:
@@ -97,9 +114,12 @@ class Replay:
         self._place(self._after)
 
     def _begin(self, s: np.ndarray) -> None:
+        if self.plain:
+            self._place(s)
+            return
+        mujoco.mj_resetData(self._env.model, self._env.data)
         self._place(s)
-        if not self.plain:
-            mujoco.mj_forward(self._env.model, self._env.data)
+        mujoco.mj_forward(self._env.model, self._env.data)
 
     def _place(self, s: np.ndarray) -> None:
         data, (nq, nv, na) = self._env.data, self._simulator.sizes
@@ -108,7 +128,7 @@ class Replay:
             data.act[:] = s[nq + nv :]
 
     def _ignores_derived(self, seed: int) -> bool:
-        """Whether a random step is paid the same without anything but the state."""
+        """Whether a random step has the same reward and end if nothing but the state is valid."""
         rng, size = np.random.default_rng(seed), self._simulator.size
         self._env.reset(seed=seed)
         start = self._simulator.get(self._env.data)[None] + 0.1 * rng.standard_normal((1, size))
@@ -121,39 +141,48 @@ class Replay:
         self.plain = True
         _spoil(self._env.data)
         try:
-            paid = self(*steps)
-        except Exception:  # foreign code may not bear NaN
+            without = self(*steps)
+        except Exception:  # code of others may not cope with NaN
             return False
         finally:
             self.plain = False
             mujoco.mj_resetData(self._env.model, self._env.data)
-        return all(np.array_equal(a, b) for a, b in zip(paid, expected, strict=True))
+        return all(np.array_equal(a, b) for a, b in zip(without, expected, strict=True))
 
-    def _require_held(self, env: gym.Env) -> None:
+    def _require_held(self, env: gym.Env, name: str) -> None:
         """Try one step: the environment must simulate `frame_skip` steps under the action itself."""
-        name = env.spec.id if env.spec else type(self._env).__name__
         seen: list[tuple[np.ndarray, int]] = []
         self._env.do_simulation = lambda ctrl, n: seen.append((np.array(ctrl, float), n))
         action = 0.3 * self._env.action_space.low + 0.7 * self._env.action_space.high
         try:
             env.reset(seed=0)
-            self._env.step(action.astype(self._dtype))
-        except Exception as error:  # foreign code may raise anything
+            self._step(action.astype(self._dtype))
+        except Exception as error:  # code of others may raise anything
             raise UsageError(f"{name} cannot be replayed: its step raised {first_line(error)}.") from error
         held = len(seen) == 1 and np.allclose(seen[0][0], action) and seen[0][1] == self._simulator.frame_skip
         if not held:
-            remedy = "pass cost=... and termination=..., and the MJCF file as the model"
-            raise UsageError(f"{name} does more than hold its action and simulate, so it cannot be replayed: {remedy}.")
+            raise UsageError(f"{name} does more than hold its action and simulate, so it cannot be replayed: {REMEDY}.")
 
 
 def require_mujoco(env: gym.Env) -> Any:
     """The MuJoCo environment inside all wrappers; raises `UsageError` where there is none."""
     inner = env.unwrapped
     if not all(hasattr(inner, part) for part in ("model", "data", "frame_skip", "do_simulation")):
-        name = env.spec.id if env.spec else type(inner).__name__
         remedy = "give a Gymnasium MuJoCo environment, an MJCF file, or a shipped system"
-        raise UsageError(f"{name} has no known model (it is no MuJoCo environment): {remedy}.")
+        raise UsageError(f"{name_of(env)} has no known model (it is not a MuJoCo environment): {remedy}.")
     return inner
+
+
+def name_of(env: gym.Env) -> str:
+    """The registered id, else the name of the class."""
+    return env.spec.id if env.spec else type(env.unwrapped).__name__
+
+
+def _without_neutral(env: gym.Env) -> gym.Env:
+    """The environment without outer wrappers that change no reward and no end."""
+    while isinstance(env, _NEUTRAL):
+        env = env.env
+    return env
 
 
 def _spoil(data: mujoco.MjData) -> None:

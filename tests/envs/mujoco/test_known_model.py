@@ -1,3 +1,4 @@
+import equinox as eqx
 import gymnasium as gym
 import jax
 import jax.numpy as jnp
@@ -9,9 +10,12 @@ from gymnasium.envs.mujoco.inverted_pendulum_v5 import InvertedPendulumEnv
 
 from forethought.core import UsageError
 from forethought.envs.mujoco.known_model import known_model, known_system
+from forethought.planning.gradient_shooting import GradientShooting
 from forethought.planning.mpc import MPC
 from forethought.planning.particles import expected_cost
 from forethought.planning.random_shooting import RandomShooting
+from forethought.tasks.simulated_task import SimulatedTask
+from forethought.tasks.wrapped_task import WrappedTask
 from tests.dynamics.test_mujoco import CART
 
 SLOW = ["HalfCheetah-v5", "Walker2d-v5", "Ant-v5", "Humanoid-v5", "Pusher-v5", "Swimmer-v5", "HumanoidStandup-v5"]
@@ -54,21 +58,6 @@ class Catch(InvertedPendulumEnv):
         return observation, 50.0 if ended else 1.0, ended, *rest
 
 
-@pytest.fixture
-def registered():
-    """Registers classes under their own names, "Name-v0"."""
-    names = []
-
-    def register(entry):
-        names.append(f"{entry.__name__}-v0")
-        gym.register(names[-1], entry_point=entry, max_episode_steps=100)
-        return names[-1]
-
-    yield register
-    for name in names:
-        gym.registry.pop(name, None)
-
-
 @pytest.mark.parametrize("entry", [Fall, Catch])
 @pytest.mark.parametrize("termination", [None, lambda x: jnp.abs(x[1]) > 0.2, lambda x: jnp.abs(x[1]) > 0.1])
 @pytest.mark.parametrize("cost", [None, lambda x, u: 2.0 + 0 * x[0]])
@@ -92,6 +81,36 @@ def test_a_controller_of_the_model_acts_in_the_environment():
     assert len(episode) == 12 and episode.x.shape == (12, problem.dynamics.size)
     np.testing.assert_array_equal(episode.reward, 1.0)
     env.close()
+
+
+def test_gradient_shooting_plans_with_the_derivatives_of_the_simulator():
+    """One step from rest, cost (v' - 0.1)^2 with v' = 0.05 u: u = 2."""
+    problem = known_model(CART, cost=lambda x, u: 0 * x[0], frame_skip=10, horizon=1, threads=1)
+    goal = eqx.tree_at(lambda problem: problem.task, problem, FinalSpeed(problem.task))
+    planner = GradientShooting(horizon=1, iterations=40)
+    plan, _ = jax.jit(lambda x0: planner.plan(goal, x0, planner.init(goal), key=jr.key(0)))(jnp.zeros(2))
+    assert plan.us[0, 0] == pytest.approx(2.0, abs=0.02)
+
+
+class FinalSpeed(WrappedTask):
+    """The final velocity shall be 0.1 m/s."""
+
+    base: SimulatedTask
+
+    def initial(self, *, key):
+        return jnp.zeros(2)
+
+    def cost(self, x, u, t):
+        return jnp.zeros((), x.dtype)
+
+    def final_cost(self, x):
+        return (x[1] - 0.1) ** 2
+
+    def terminal(self, x):
+        return jnp.zeros((), bool)
+
+    def solved(self, trajectory):
+        return None
 
 
 def test_a_cost_of_ones_own_needs_no_replay():
@@ -121,6 +140,23 @@ def test_an_mjcf_file_and_a_cost_make_a_problem(tmp_path):
         assert problem.task.action_space.low == -3 and problem.task.action_space.high == 3
         np.testing.assert_array_equal(problem.task.initial(key=jr.key(0)), 0)
         assert not problem.task.terminal(jnp.ones(2))
+
+
+def test_a_bare_model_is_a_system_to_act_in(tmp_path):
+    """Simulated by its own dynamics, from its first keyframe, with the rewards of the cost."""
+    path = tmp_path / "cart.xml"
+    path.write_text(CART.replace("</mujoco>", '<keyframe><key qpos="0.5"/></keyframe></mujoco>'))
+    env, problem = known_system(path, cost=lambda x, u: x[0] ** 2 + 0.1 * u[0] ** 2, dt=0.05, horizon=4, threads=1)
+    assert env.name == "cart" and env.space.names == ("slide (m)", "slide velocity (m/s)")
+    episode = env.run(MPC(RandomShooting(horizon=3, population=8, particles=1), problem), key=jr.key(0))
+    q, v = 0.5, 0.0
+    for t in range(4):
+        np.testing.assert_allclose(episode.x[t], [q, v], atol=1e-6)
+        assert episode.reward[t] == pytest.approx(-(q**2) - 0.1 * episode.u[t, 0] ** 2, rel=1e-5)
+        for _ in range(5):
+            v += 0.01 * episode.u[t, 0] / 2
+            q += 0.01 * v
+    assert episode.truncated[-1] and not episode.terminated.any()
 
 
 def test_shipped_systems_are_known_already():
@@ -157,7 +193,11 @@ def rescaled():
         (lambda: known_model(CART), "pass cost"),
         (lambda: known_model(CART.replace('ctrlrange="-3 3"', ""), cost=lambda x, u: x @ x), "without limits"),
         (lambda: known_model("no/such.xml", cost=lambda x, u: x @ x), "cannot load"),
-        (lambda: known_system(CART, cost=lambda x, u: x @ x), "no environment"),
+        (lambda: known_system(CART), "pass cost"),
+        (lambda: known_model(rescaled()), "wrapper changes the actions"),
+        (lambda: known_model(CART, cost=lambda x, u: x @ x, dt=0.015), "steps of 0.02 s"),
+        (lambda: known_model("InvertedPendulum-v5", cost=lambda x, u: x @ x, dt=0.1), "pass dt=0.04"),
+        (lambda: known_system("forethought/PendulumSwingUp-v0", dt=0.1), "pass dt=0.05"),
         (lambda: known_system(rescaled(), cost=lambda x, u: x @ x), "wrapper changes the actions"),
         (lambda: known_model(CART, cost=lambda x, u: x), "must return one number"),
     ],
