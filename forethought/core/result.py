@@ -12,21 +12,41 @@ class Result(enum.IntEnum):
     budget_exhausted = 1
     not_finite = 2
     not_positive_definite = 3
+    stalled = 4
+    not_stabilizing = 5
+    constraints_ignored = 6
 
     @property
     def message(self) -> str:
         """One line for people."""
         return _MESSAGES[self]
 
+    @property
+    def usable(self) -> bool:
+        """Whether there is an answer that can be used, optimal or not."""
+        return self in _USABLE
+
     def throw(self) -> None:
         """Raise `NumericalFailure` unless the procedure ended with a usable answer."""
-        if self >= Result.not_finite:
+        if not self.usable:
             raise NumericalFailure(self.message)
 
 
+_USABLE = (Result.converged, Result.budget_exhausted, Result.stalled, Result.constraints_ignored)
 _MESSAGES = {
     Result.converged: "converged",
     Result.budget_exhausted: "stopped at its iteration budget; the best answer so far was returned",
     Result.not_finite: "produced numbers that are not finite; look for a diverging model or an unbounded cost",
     Result.not_positive_definite: "a matrix lost positive definiteness; raise the regularization",
+    Result.stalled: (
+        "no step along the computed descent direction decreased the cost, though its gradient is not zero; the best "
+        "answer so far was returned; check the derivatives of dynamics and cost, or compute in float64"
+    ),
+    Result.not_stabilizing: (
+        "no stabilizing controller was found; every mode that does not decay must be reached by the actions "
+        "(stabilizable) and seen by the cost (detectable)"
+    ),
+    Result.constraints_ignored: (
+        "the task has state constraints, which this planner ignores; plan with iLQR, which keeps them"
+    ),
 }

@@ -1,11 +1,17 @@
-"""A small quadratic program with bounds, by projected Newton steps.
+"""A small quadratic program with bounds, solved exactly by an active-set method.
 
 Problem
     minimize  0.5 v'H v + q'v   subject to   low <= v <= high        v, q, low, high [m]; H [m, m] positive definite
-A coordinate is clamped where it sits on a bound and the gradient pushes it outwards; each iteration takes a Newton
-step in the others, along the projection of the search ray onto the box.
-Source: Tassa, Mansard & Todorov (2014), "Control-limited differential dynamic programming", section III.A and
-algorithm 1; Bertsekas (1982), "Projected Newton methods for optimization problems with simple constraints".
+Gradient g = H v + q.  v is the minimizer exactly where every coordinate meets the optimality (KKT) conditions:
+    g_i = 0,   or v_i = low_i and g_i >= 0,   or v_i = high_i and g_i <= 0
+The method keeps a set of clamped coordinates, which stay at a bound.  Each iteration takes the Newton step in the
+others, as far as the first bound on its way, which is then clamped; a full step releases the clamped coordinate that
+violates its condition most.  The cost falls in every iteration, so no set occurs twice, and the method ends.
+It starts at the clipped unconstrained minimizer, which is usually the answer.
+Source: Nocedal & Wright, Numerical Optimization (2006), section 16.5, algorithm 16.3, for bounds alone; as part of iLQR:
+Tassa, Mansard & Todorov (2014), "Control-limited differential dynamic programming".
+Differs: Tassa et al. project a Newton step on the bounds and search along it; where H is ill-conditioned (condition
+1e6) that stops early, at up to 6% above the minimum.
 """
 
 import equinox as eqx
@@ -14,10 +20,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from forethought.core.small_matrices import eliminate
-
-ITERATIONS = 30  # of projected Newton steps; one or two suffice near a solution
-HALVINGS = 12  # of a step; Tassa et al. stop at 1e-22, where nothing moves any more
-SUFFICIENT = 0.1  # share of the linear decrease that a step must achieve
 
 
 class BoxQPSolution(eqx.Module):
@@ -39,40 +41,49 @@ def solve_box_qp(
 ) -> BoxQPSolution:
     """The minimizer within the bounds, `low <= high`; infinite bounds are allowed.
 
-    Where H is not positive definite the answer is some point within the bounds: ask the pivots of `eliminate`.
+    Where H is not positive definite the answer is some point within the bounds, or NaN: check the pivots of
+    `eliminate`.
     """
     newton = jnp.clip(_newton_step(H, q, jnp.zeros(q.shape, bool)), low, high)
-    if q.shape[0] == 1:  # on a line the clipped minimum is the minimum
-        return BoxQPSolution(newton, _clamped(newton, H @ newton + q, low, high))
+    gradient = H @ newton + q
+    clamped = ((newton <= low) & (gradient > 0)) | ((newton >= high) & (gradient < 0))
+    if q.shape[0] == 1:  # in one dimension the clipped minimizer is the minimizer
+        return BoxQPSolution(newton, clamped)
+    most = 10 * q.shape[0]  # about two iterations for each coordinate are usual
 
     def unfinished(search: _Search) -> Bool[Array, ""]:
-        return ~search.done & (search.steps < ITERATIONS)
+        return ~search.done & (search.steps < most)
 
-    def improve(search: _Search) -> _Search:
-        v = search.v
-        gradient = H @ v + q
-        step = _newton_step(H, gradient, search.clamped)
-        step = jnp.where(search.clamped, 0, step)
-        v_next = _backtrack(H, low, high, v, step, gradient)
-        clamped, done = _look(v_next, H, q, low, high)
-        return _Search(v_next, clamped, done | jnp.all(v_next == v), search.steps + 1)
-
-    clamped, done = _look(newton, H, q, low, high)
-    end = jax.lax.while_loop(unfinished, improve, _Search(newton, clamped, done, jnp.array(0)))
+    done = jnp.all(clamped | (jnp.abs(gradient) <= _rounding(H, q, newton)))
+    start = _Search(newton, clamped, done, jnp.array(0))
+    end = jax.lax.while_loop(unfinished, lambda search: _iterate(H, q, low, high, search), start)
     return BoxQPSolution(end.v, end.clamped)
 
 
-def _look(v, H, q, low, high) -> tuple[Bool[Array, "m"], Bool[Array, ""]]:
-    """Which coordinates are clamped, and whether the others are at their minimum (up to rounding)."""
+def _iterate(H, q, low, high, search: _Search) -> _Search:
+    """One Newton step in the free coordinates, then one coordinate clamped or released."""
+    v = search.v
+    step = _newton_step(H, H @ v + q, search.clamped)
+    reach = jnp.where(step == 0, jnp.inf, (jnp.where(step < 0, low, high) - v) / jnp.where(step == 0, 1, step))
+    size = jnp.minimum(1, jnp.min(reach))
+    hit = (reach <= size) & (size < 1)
+    v = jnp.clip(v + size * step, low, high)
+    v = jnp.where(hit, jnp.where(step < 0, low, high), v)
+    clamped = search.clamped | hit
+
     gradient = H @ v + q
-    clamped = _clamped(v, gradient, low, high)
-    scale = jnp.abs(H) @ jnp.abs(v) + jnp.abs(q)
-    rounding = 4 * v.shape[0] * jnp.finfo(v.dtype).eps
-    return clamped, jnp.all(clamped | (jnp.abs(gradient) <= rounding * scale))
+    inward = jnp.where(v <= low, -gradient, gradient)  # positive where moving off the bound decreases the cost
+    excess = jnp.where(clamped & (low < high), inward - _rounding(H, q, v), -jnp.inf)
+    worst = jnp.argmax(excess)
+    release = ~jnp.any(hit) & (excess[worst] > 0)
+    clamped = clamped & ~(release & (jnp.arange(v.shape[0]) == worst))
+    done = (~jnp.any(hit) & ~release) | ~jnp.all(jnp.isfinite(v))
+    return _Search(v, clamped, done, search.steps + 1)
 
 
-def _clamped(v, gradient, low, high) -> Bool[Array, "m"]:
-    return ((v <= low) & (gradient > 0)) | ((v >= high) & (gradient < 0))
+def _rounding(H, q, v) -> Float[Array, "m"]:
+    """How far from zero rounding alone may leave each coordinate of the gradient."""
+    return 4 * v.shape[0] * jnp.finfo(v.dtype).eps * (jnp.abs(H) @ jnp.abs(v) + jnp.abs(q))
 
 
 def _newton_step(H, gradient, clamped: Bool[Array, "m"]) -> Float[Array, "m"]:
@@ -82,13 +93,3 @@ def _newton_step(H, gradient, clamped: Bool[Array, "m"]) -> Float[Array, "m"]:
     eye = jnp.eye(gradient.shape[0], dtype=H.dtype)
     rows, _ = eliminate(jnp.concatenate([jnp.where(within, H, eye), -(gradient * free)[:, None]], 1), range(len(free)))
     return rows[:, -1]
-
-
-def _backtrack(H, low, high, v, step, gradient) -> Float[Array, "m"]:
-    """The longest of the halved steps, projected, that decreases enough; `v` itself where none does."""
-    sizes = 0.5 ** jnp.arange(HALVINGS, dtype=v.dtype)
-    trials = jnp.clip(v[None] + sizes[:, None] * step[None], low[None], high[None])
-    moves = trials - v[None]
-    change = 0.5 * jnp.sum(moves * (moves @ H), axis=1) + moves @ gradient  # exact, without cancellation
-    fine = change <= SUFFICIENT * (moves @ gradient)
-    return jnp.where(jnp.any(fine), trials[jnp.argmax(fine)], v)

@@ -1,21 +1,25 @@
-"""The linear-quadratic regulator without a horizon: the discrete algebraic Riccati equation, by doubling.
+"""The linear-quadratic regulator with an infinite horizon: the discrete algebraic Riccati equation, by doubling.
 
 Symbols as in `forethought.planning.lqr`, with dynamics and cost that do not change:
     V = C_xx + A'VA - (A'VB + C_xu) inv(C_uu + B'VB) (B'VA + C_ux),    F = [A, B]
+    u = K x,  K = -inv(C_uu + B'VB) (B'VA + C_ux);    closed loop x' = (A + B K) x
 Each step of the doubling algorithm solves the problem of twice the horizon: it converges quadratically.
+A solution counts as found only if it satisfies the equation and its closed loop is stable (spectral radius below 1).
+Both exist where (A, B) is stabilizable and the cost detects every mode that does not decay.
 Source: Chu, Fan, Lin & Wang (2004), "Structure-preserving algorithms for periodic discrete-time algebraic Riccati
 equations", International Journal of Control 77, section 3.1 (SDA).
 """
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from forethought.core import LinearGaussian, Quadratic, Result
 from forethought.core.linalg import cholesky, solve_psd, symmetrize
 from forethought.planning.lqr import LQRSolution
 
 STEPS = 60  # horizons up to 2^60
+SQUARINGS = 30  # of the closed loop, for its spectral radius: its power 2^30
 
 
 def solve_infinite_lqr(dynamics: LinearGaussian, cost: Quadratic, *, max_entropy: bool = False) -> LQRSolution:
@@ -23,15 +27,17 @@ def solve_infinite_lqr(dynamics: LinearGaussian, cost: Quadratic, *, max_entropy
 
     Args:
         dynamics: over `[x; u]`; (A, B) stabilizable.
-        cost: over `[x; u]`; `C_uu` positive definite.
-        max_entropy: return `cov = inv(Q_uu)`; otherwise the policy is certain.
+        cost: over `[x; u]`; `C_uu` positive definite, and every mode that does not decay costs something.
+        max_entropy: return `cov = inv(Q_uu)`; otherwise the policy is deterministic.
     Returns:
-        policy, unstacked; values, the relative cost to go, whose `const` is the average cost of a step (without the
-        entropy); a result: `not_positive_definite` for a wrong cost, `not_finite` where nothing stabilizes.
+        policy, unstacked; values, the relative cost-to-go, whose `const` is the average cost of a step (without the
+        entropy); a result: `not_positive_definite` for a wrong cost; `not_stabilizing` where the closed loop is not
+        stable, or no solution exists; `stalled` where the equation is not satisfied to working precision;
+        `not_finite` where the problem itself is not finite.
     """
     n = dynamics.F.shape[0]
     F, C = dynamics.F, symmetrize(cost.C)
-    V, converged = solve_dare(F[:, :n], F[:, n:], C)
+    V, result = solve_dare(F[:, :n], F[:, n:], C)
     Q = C + F.T @ V @ F
     K = -solve_psd(Q[n:, n:], Q[n:, :n])
     # The affine part: v = q_x + K'q_u with q = c + F'(V f + v), linear in v.
@@ -44,21 +50,35 @@ def solve_infinite_lqr(dynamics: LinearGaussian, cost: Quadratic, *, max_entropy
     average = cost.const + drift + 0.5 * q[n:] @ k
     eye = jnp.eye(k.shape[0], dtype=V.dtype)
     cov = symmetrize(solve_psd(Q[n:, n:], eye)) if max_entropy else 0 * eye
-    positive = jnp.all(jnp.isfinite(cholesky(C[n:, n:])))
-    fine = converged & jnp.all(jnp.isfinite(k)) & jnp.all(jnp.isfinite(K))
-    failure = jnp.where(positive, Result.not_finite, Result.not_positive_definite)
-    result = jnp.where(positive & fine, Result.converged, failure).astype(int)
+    result = jnp.where((result == Result.converged) & ~jnp.all(jnp.isfinite(k)), Result.not_finite, result)
     return LQRSolution(LinearGaussian(K, k, cov), Quadratic(V, v, average), result)
 
 
 def solve_dare(
     A: Float[Array, "n n"], B: Float[Array, "n m"], C: Float[Array, "d d"]
-) -> tuple[Float[Array, "n n"], Bool[Array, ""]]:
-    """The stabilizing solution V of the Riccati equation with weights C over `[x; u]`, and whether it was found."""
+) -> tuple[Float[Array, "n n"], Int[Array, ""]]:
+    """The stabilizing solution V of the Riccati equation with weights C over `[x; u]`, and a `Result`."""
     n = A.shape[0]
     R, S = C[n:, n:], C[:n, n:]
     gains = solve_psd(R, jnp.concatenate([S.T, B.T], axis=1))  # inv(R) [S', B']
-    A, G, H = A - B @ gains[:, :n], B @ gains[:, n:], C[:n, :n] - S @ gains[:, :n]
+    V, settled = _doubled(A - B @ gains[:, :n], B @ gains[:, n:], C[:n, :n] - S @ gains[:, :n])
+    F = jnp.concatenate([A, B], axis=1)
+    Q = C + F.T @ V @ F
+    K = -solve_psd(Q[n:, n:], Q[n:, :n])
+    residual = jnp.max(jnp.abs(Q[:n, :n] + Q[:n, n:] @ K - V))
+    accurate = residual <= jnp.finfo(A.dtype).eps ** 0.5 * jnp.max(jnp.abs(Q))
+    stable = settled & _is_stable(A + B @ K)
+    given = jnp.all(jnp.isfinite(F)) & jnp.all(jnp.isfinite(C))
+    result = jnp.where(accurate, Result.converged, Result.stalled)
+    result = jnp.where(stable, result, Result.not_stabilizing)
+    result = jnp.where(jnp.all(jnp.isfinite(cholesky(R))), result, Result.not_positive_definite)
+    return V, jnp.where(given, result, Result.not_finite).astype(int)
+
+
+def _doubled(
+    A: Float[Array, "n n"], G: Float[Array, "n n"], H: Float[Array, "n n"]
+) -> tuple[Float[Array, "n n"], Bool[Array, ""]]:
+    """The limit V of the cost-to-go for growing horizons, and whether there is one."""
     tolerance = 10 * jnp.finfo(A.dtype).eps
 
     def unfinished(carry) -> Bool[Array, ""]:
@@ -67,11 +87,28 @@ def solve_dare(
 
     def double(carry):
         A, G, H, _, step = carry
-        W = jnp.eye(n, dtype=A.dtype) + G @ H
-        WA, WG = jnp.split(jnp.linalg.solve(W, jnp.concatenate([A, G], axis=1)), [n], axis=1)
+        W = jnp.eye(A.shape[0], dtype=A.dtype) + G @ H
+        WA, WG = jnp.split(jnp.linalg.solve(W, jnp.concatenate([A, G], axis=1)), 2, axis=1)
         grown = symmetrize(H + A.T @ H @ WA)
         return A @ WA, symmetrize(G + A @ WG @ A.T), grown, jnp.max(jnp.abs(grown - H)), step + 1
 
     start = (A, G, symmetrize(H), jnp.array(jnp.inf, A.dtype), jnp.array(0))
     _, _, V, _, step = jax.lax.while_loop(unfinished, double, start)
     return V, (step < STEPS) & jnp.all(jnp.isfinite(V))
+
+
+def _is_stable(M: Float[Array, "n n"]) -> Bool[Array, ""]:
+    """Whether the spectral radius of M is below 1, from the norm of a high power: log(radius) = lim log|M^p| / p.
+
+    Squarings instead of eigenvalues, which JAX computes on the CPU only.
+    """
+
+    def square(_, carry):
+        M, log_norm = carry  # the power itself is M exp(log_norm)
+        M = M @ M
+        norm = jnp.max(jnp.abs(M))
+        safe = jnp.where(norm > 0, norm, 1)
+        return M / safe, 2 * log_norm + jnp.where(norm > 0, jnp.log(safe), -jnp.inf)
+
+    _, log_norm = jax.lax.fori_loop(0, SQUARINGS, square, (M, jnp.zeros((), M.dtype)))
+    return log_norm / 2.0**SQUARINGS < -10 * M.shape[0] * jnp.finfo(M.dtype).eps

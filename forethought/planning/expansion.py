@@ -6,13 +6,16 @@ Symbols (z = [x; u], d = n + m)
     costate  l_T = d final_cost / dx,  l_t = c_x + A'l_{t+1}: the gradient of the total cost by x_t, actions held
 """
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from forethought.core import Problem, Quadratic, alive, step_cost
 from forethought.core.linalg import symmetrize
+from forethought.core.small_matrices import lazily
 from forethought.dynamics.linearize import linearize
 
 
@@ -44,9 +47,9 @@ def expand(problem: Problem, xs: Float[Array, "T1 n"], us: Float[Array, "T m"], 
         return cost(z + dz, x_next + jnp.sum(F * dz[None], axis=1), t, runs)
 
     here = jnp.zeros_like(zs), zs, xs[1:], F, ts, runs[:-1]
-    gradients = jax.vmap(jax.grad(affine_cost))(*here)
+    hessians, gradients = jax.vmap(_hessian_and_gradient(affine_cost))(*here)
     final_cost = lambda x: jnp.where(runs[-1], task.final_cost(x), 0)  # noqa: E731
-    last_gradient = jax.grad(final_cost)(xs[-1])
+    last_hessian, last_gradient = _hessian_and_gradient(final_cost)(xs[-1])
     if second_order:
 
         def lagrangian(z: Float[Array, "d"], after, t, runs) -> Float[Array, ""]:
@@ -54,15 +57,22 @@ def expand(problem: Problem, xs: Float[Array, "T1 n"], us: Float[Array, "T m"], 
             return cost(z, x_next, t, runs) + after @ x_next
 
         hessians = jax.vmap(jax.hessian(lagrangian))(zs, _costates(F, gradients, last_gradient), ts, runs[:-1])
-    else:
-        hessians = jax.vmap(jax.hessian(affine_cost))(*here)
-    last_hessian = jax.hessian(final_cost)(xs[-1])
     zero = jnp.zeros((), xs.dtype)
     return Expansion(
         F,
         Quadratic(jax.vmap(symmetrize)(hessians), gradients, jnp.zeros_like(zs[:, 0])),
         Quadratic(symmetrize(last_hessian), last_gradient, zero),
     )
+
+
+def _hessian_and_gradient(f: Callable[..., Float[Array, ""]]) -> Callable[..., tuple[Array, Array]]:
+    """By the first argument; what they have in common is computed once."""
+
+    def gradient(z, *arguments):
+        g = jax.grad(f)(z, *arguments)
+        return g, g
+
+    return jax.jacfwd(gradient, has_aux=True)
 
 
 def _costates(F: Float[Array, "T n d"], gradients: Float[Array, "T d"], last: Float[Array, "n"]) -> Float[Array, "T n"]:
@@ -77,11 +87,23 @@ def _costates(F: Float[Array, "T n d"], gradients: Float[Array, "T d"], last: Fl
     return after
 
 
-def convexified(expansion: Expansion) -> Expansion:
-    """Each joint state-action Hessian replaced by the nearest positive semi-definite one (negative eigenvalues 0)."""
-    return Expansion(expansion.F, jax.vmap(_convex)(expansion.cost), _convex(expansion.final))
+def convexified(expansion: Expansion, wanted: Bool[Array, ""] | bool = True) -> Expansion:
+    """Each joint state-action Hessian replaced by the nearest positive semi-definite one, where that is `wanted`.
+
+    That one has the negative eigenvalues set to 0.
+    """
+    d, n = expansion.cost.c.shape[1], expansion.final.c.shape[0]
+    last = jnp.zeros((d, d), expansion.final.C.dtype).at[:n, :n].set(expansion.final.C)
+    hessians = jnp.concatenate([expansion.cost.C, last[None]])  # one call for all: they share what is compiled
+    hessians = lazily(jnp.asarray(wanted), jax.vmap(_convex), hessians)
+    cost, final = expansion.cost, expansion.final
+    return Expansion(
+        expansion.F,
+        Quadratic(hessians[:-1], cost.c, cost.const),
+        Quadratic(hessians[-1, :n, :n], final.c, final.const),
+    )
 
 
-def _convex(q: Quadratic) -> Quadratic:
-    values, vectors = jnp.linalg.eigh(q.C)
-    return Quadratic((vectors * jnp.maximum(values, 0)[None]) @ vectors.T, q.c, q.const)
+def _convex(C: Float[Array, "d d"]) -> Float[Array, "d d"]:
+    values, vectors = jnp.linalg.eigh(C)
+    return (vectors * jnp.maximum(values, 0)[None]) @ vectors.T

@@ -1,17 +1,22 @@
-"""Iterative LQR: follow the trajectory, expand the problem around it, solve the expansion, correct the actions.
+"""Iterative LQR: expand the problem around a trajectory, solve the expansion, correct the actions, repeat.
 
 Problem: minimize sum_t c(x_t, u_t, t) + c_T(x_T) over us [T, m] within the task's limits, x_{t+1} the mean of the
 dynamics; with a task that has constraints (`forethought.planning.augmented_lagrangian`), subject to those.
 One iteration:
     1. derivatives along the trajectory (`expansion.py`); with `second_order` also the dynamics' curvature
     2. corrections du = k + K dx that respect the limits exactly (`backward.py`)
-    3. backtracking on the size of k, the dynamics as they are, until the cost falls by enough
+    3. backtracking on the size of k, by rollouts of the nonlinear dynamics, until the cost decreases enough
     4. less damping after a full step, more after a failed one (Levenberg-Marquardt)
-Converged means that the projected gradient by each action, times that action's scale (half its range; 1 where it has
-no limits), is at most `tolerance` times the trajectory's cost; or that no further decrease can be seen in this dtype.
+The result is
+    converged   the projected gradient by each action, times that action's scale (half its range; 1 where it has no
+                limits), is at most `tolerance` times the trajectory's cost; or the decrease that the step without
+                damping promises is within rounding
+    stalled     no step decreases the cost although that promise is not within rounding: the derivatives are wrong,
+                the cost is not smooth, or the dtype is too coarse
+The answer is the trajectory of lowest cost, whatever its result.
 Source: Tassa, Mansard & Todorov (2014); Tassa, Erez & Todorov (2012), section II.F, for the damping's schedule.
 Differs: where the expansion is not convex, the joint state-action Hessians of the costs are projected onto the convex
-ones (after trying without); terminal states are not looked at.
+ones (after trying without); terminal states are ignored.
 """
 
 from functools import partial
@@ -19,12 +24,11 @@ from functools import partial
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import LinearGaussian, Plan, Problem, Result
 from forethought.core.settings import settings
-from forethought.core.small_matrices import lazily, matvec
+from forethought.core.small_matrices import matvec
 from forethought.planning.anytime import one_step_later
 from forethought.planning.augmented_lagrangian import (
     MOST_PENALTY,
@@ -36,19 +40,19 @@ from forethought.planning.augmented_lagrangian import (
 )
 from forethought.planning.backward import Correction, backward
 from forethought.planning.expansion import Expansion, convexified, expand
-from forethought.planning.icem import ICEM
 from forethought.planning.initial_guesses import (
     action_scale,
     cheapest,
     has_limits,
     limits,
-    receding_actions,
-    smooth_actions,
+    sampled_guesses,
 )
 from forethought.planning.rollout import follow, stage_costs
 
 ARMIJO = 1e-4  # share of the promised decrease that is enough; Nocedal & Wright (2006), section 3.1
 LEAST_DAMPING, MOST_DAMPING = 1e-9, 1e10  # the least keeps Q_uu positive where actions cost nothing
+INVISIBLE = 4.0  # rounding units of the cost: a smaller promised decrease cannot be seen
+NEGLIGIBLE = 1000.0  # likewise: a smaller one that no step achieves is put down to rounding of the rollout
 
 
 class ILQRState(eqx.Module):
@@ -60,15 +64,16 @@ class ILQRState(eqx.Module):
 class ILQRSearch(eqx.Module):
     """A trajectory on its way to the optimum; in `begin`, `improve` and `finish` a stack [starts] of them."""
 
-    xs: Float[Array, "*s S n"]
     us: Float[Array, "*s T m"]
-    K: Float[Array, "*s T m n"]  # feedback, of the last backward pass
-    cost: Float[Array, "*s"]  # with what constraints add
-    total: Float[Array, "*s"]  # sum of absolute costs: what numbers are compared with
+    xs: Float[Array, "*s T+1 n"]
+    K: Float[Array, "*s T m n"]  # feedback gains of the last backward pass
+    cost: Float[Array, "*s"]  # including the charge for constraints
+    total: Float[Array, "*s"]  # sum of absolute costs, the scale for tolerances
     damping: Float[Array, "*s"]  # relative to the mean of the absolute costs
-    multipliers: Multipliers | None  # of the constraints; None where there are none
-    result: Int[Array, "*s"]
+    multipliers: Multipliers | None  # of the constraints; None without constraints
+    result: Int[Array, "*s"]  # of core.Result; budget_exhausted until done
     done: Bool[Array, "*s"]
+    checked: Bool[Array, "*s"]  # whether the step without damping failed from this trajectory
     steps: Int[Array, "*s"]  # iterations so far
 
 
@@ -76,37 +81,35 @@ class ILQRSearch(eqx.Module):
 class ILQR:
     """Settings of iLQR."""
 
-    horizon: int | None = None  # steps; none takes the task's own
-    iterations: int = 500  # at most
-    tolerance: float = 1e-6  # greatest projected gradient, as a share of the cost
-    second_order: bool = False  # with the curvature of the dynamics (DDP)
-    starts: int = 32  # trajectories that are tried: the warm start, guided ones and random smooth actions
-    guided: int = 7  # of them, at most, those of the guide's receding-horizon control
-    screening: int = 100  # iterations after which only the cheapest trajectories go on
-    kept: int = 4  # trajectories that go on; divides starts
-    spread: float = 0.2  # std of random actions, as a share of half their range
-    knot: int = 6  # steps between two knots of random actions
-    guide: ICEM = ICEM(horizon=30, population=64, iterations=2, particles=1)
-    damping: float = 1e-3  # at first, relative to the mean cost of a step
-    backtracks: int = 10  # halvings of a step
-    penalty: float = 1.0  # at first, for each unit of squared violation of a constraint
-    penalty_growth: float = 10.0  # factor, where constraints are not met quickly enough
-    violation: float = 1e-5  # of constraints that still counts as keeping them, in their units
+    horizon: int | None = None  # planning horizon, steps; none: the task's own
+    iterations: int = 500  # most iterations
+    tolerance: float = 1e-6  # largest projected gradient at convergence, as a share of the cost
+    second_order: bool = False  # include the second derivatives of the dynamics (DDP)
+    starts: int = 16  # trajectories that are optimized: the warm start and those of a sampling search
+    samples: int = 16  # candidates of the sampling search, per start and round
+    rounds: int = 40  # rounds of the sampling search, in which its horizon grows
+    screening: int = 40  # iterations of every start; after them only the cheapest continue
+    kept: int = 4  # trajectories that continue after screening; divides starts
+    damping: float = 1e-3  # initial Levenberg-Marquardt damping, relative to the mean cost of a step
+    backtracks: int = 10  # halvings of the step size
+    penalty: float = 1.0  # initial penalty per squared unit of constraint violation
+    penalty_growth: float = 10.0  # factor on the penalty where violations fall too slowly
+    violation: float = 1e-5  # largest violation that still satisfies a constraint, in the constraint's unit
 
     def __post_init__(self):
         """Refuse settings that cannot work."""
         for name, least in (
             ("iterations", 1),
             ("starts", 1),
-            ("kept", 1),
-            ("guided", 0),
+            ("samples", 1),
+            ("rounds", 1),
             ("screening", 0),
-            ("knot", 1),
+            ("kept", 1),
             ("backtracks", 0),
         ):
             if getattr(self, name) < least:
                 raise ValueError(f"ILQR.{name} must be at least {least}, got {getattr(self, name)}.")
-        for name in ("tolerance", "spread", "damping"):
+        for name in ("tolerance", "damping", "penalty", "violation"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"ILQR.{name} must be positive, got {getattr(self, name)}.")
         if self.kept < self.starts and self.starts % self.kept:
@@ -116,7 +119,7 @@ class ILQR:
 
     @property
     def stages(self) -> int:
-        """The first iteration also draws the random starts."""
+        """The first iteration also searches for the starts."""
         return 2
 
     def init(self, problem: Problem) -> ILQRState:
@@ -128,52 +131,43 @@ class ILQR:
         self, problem: Problem, x0: Float[Array, "n"], state: ILQRState, *, key: PRNGKeyArray
     ) -> tuple[Plan, ILQRState]:
         """The best trajectory found with its feedback gains, and the warm start for the next step."""
-        search = self._draw(problem, x0, self.begin(problem, x0, state), key=key)
-        return self.finish(problem, x0, self._screened(problem, search))
+        return self.finish(problem, x0, self._screened(problem, self._starts(problem, x0, state.us, key=key)))
 
     def begin(self, problem: Problem, x0: Float[Array, "n"], state: ILQRState) -> ILQRSearch:
         """All starts at the warm start."""
-        search = start(self, problem, x0, state.us.astype(x0.dtype))
+        search = start(self, problem, x0, state.us)
         return jax.tree.map(lambda a: jnp.broadcast_to(a, (self.starts, *a.shape)), search)
 
     def improve(
         self, problem: Problem, x0: Float[Array, "n"], search: ILQRSearch, i: int, *, key: PRNGKeyArray
     ) -> ILQRSearch:
-        """One iteration of every start that is not done; before the first one, the random starts are drawn."""
+        """One iteration of every start that is not done; before the first one, the starts are searched for."""
         if i == 0:
-            search = self._draw(problem, x0, search, key=key)
+            search = self._starts(problem, x0, search.us[0], key=key)
         return jax.vmap(lambda one: solve(self, problem, one, 1))(search)
 
     def finish(self, problem: Problem, x0: Float[Array, "n"], search: ILQRSearch) -> tuple[Plan, ILQRState]:
-        """The cheapest trajectory; among those that keep the constraints, and that have converged, if any has."""
+        """The trajectory of lowest cost among those that keep the constraints, or come closest to it."""
         del x0
         costs = jax.vmap(lambda one: jnp.sum(stage_costs(problem, one.xs, one.us)))(search)
         values = jax.vmap(lambda one: constraint_values(problem.task, one.xs, one.us))(search)
         if values is not None:
             violations = jax.vmap(lambda value: value.violation)(values)
             costs = jnp.where(violations <= jnp.maximum(10 * self.violation, jnp.min(violations)), costs, jnp.inf)
-        settled = (search.result == Result.converged) & jnp.isfinite(costs)
-        costs = jnp.where(settled | ~jnp.any(settled), costs, jnp.inf)
         best = jax.tree.map(lambda a: a[cheapest(costs, 1)[0]], search)
         return as_plan(problem, best), ILQRState(one_step_later(best.us))
 
-    def _draw(self, problem: Problem, x0, search: ILQRSearch, *, key: PRNGKeyArray) -> ILQRSearch:
-        """All starts but the first get the actions of the guide, or random smooth ones."""
+    def _starts(self, problem: Problem, x0, us: Float[Array, "T m"], *, key: PRNGKeyArray) -> ILQRSearch:
+        """The warm start `us`, and the sequences that the sampling search finds."""
+        us = _within_limits(problem, us, x0)
         if self.starts == 1:
-            return search
-        guide_key, draw_key = jr.split(key)
-        us, T = [search.us[:1]], search.us.shape[1]
-        guided = min(self.guided, self.starts - 1)
-        if guided:
-            follow_guide = partial(receding_actions, self.guide, problem, x0, T)
-            us += [jax.vmap(lambda key: follow_guide(key=key))(jr.split(guide_key, guided))]
-        middle, scale = (a.astype(x0.dtype) for a in action_scale(problem.task))
-        count = self.starts - 1 - guided
-        us += [smooth_actions(count, T, middle, self.spread * scale, knot=self.knot, key=draw_key)]
-        return jax.vmap(lambda us: start(self, problem, x0, us))(jnp.concatenate(us))
+            return jax.tree.map(lambda a: a[None], start(self, problem, x0, us))
+        search = partial(sampled_guesses, starts=self.starts, samples=self.samples, rounds=self.rounds, key=key)
+        us, xs = search(_with_first_penalty(self, problem, x0, us), x0, us)
+        return jax.vmap(lambda us, xs: _search_from(self, problem, us, xs))(us, xs)
 
     def _screened(self, problem: Problem, search: ILQRSearch) -> ILQRSearch:
-        """All starts for a while, `kept` at a time; then the cheapest of them to the end, in the same compiled loop."""
+        """All starts for `screening` iterations, `kept` at a time; then the cheapest to the end, in the same loop."""
         if self.kept >= self.starts:
             return jax.vmap(lambda one: solve(self, problem, one, self.iterations))(search)
         blocks = self.starts // self.kept
@@ -190,19 +184,44 @@ class ILQR:
 
 
 def start(settings: ILQR, problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"]) -> ILQRSearch:
-    """The search that begins with the actions `us`, brought within the limits."""
-    us = jnp.clip(us, *limits(problem.task, x0.dtype))
+    """The search that begins with the actions `us`, clipped to the limits."""
+    us = _within_limits(problem, us, x0)
     xs, us = follow(problem, x0, lambda _, t: us[t], us.shape[0])
+    return _search_from(settings, problem, us, xs)
+
+
+def _within_limits(problem: Problem, us: Float[Array, "T m"], x0: Float[Array, "n"]) -> Float[Array, "T m"]:
+    """The actions, clipped, in the dtype of the state."""
+    return jnp.clip(us.astype(x0.dtype), *limits(problem.task, x0.dtype))
+
+
+def _search_from(settings: ILQR, problem: Problem, us: Float[Array, "T m"], xs: Float[Array, "T+1 n"]) -> ILQRSearch:
+    """The search that begins with a trajectory."""
     multipliers = first_multipliers(problem.task, xs, us, settings.penalty)
     cost, total = _evaluate(penalized(problem, multipliers), xs, us)
-    result = jnp.where(jnp.isfinite(cost), Result.budget_exhausted, Result.not_finite).astype(int)
-    K = jnp.zeros((*us.shape, x0.shape[0]), us.dtype)
-    damping = jnp.array(settings.damping, us.dtype)
-    return ILQRSearch(xs, us, K, cost, total, damping, multipliers, result, ~jnp.isfinite(cost), jnp.array(0))
+    return ILQRSearch(
+        us=us,
+        xs=xs,
+        K=jnp.zeros((*us.shape, xs.shape[1]), us.dtype),
+        cost=cost,
+        total=total,
+        damping=jnp.array(settings.damping, us.dtype),
+        multipliers=multipliers,
+        result=jnp.where(jnp.isfinite(cost), Result.budget_exhausted, Result.not_finite).astype(int),
+        done=~jnp.isfinite(cost),
+        checked=jnp.array(False),
+        steps=jnp.array(0),
+    )
+
+
+def _with_first_penalty(settings: ILQR, problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"]) -> Problem:
+    """The problem whose cost charges for violated constraints, as the first iteration sees it."""
+    xs = jnp.broadcast_to(x0, (us.shape[0] + 1, *x0.shape))  # for the number of constraints alone
+    return penalized(problem, first_multipliers(problem.task, xs, us, settings.penalty))
 
 
 def solve(settings: ILQR, problem: Problem, search: ILQRSearch, iterations: int | Array) -> ILQRSearch:
-    """Up to so many iterations, until the search is done; no more than the settings allow in all."""
+    """At most `iterations` more, until the search is done; never more than the settings allow in all."""
     last = jnp.minimum(search.steps + iterations, settings.iterations)
     return jax.lax.while_loop(lambda s: ~s.done & (s.steps < last), lambda s: iterate(settings, problem, s), search)
 
@@ -212,20 +231,53 @@ def iterate(settings: ILQR, problem: Problem, search: ILQRSearch) -> ILQRSearch:
     base, problem = problem, penalized(problem, search.multipliers)
     expansion = expand(problem, search.xs, search.us, second_order=settings.second_order)  # 1
     correction = _correct(problem, expansion, search)  # 2
-    promise = -0.5 * correction.slope
-    unseen = promise <= 4 * jnp.finfo(search.cost.dtype).eps * search.total
-    settled = correction.positive & ((correction.gradient <= settings.tolerance * search.total) | unseen)
-    trial = _backtrack(settings, problem, search, correction, correction.positive & ~settled)  # 3
-    K = jnp.where(correction.positive, correction.K, search.K)
+    converged, recheck = _optimality(settings, search, correction)
+    trial = _backtrack(settings, problem, search, correction, correction.positive & ~converged & ~recheck)  # 3
+    failed = ~converged & ~recheck & ~trial.accepted & (search.damping <= LEAST_DAMPING)
+    rounding = _promise(correction) <= NEGLIGIBLE * jnp.finfo(search.cost.dtype).eps * search.total
+    converged |= failed & correction.positive & rounding
+    hopeless = (search.damping > MOST_DAMPING) | (search.checked & correction.positive & _invisible(search, correction))
+    stalled = hopeless & ~trial.accepted
     damping = search.damping * jnp.where(trial.accepted, jnp.where(trial.size > 0.3, 0.2, 2.0), 10.0)  # 4
-    damping = jnp.where(settled, LEAST_DAMPING, jnp.clip(damping, LEAST_DAMPING, None))
-    result = jnp.where(settled, Result.converged, search.result)
-    # Settled for the first time, with damping: once more without, for the gains.
-    again = (search.damping > LEAST_DAMPING) & (search.result != Result.converged)
-    done = (settled & ~again) | (damping > MOST_DAMPING)
-    moved = (trial.xs, trial.us, K, trial.cost, trial.total, damping)
-    search = ILQRSearch(*moved, search.multipliers, result, done, search.steps + 1)
+    damping = jnp.where(failed, settings.damping, jnp.clip(damping, LEAST_DAMPING, None))
+    damping = jnp.where(converged | recheck, LEAST_DAMPING, damping)
+    result = jnp.where(stalled, Result.stalled, search.result)
+    search = ILQRSearch(
+        us=trial.us,
+        xs=trial.xs,
+        K=jnp.where(correction.positive, correction.K, search.K),
+        cost=trial.cost,
+        total=trial.total,
+        damping=damping,
+        multipliers=search.multipliers,
+        result=jnp.where(converged, Result.converged, result),
+        done=converged | stalled,
+        checked=~trial.accepted & (search.checked | failed),
+        steps=search.steps + 1,
+    )
     return search if search.multipliers is None else _tighten(settings, base, search)
+
+
+def _optimality(settings: ILQR, search: ILQRSearch, correction: Correction) -> tuple[Bool[Array, ""], Bool[Array, ""]]:
+    """Whether the search has converged, and whether to compute the correction again without damping first.
+
+    A damped step promises little because it is damped: only the one without damping, whose gains are also those that
+    the plan needs, shows that no decrease is left.
+    """
+    flat = correction.gradient <= settings.tolerance * search.total
+    settled = correction.positive & (flat | _invisible(search, correction))
+    undamped = search.damping <= LEAST_DAMPING
+    return settled & (undamped | (flat & search.checked)), settled & ~undamped & ~search.checked
+
+
+def _promise(correction: Correction) -> Float[Array, ""]:
+    """The decrease of the cost that the expansion predicts for a full step."""
+    return -0.5 * correction.slope
+
+
+def _invisible(search: ILQRSearch, correction: Correction) -> Bool[Array, ""]:
+    """Whether the promised decrease is lost in the rounding of the cost."""
+    return _promise(correction) <= INVISIBLE * jnp.finfo(search.cost.dtype).eps * search.total
 
 
 def _tighten(settings: ILQR, problem: Problem, search: ILQRSearch) -> ILQRSearch:
@@ -237,20 +289,20 @@ def _tighten(settings: ILQR, problem: Problem, search: ILQRSearch) -> ILQRSearch
     met = multipliers.residual <= settings.violation
     again = search.done & ~met & (before.penalty < most)
     cost, total = _evaluate(penalized(problem, multipliers), search.xs, search.us)
-    fresh = (multipliers, cost, total, jnp.full_like(cost, settings.damping))
-    now = (before, search.cost, search.total, search.damping)
-    multipliers, cost, total, damping = jax.tree.map(lambda a, b: jnp.where(again, a, b), fresh, now)
-    result = jnp.where(search.done & ~met, Result.budget_exhausted, search.result)
+    fresh = (multipliers, cost, total, jnp.full_like(cost, settings.damping), jnp.array(False))
+    now = (before, search.cost, search.total, search.damping, search.checked)
+    multipliers, cost, total, damping, checked = jax.tree.map(lambda a, b: jnp.where(again, a, b), fresh, now)
     return ILQRSearch(
-        xs=search.xs,
         us=search.us,
+        xs=search.xs,
         K=search.K,
         cost=cost,
         total=total,
         damping=damping,
         multipliers=multipliers,
-        result=result,
+        result=jnp.where(search.done & ~met, Result.budget_exhausted, search.result),
         done=search.done & ~again,
+        checked=checked,
         steps=search.steps,
     )
 
@@ -265,22 +317,21 @@ def _correct(problem: Problem, expansion: Expansion, search: ILQRSearch) -> Corr
     damping = search.damping * search.total / search.xs.shape[0] * weights
 
     def attempt(carry):
-        expansion, _, tries = carry
-        expansion = lazily(tries == 1, convexified, expansion)
-        return expansion, backward(expansion, damping, scale, bounds), tries + 1
+        _, tries = carry
+        return backward(convexified(expansion, tries == 1), damping, scale, bounds), tries + 1
 
-    nothing = Correction(
+    none = Correction(
         search.K, jnp.zeros_like(search.us), jnp.zeros_like(search.cost), jnp.zeros_like(search.cost), jnp.array(False)
     )
-    wanted = lambda carry: ~carry[1].positive & (carry[2] < 2)  # noqa: E731
-    return jax.lax.while_loop(wanted, attempt, (expansion, nothing, jnp.array(0)))[1]
+    wanted = lambda carry: ~carry[0].positive & (carry[1] < 2)  # noqa: E731
+    return jax.lax.while_loop(wanted, attempt, (none, jnp.array(0)))[0]
 
 
 class _Trial(eqx.Module):
     """A trajectory that a step of `size` leads to; that of the search itself where none was accepted."""
 
-    xs: Float[Array, "S n"]
     us: Float[Array, "T m"]
+    xs: Float[Array, "T+1 n"]
     cost: Float[Array, ""]
     total: Float[Array, ""]
     size: Float[Array, ""]
@@ -300,13 +351,13 @@ def _backtrack(settings: ILQR, problem: Problem, search: ILQRSearch, correction:
 
         xs, us = follow(problem, search.xs[0], act, search.us.shape[0])
         cost, total = _evaluate(problem, xs, us)
-        accepted = cost <= search.cost + ARMIJO * size * correction.slope
-        proposed = _Trial(xs, us, cost, total, size, accepted)
+        accepted = (cost < search.cost) & (cost <= search.cost + ARMIJO * size * correction.slope)
+        proposed = _Trial(us, xs, cost, total, size, accepted)
         kept = eqx.tree_at(lambda trial: trial.size, trial, size)
         return jax.tree.map(lambda new, old: jnp.where(accepted, new, old), proposed, kept)
 
     least = 0.5**settings.backtracks
-    unchanged = _Trial(search.xs, search.us, search.cost, search.total, jnp.full_like(search.cost, 2), jnp.array(False))
+    unchanged = _Trial(search.us, search.xs, search.cost, search.total, jnp.full_like(search.cost, 2), jnp.array(False))
     return jax.lax.while_loop(lambda t: wanted & ~t.accepted & (t.size > least), attempt, unchanged)
 
 

@@ -22,7 +22,7 @@ from forethought.planning.rollout import follow, stage_costs
 from forethought.tasks.car_parking import CarParking
 from forethought.tasks.constrained import Constrained
 from forethought.tasks.pendulum_swing_up import PendulumSwingUp
-from tests.linear import QuadraticTask, double_integrator
+from tests.linear import Linear, QuadraticTask, double_integrator
 from tests.planning.test_planners import optimum
 
 ONE = ILQR(horizon=12, starts=1)
@@ -188,6 +188,42 @@ def test_anytime_form_improves_and_ends_where_plan_does():
     np.testing.assert_allclose(anytime.cost, plan.cost, rtol=1e-4)
 
 
+def test_a_cheaper_unfinished_trajectory_beats_a_converged_one():
+    """Hanging at rest is stationary: a start there converges at once, to the cost of doing nothing."""
+    problem = Problem(Pendulum(), PendulumSwingUp())
+    planner, x0 = ILQR(horizon=30, starts=2, kept=2, iterations=5), jnp.zeros(2)
+    resting = float(total_cost(problem, x0, jnp.zeros((30, 1))))
+    search = eqx.filter_jit(planner.begin)(problem, x0, planner.init(problem))
+    improve = eqx.filter_jit(lambda search, i, key: planner.improve(problem, x0, search, i, key=key))
+    for i in range(3):
+        search = improve(search, min(i, planner.stages - 1), jr.key(3))
+    assert int(search.result[0]) == Result.converged and float(search.cost[0]) == pytest.approx(resting)
+    plan, state = eqx.filter_jit(planner.finish)(problem, x0, search)
+    assert float(plan.cost) == pytest.approx(float(search.cost.min())) and float(plan.cost) < 0.999 * resting
+    assert int(plan.result) == Result.budget_exhausted
+    np.testing.assert_array_equal(state.us[:-1], plan.us[1:])
+    whole, _ = plan_from(planner, problem, x0, jr.key(3))
+    assert float(whole.cost) < 0.999 * resting
+
+
+class WrongSign(Linear):
+    """The double integrator with the wrong sign in its derivative by the action."""
+
+    def linearize(self, x, u, t):
+        F = jnp.hstack([self.A, -self.B])
+        return LinearGaussian(F, self(x, u, t).mean - F @ jnp.concatenate([x, u]), jnp.zeros((2, 2), x.dtype))
+
+
+@pytest.mark.parametrize("limit", [1.0, INFINITE])
+def test_wrong_derivatives_are_not_reported_as_convergence(dtype, limit):
+    system = jax.tree.map(lambda a: a.astype(dtype), double_integrator())
+    problem = Problem(WrongSign(system.A, system.B), QuadraticTask(limit=limit, final=10.0))
+    plan, _ = plan_from(ONE, problem, jnp.array([1.0, 0.5], dtype), jr.key(0))
+    assert int(plan.result) == Result.stalled and "derivatives" in Result.stalled.message
+    assert int(plan.iterations) < 100
+    assert float(plan.cost) <= float(total_cost(problem, plan.xs[0], jnp.zeros((12, 1), dtype)))
+
+
 def test_a_warm_start_needs_fewer_iterations():
     with jax.enable_x64(True):
         problem, x0 = Problem(Car(), CarParking()), jnp.array([0.0, 2.5, 0.1, 0.0])
@@ -203,7 +239,7 @@ def test_a_warm_start_needs_fewer_iterations():
 def test_an_obstacle_is_avoided(dtype):
     """A disc of 0.4 m on the way; the car would drive through it."""
     x0 = jnp.array([0.0, 2.5, 0.0, 0.0], dtype)
-    planner = ILQR(starts=4, guided=0)
+    planner = ILQR(starts=4)
     free, _ = plan_from(planner, Problem(Car(), CarParking()), x0, jr.key(0))
     middle = free.xs[jnp.argmin(jnp.abs(free.xs[:, 1] - 1.2)), :2] + jnp.array([0.1, 0.1], dtype)
 

@@ -162,8 +162,8 @@ def test_infinite_horizon_is_scipys_riccati_solution(dtype, n, m, cross):
     A, B, C = dynamics.F[:, :n], dynamics.F[:, n:], cost.C
     args = [np.asarray(a, float) for a in (A, B, C[:n, :n], C[n:, n:])]
     expected = scipy.linalg.solve_discrete_are(*args, s=np.asarray(C[:n, n:], float))
-    V, converged = jax.jit(solve_dare)(A, B, C)
-    assert converged
+    V, result = jax.jit(solve_dare)(A, B, C)
+    assert int(result) == Result.converged
     np.testing.assert_allclose(
         V, expected, rtol=1e-8 if dtype == jnp.float64 else 2e-2, atol=1e-3 * np.finfo(dtype).eps ** 0.3
     )
@@ -186,11 +186,39 @@ def test_infinite_horizon_is_the_limit_of_long_ones():
         np.testing.assert_allclose(solution.values.const, hard.values.const[0] - hard.values.const[1], rtol=1e-8)
 
 
-def test_what_nothing_can_stabilize_is_reported():
-    """A growing mode that the action does not reach."""
-    F = jnp.array([[1.2, 0.0, 0.0], [0.0, 0.5, 1.0]])
-    dynamics = LinearGaussian(F, jnp.zeros(2), jnp.zeros((2, 2)))
-    solution = infinite(dynamics, Quadratic(jnp.eye(3), jnp.zeros(3), jnp.zeros(())))
-    assert int(solution.result) == Result.not_finite
+GROWING = [[1.2, 0.0], [0.0, 0.5]]
+INTEGRATOR = [[1.0, 0.1], [0.0, 1.0]]
+NOT_STABILIZING = {
+    "an unstabilizable mode that costs": (GROWING, [[0.0], [1.0]], [1.0, 1.0]),
+    "an unstabilizable mode that costs nothing": (GROWING, [[0.0], [1.0]], [0.0, 1.0]),
+    "an undetectable growing mode": (GROWING, [[1.0], [1.0]], [0.0, 1.0]),
+    "an undetectable mode that stays": (INTEGRATOR, [[0.0], [0.1]], [0.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("name", NOT_STABILIZING)
+def test_a_closed_loop_that_is_not_stable_is_reported(dtype, name):
+    A, B, weights = NOT_STABILIZING[name]
+    dynamics = LinearGaussian(jnp.array(np.hstack([A, B]), dtype), jnp.zeros(2, dtype), jnp.zeros((2, 2), dtype))
+    cost = Quadratic(jnp.diag(jnp.array([*weights, 1.0], dtype)), jnp.zeros(3, dtype), jnp.zeros((), dtype))
+    result = Result(int(infinite(dynamics, cost).result))
+    assert result == Result.not_stabilizing
+    with pytest.raises(NumericalFailure, match="stabilizable"):
+        result.throw()
+
+
+def test_a_slow_closed_loop_is_stable():
+    """A closed-loop spectral radius of 0.99999: the threshold of the stability test is rounding, not a margin."""
+    with jax.enable_x64(True):
+        A, B, C = jnp.eye(1), jnp.ones((1, 1)), jnp.diag(jnp.array([1e-10, 1.0]))
+        V, result = jax.jit(solve_dare)(A, B, C)
+        assert int(result) == Result.converged
+        np.testing.assert_allclose(V, scipy.linalg.solve_discrete_are(A, B, C[:1, :1], C[1:, 1:]), rtol=1e-6)
+
+
+def test_a_wrong_cost_and_a_problem_with_nan_are_reported():
+    dynamics = LinearGaussian(jnp.array([[1.2, 0.0, 0.0], [0.0, 0.5, 1.0]]), jnp.zeros(2), jnp.zeros((2, 2)))
     wrong = Quadratic(jnp.diag(jnp.array([1.0, 1.0, -1.0])), jnp.zeros(3), jnp.zeros(()))
     assert int(infinite(dynamics, wrong).result) == Result.not_positive_definite
+    unknown = LinearGaussian(dynamics.F.at[0, 0].set(jnp.nan), dynamics.f, dynamics.cov)
+    assert int(infinite(unknown, Quadratic(jnp.eye(3), jnp.zeros(3), jnp.zeros(()))).result) == Result.not_finite
