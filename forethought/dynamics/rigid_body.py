@@ -112,7 +112,7 @@ class RigidBody(eqx.Module):
         """The state after `dt`."""
         del t
         if self.runge_kutta:
-            return Delta(rk4(self.derivative, x, u, dt=self.dt, substeps=self.substeps))
+            return Delta(rk4(self.derivative, x, u, dt=self.dt, substeps=self.substeps, unrolled=False))
         if self.substeps == 1:
             return Delta(self._euler(x, u))
         return Delta(jax.lax.fori_loop(0, self.substeps, lambda _, x: self._euler(x, u), x))

@@ -8,7 +8,7 @@ The method keeps a set of clamped coordinates, which stay at a bound.  Each iter
 others, as far as the first bound on its way, which is then clamped; a full step releases the clamped coordinate that
 violates its condition most.  The cost falls in every iteration, so no set occurs twice, and the method ends.
 It starts at the clipped unconstrained minimizer, which is usually the answer.
-Source: Nocedal & Wright, Numerical Optimization (2006), section 16.5, algorithm 16.3, for bounds alone; as part of iLQR:
+Source: Nocedal & Wright, Numerical Optimization (2006), section 16.5, algorithm 16.3, for bounds alone; within iLQR:
 Tassa, Mansard & Todorov (2014), "Control-limited differential dynamic programming".
 Differs: Tassa et al. project a Newton step on the bounds and search along it; where H is ill-conditioned (condition
 1e6) that stops early, at up to 6% above the minimum.

@@ -85,10 +85,10 @@ class ILQR:
     iterations: int = 500  # most iterations
     tolerance: float = 1e-6  # largest projected gradient at convergence, as a share of the cost
     second_order: bool = False  # include the second derivatives of the dynamics (DDP)
-    starts: int = 16  # trajectories that are optimized: the warm start and those of a sampling search
+    starts: int = 64  # trajectories that are optimized: the warm start and those of a sampling search
     samples: int = 16  # candidates of the sampling search, per start and round
     rounds: int = 40  # rounds of the sampling search, in which its horizon grows
-    screening: int = 40  # iterations of every start; after them only the cheapest continue
+    screening: int = 30  # iterations of every start; after them only the cheapest continue
     kept: int = 4  # trajectories that continue after screening; divides starts
     damping: float = 1e-3  # initial Levenberg-Marquardt damping, relative to the mean cost of a step
     backtracks: int = 10  # halvings of the step size
