@@ -1,4 +1,4 @@
-"""State and action constraints by the augmented Lagrangian: a task whose cost also charges for violations.
+"""State and action constraints by the augmented Lagrangian: a task whose cost includes a charge for violations.
 
 Problem: as the planner's, subject to g(x_t, u_t, t) <= 0 [k] at every step and h(x_T) <= 0 [j].
 Each g <= 0 with multiplier l >= 0 and penalty p > 0 adds to the cost
@@ -15,20 +15,30 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Problem, Task, Trajectory, step_cost
+from forethought.core import Problem, Result, Task, Trajectory, step_cost
 from forethought.tasks.wrapped_task import WrappedTask
 
-IMPROVED = 0.25  # share of the last residual below which the penalty is left as it is
-MOST_PENALTY = 1e8  # times the first; beyond it the problem is too stiff to be solved
+IMPROVED = 0.25  # share of the last residual below which the penalty does not change
+MOST_PENALTY = 1e8  # largest penalty, relative to the initial one; with more the problem is too stiff to solve
 
 
 @runtime_checkable
 class HasConstraints(Protocol):
-    """Capability of a task: what must not be positive."""
+    """Capability of a task: functions of state and action whose values must not be positive."""
 
     def constraint(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, "k"]: ...
 
     def final_constraint(self, x: Float[Array, "n"]) -> Float[Array, "j"]: ...
+
+
+def has_constraints(task: Task) -> bool:
+    """Whether the task has constraints on states and actions beyond the limits of its action space."""
+    return isinstance(task, HasConstraints)
+
+
+def result_without_constraints(task: Task) -> Result:
+    """How a planner ends that ignores such constraints: converged only where there are none."""
+    return Result.constraints_ignored if has_constraints(task) else Result.converged
 
 
 class ConstraintValues(eqx.Module):
@@ -39,28 +49,28 @@ class ConstraintValues(eqx.Module):
 
     @property
     def violation(self) -> Float[Array, ""]:
-        """The greatest, 0 where all constraints hold."""
+        """The largest violation; 0 where all constraints hold."""
         return jnp.maximum(jnp.max(self.stage, initial=0), jnp.max(self.final, initial=0))
 
 
 class Multipliers(eqx.Module):
-    """What each constraint costs."""
+    """The multiplier of each constraint, and the penalty of all."""
 
     stage: Float[Array, "T k"]
     final: Float[Array, "j"]
     penalty: Float[Array, ""]
-    residual: Float[Array, ""]  # greatest violation, or slack of a constraint with a multiplier, at the last update
+    residual: Float[Array, ""]  # largest violation, or slack of a constraint with a multiplier, at the last update
 
 
-class PenalisedTask(WrappedTask):
-    """The task `base`, with its constraints as costs."""
+class PenalizedTask(WrappedTask):
+    """The task `base` with a charge for its constraints in place of them."""
 
     base: Any  # a Task that HasConstraints
     multipliers: Multipliers
     t0: Int[Array, ""]  # step index of the first multipliers
 
     def cost(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, ""]:
-        """The base task's cost and what its constraints add."""
+        """The base task's cost and the charge for its constraints."""
         multipliers = self.multipliers.stage[t - self.t0]
         charge = _charge(self.base.constraint(x, u, t), multipliers, self.multipliers.penalty)
         return self.base.cost(x, u, t) + charge
@@ -74,7 +84,7 @@ class PenalisedTask(WrappedTask):
         return step_cost(self.base, x, u, x_next, t) + charge
 
     def final_cost(self, x: Float[Array, "n"]) -> Float[Array, ""]:
-        """Likewise in the end."""
+        """Likewise for the last state."""
         charge = _charge(self.base.final_constraint(x), self.multipliers.final, self.multipliers.penalty)
         return self.base.final_cost(x) + charge
 
@@ -91,19 +101,20 @@ class PenalisedTask(WrappedTask):
         return self.base.solved(trajectory)
 
 
-def constraint_values(task: Task, xs: Float[Array, "S n"], us: Float[Array, "T m"]) -> ConstraintValues | None:
-    """The constraints along a trajectory; None where the task has none."""
+def constraint_values(problem: Problem, xs: Float[Array, "T1 n"], us: Float[Array, "T m"]) -> ConstraintValues | None:
+    """The constraints along a trajectory, T1 = T + 1; None for a task without constraints."""
+    task = problem.task
     if not isinstance(task, HasConstraints):
         return None
-    stage = jax.vmap(task.constraint)(xs[:-1], us, jnp.arange(us.shape[0]))
+    stage = jax.vmap(task.constraint)(xs[:-1], us, problem.times(us.shape[0]))
     return ConstraintValues(stage, task.final_constraint(xs[-1]))
 
 
 def first_multipliers(
-    task: Task, xs: Float[Array, "S n"], us: Float[Array, "T m"], penalty: float
+    problem: Problem, xs: Float[Array, "T1 n"], us: Float[Array, "T m"], penalty: float
 ) -> Multipliers | None:
-    """Zeros; None where the task has no constraints."""
-    values = constraint_values(task, xs, us)
+    """Zeros; None for a task without constraints."""
+    values = constraint_values(problem, xs, us)
     if values is None:
         return None
     infinite, penalty_ = jnp.array(jnp.inf, xs.dtype), jnp.array(penalty, xs.dtype)
@@ -114,11 +125,11 @@ def penalized(problem: Problem, multipliers: Multipliers | None) -> Problem:
     """The problem without constraints that a planner solves next."""
     if multipliers is None:
         return problem
-    return Problem(problem.dynamics, PenalisedTask(problem.task, multipliers, problem.t0), problem.t0)
+    return Problem(problem.dynamics, PenalizedTask(problem.task, multipliers, problem.t0), problem.t0)
 
 
 def updated(multipliers: Multipliers, values: ConstraintValues, growth: float, most: float) -> Multipliers:
-    """The next estimate of the multipliers; a greater penalty where the constraints are not met quickly enough.
+    """The next estimate of the multipliers, with a larger penalty where violations fall too slowly.
 
     Source: Nocedal & Wright (2006), equation 17.66 and framework 17.4.
     """

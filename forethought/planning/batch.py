@@ -1,8 +1,8 @@
 """Many trajectory optimizations of one problem, from different initial states, side by side.
 
-Lanes of a fixed number advance together for a few iterations; then, on the host, lanes whose problem is solved take the
-next unsolved one.  So a straggler holds no one back.  When fewer problems than lanes are left, the lanes are halved
-until they fit: the number of compilations is bounded by their logarithm.
+A fixed number of lanes advance together for a few iterations; then, on the host, each lane whose problem is solved
+takes the next unsolved one.  So one slow problem does not hold up the others.  When fewer problems than lanes are
+left, the lanes are halved until they fit: the number of compilations is at most their logarithm.
 """
 
 from functools import partial
@@ -30,12 +30,12 @@ def solve_batch(
     """A plan for each initial state, stacked [B], and its number of iterations [B]; to be called outside `jit`.
 
     Args:
-        settings: of each optimization; it begins at `us` alone, there are no random starts.
-        problem: what all have in common.
+        settings: of each optimization; each begins at `us` alone, without a sampling search.
+        problem: common to all.
         x0s: initial states.
         us: initial actions; None for the middle of their range.
-        lanes: problems side by side, a power of two; on a CPU as many as keep the numbers of a step in the cache.
-        chunk: iterations between two looks at who is done.
+        lanes: problems side by side, a power of two; on a CPU as many as keep the arrays of a step in the cache.
+        chunk: iterations between two checks of which problems are done.
     Raises: UsageError where `lanes` is not a power of two.
     """
     if lanes < 1 or lanes & (lanes - 1):
@@ -46,7 +46,7 @@ def solve_batch(
     pool = jax.tree.map(np.array, _start(settings, problem, x0s, us))
     while (waiting := np.flatnonzero(~pool.done & (pool.steps < settings.iterations))).size:
         size = min(lanes, 1 << (waiting.size - 1).bit_length())
-        rows = np.resize(waiting[:size], size)  # a problem may be there twice: it ends the same
+        rows = np.resize(waiting[:size], size)  # a problem may occur twice, with the same result
         advanced = _advance(settings, problem, jax.tree.map(lambda a: a[rows], pool), chunk)  # noqa: B023
         for all_, some in zip(jax.tree.leaves(pool), jax.tree.leaves(advanced), strict=True):
             all_[rows] = np.asarray(some)
@@ -60,7 +60,7 @@ def _start(settings: ILQR, problem: Problem, x0s, us) -> ILQRSearch:
 
 @eqx.filter_jit
 def _advance(settings: ILQR, problem: Problem, search: Any, chunk: int) -> Any:
-    """The lanes run along the last axis: one instruction then works on several of them."""
+    """One chunk of iterations; lanes along the last axis, so that one vector instruction works on several of them."""
     last = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -1), search)
     last = jax.vmap(partial(solve, settings, problem, iterations=chunk), in_axes=-1, out_axes=-1)(last)
     return jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), last)

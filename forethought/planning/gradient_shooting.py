@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from forethought.core import LinearGaussian, Plan, Problem, Result
 from forethought.core.settings import settings
 from forethought.planning.anytime import one_step_later, run_search
+from forethought.planning.augmented_lagrangian import has_constraints
 from forethought.planning.initial_guesses import action_scale, limits
 from forethought.planning.rollout import follow, stage_costs
 
@@ -108,7 +109,8 @@ class GradientShooting:
         xs, _ = follow(problem, x0, lambda _, t: us[t], us.shape[0])
         (T, m), n = us.shape, x0.shape[0]
         policy = LinearGaussian(jnp.zeros((T, m, n), us.dtype), us, jnp.zeros((T, m, m), us.dtype))
-        result = jnp.where(jnp.isfinite(search.cost), Result.budget_exhausted, Result.not_finite).astype(int)
+        end = Result.constraints_ignored if has_constraints(problem.task) else Result.budget_exhausted
+        result = jnp.where(jnp.isfinite(search.cost), end, Result.not_finite).astype(int)
         return Plan(policy, xs, search.cost, result), GradientShootingState(one_step_later(us))
 
     @property

@@ -16,7 +16,7 @@ The result is
 The answer is the trajectory of lowest cost, whatever its result.
 Source: Tassa, Mansard & Todorov (2014); Tassa, Erez & Todorov (2012), section II.F, for the damping's schedule.
 Differs: where the expansion is not convex, the joint state-action Hessians of the costs are projected onto the convex
-ones (after trying without); terminal states are ignored.
+ones (after trying without).  The step at which an episode ends counts as given: it has no derivative.
 """
 
 from functools import partial
@@ -150,7 +150,7 @@ class ILQR:
         """The trajectory of lowest cost among those that keep the constraints, or come closest to it."""
         del x0
         costs = jax.vmap(lambda one: jnp.sum(stage_costs(problem, one.xs, one.us)))(search)
-        values = jax.vmap(lambda one: constraint_values(problem.task, one.xs, one.us))(search)
+        values = jax.vmap(lambda one: constraint_values(problem, one.xs, one.us))(search)
         if values is not None:
             violations = jax.vmap(lambda value: value.violation)(values)
             costs = jnp.where(violations <= jnp.maximum(10 * self.violation, jnp.min(violations)), costs, jnp.inf)
@@ -197,7 +197,7 @@ def _within_limits(problem: Problem, us: Float[Array, "T m"], x0: Float[Array, "
 
 def _search_from(settings: ILQR, problem: Problem, us: Float[Array, "T m"], xs: Float[Array, "T+1 n"]) -> ILQRSearch:
     """The search that begins with a trajectory."""
-    multipliers = first_multipliers(problem.task, xs, us, settings.penalty)
+    multipliers = first_multipliers(problem, xs, us, settings.penalty)
     cost, total = _evaluate(penalized(problem, multipliers), xs, us)
     return ILQRSearch(
         us=us,
@@ -217,7 +217,7 @@ def _search_from(settings: ILQR, problem: Problem, us: Float[Array, "T m"], xs: 
 def _with_first_penalty(settings: ILQR, problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"]) -> Problem:
     """The problem whose cost charges for violated constraints, as the first iteration sees it."""
     xs = jnp.broadcast_to(x0, (us.shape[0] + 1, *x0.shape))  # for the number of constraints alone
-    return penalized(problem, first_multipliers(problem.task, xs, us, settings.penalty))
+    return penalized(problem, first_multipliers(problem, xs, us, settings.penalty))
 
 
 def solve(settings: ILQR, problem: Problem, search: ILQRSearch, iterations: int | Array) -> ILQRSearch:
@@ -282,7 +282,7 @@ def _invisible(search: ILQRSearch, correction: Correction) -> Bool[Array, ""]:
 
 def _tighten(settings: ILQR, problem: Problem, search: ILQRSearch) -> ILQRSearch:
     """Where the penalized problem is solved but the constraints are not met: new multipliers, and go on."""
-    values = constraint_values(problem.task, search.xs, search.us)
+    values = constraint_values(problem, search.xs, search.us)
     before, most = search.multipliers, settings.penalty * MOST_PENALTY
     assert before is not None and values is not None
     multipliers = updated(before, values, settings.penalty_growth, most)

@@ -17,7 +17,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Problem, Task, box_of
+from forethought.core import Problem, Task, alive, box_of
 from forethought.planning.rollout import follow, stage_costs
 
 SHORTEST, LONGEST = 0.2, 0.75  # initial horizons, as shares of the whole
@@ -126,7 +126,8 @@ def _evaluated(
     """What the first `steps` steps cost, infinity where that is not finite; and all states."""
     xs, us = follow(problem, x0, lambda _, t: us[t], us.shape[0])
     each = jnp.where(jnp.arange(us.shape[0]) < steps, stage_costs(problem, xs, us)[:-1], 0)
-    cost = jnp.sum(each) + problem.task.final_cost(xs[steps])
+    final = jnp.where(alive(problem.task, xs)[steps], problem.task.final_cost(xs[steps]), 0)
+    cost = jnp.sum(each) + final
     return jnp.where(jnp.isfinite(cost), cost, jnp.inf), xs
 
 

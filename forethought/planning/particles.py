@@ -20,6 +20,7 @@ import jax.random as jr
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from forethought.core import HasSimulate, LinearGaussian, Plan, Problem, Result, Task, draw_many, step_cost
+from forethought.planning.augmented_lagrangian import result_without_constraints
 from forethought.planning.rollout import stage_costs
 
 Propagation = Literal["ts-inf", "ts1", "mean"]
@@ -187,5 +188,5 @@ def open_loop_plan(
     cost = trajectory_cost(problem, xs, us) if cost is None else cost
     (T, m), n = us.shape, x0.shape[0]
     policy = LinearGaussian(jnp.zeros((T, m, n), us.dtype), us, jnp.zeros((T, m, m), us.dtype))
-    result = jnp.where(jnp.isfinite(cost), Result.converged, Result.not_finite)
+    result = jnp.where(jnp.isfinite(cost), result_without_constraints(problem.task), Result.not_finite)
     return Plan(policy, xs, cost, result)
