@@ -1,4 +1,4 @@
-"""Affine models of dynamics around a point: analytic where the dynamics give them, by autodiff, by finite differences.
+"""Affine models of dynamics around a point: analytic if the dynamics provide them, else by autodiff or differences.
 
 Symbols
     z = [x; u] [n+m]              state and action side by side
@@ -14,7 +14,7 @@ from forethought.core import Distribution, Dynamics, HasLinearize, LinearGaussia
 
 
 def linearize(dynamics: Dynamics, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> LinearGaussian:
-    """The affine model that touches `dynamics` at `(x, u)`: the mean's Jacobian, and the noise at the point."""
+    """The affine model of `dynamics` at `(x, u)`: value and Jacobian of the mean, and the noise at that point."""
     if isinstance(dynamics, HasLinearize):
         return dynamics.linearize(x, u, t)
     n = x.shape[0]
@@ -29,21 +29,21 @@ def linearize(dynamics: Dynamics, x: Float[Array, "n"], u: Float[Array, "m"], t:
 
 
 class FiniteDifferences(eqx.Module):
-    """Dynamics that are linearized by central differences: for simulators, which autodiff cannot look into.
+    """Dynamics that are linearized by central differences: for simulators, which autodiff cannot differentiate.
 
-    The 2 (n + m) evaluations are one `vmap`; give a host callback `vmap_method="expand_dims"` and they are one call.
-    The step of each coordinate is `step * max(1, |z|)`; the error falls with its square until rounding takes over.
+    The 2 (n + m) evaluations are one `vmap`: a host callback with `vmap_method="expand_dims"` gets them in one call.
+    The step of each coordinate is `step * max(1, |z|)`; the error decreases with its square until rounding dominates.
     """
 
     dynamics: Dynamics
-    step: float = eqx.field(static=True, default=0.0)  # relative; 0 takes the cube root of the rounding unit
+    step: float = eqx.field(static=True, default=0.0)  # relative step size; 0: the cube root of the machine epsilon
 
     def __call__(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Distribution:
-        """As the dynamics themselves."""
+        """The prediction of the wrapped dynamics."""
         return self.dynamics(x, u, t)
 
     def draw(self, *, key: PRNGKeyArray) -> "FiniteDifferences":
-        """One function from the posterior, linearized in the same way."""
+        """One function from the posterior of the wrapped dynamics, linearized in the same way."""
         return FiniteDifferences(self.dynamics.draw(key=key), self.step)
 
     def linearize(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> LinearGaussian:

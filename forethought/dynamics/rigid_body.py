@@ -4,17 +4,17 @@ Symbols (L links, one for each joint; all spatial vectors in world coordinates, 
     x = [q; v] [2L]            joint positions (rad or m) and velocities;  u [m] controls of the motors
     E_i, T_i [4, 4]            pose of link i seen from its parent p(i), and from the world:  T_i = T_p(i) E_i
     S_i [6]                    motion of link i for a unit of v_i
-    V_i = sum over j <= i of S_j v_j          velocity; j <= i: j is i or carries it
-    Sd_i = V_p(i) x S_i = V_i x S_i           rate of S_i
-    A_i = sum over j <= i of S_j a_j + Sd_j v_j, less gravity          acceleration, where a = dv/dt
-    P_i, W_i; f_i = I_i A_i + V_i x* I_i V_i          inertia, its rate, and the force that moves link i
-    P^c_i, W^c_i, f^c_i        the same summed over all j >= i, the bodies that i carries
+    V_i = sum over j <= i of S_j v_j          velocity; j <= i: j is i or an ancestor of it
+    Sd_i = V_p(i) x S_i = V_i x S_i           time derivative of S_i
+    A_i = sum over j <= i of S_j a_j + Sd_j v_j, less gravity          acceleration, with a = dv/dt
+    P_i, W_i; f_i = I_i A_i + V_i x* I_i V_i          inertia, its time derivative, and the force that moves link i
+    P^c_i, W^c_i, f^c_i        the same summed over all j >= i: link i and its descendants
     ID_i(q, v, a) = S_i' f^c_i + armature_i a_i       inverse dynamics;  M = dID/da,  bias = ID(q, v, 0)
-    M a + bias + damping v + stiffness (q - rest) = gear u          (implicit damping: v + h a in place of v, h a step)
-Frames are parallel to the world's axes, with their origins at the joints, where q = reference.
+    M a + bias + damping v + stiffness (q - rest) = gear u    (implicit damping: v + h a instead of v, h the time step)
+At q = reference, all frames are parallel to the world's axes, with their origins at the joints.
 Source: Featherstone (2008), tables 5.1 and 6.2 (RNEA, CRBA); derivatives: Singh, Russell & Wensing (2022), "Efficient
 analytical derivatives of rigid-body dynamics using spatial vector algebra"; Carpentier & Mansard (2018).
-Differs: in world coordinates all recursions but that of T are sums with constant masks, for all links at once.
+Differs: in world coordinates all recursions except that of T are sums with constant masks, for all links at once.
 """
 
 import equinox as eqx
@@ -48,14 +48,16 @@ from forethought.dynamics.spatial import (
     twist,
 )
 
-FEW = 16  # joints up to which elimination, one fused operation a joint, is faster than a call of LAPACK
+FEW = 16  # joints up to which elimination, one fused operation per joint, is faster than a call of LAPACK
 
 
 class RigidBody(eqx.Module):
     """A tree of links without contacts; `x' = f(x, u)` over `dt`."""
 
-    parents: tuple[int, ...] = eqx.field(static=True)  # of each link, which come before it; -1 is the world
-    hinges: tuple[bool, ...] = eqx.field(static=True)  # else slides
+    parents: tuple[int, ...] = eqx.field(
+        static=True
+    )  # index of each link's parent, smaller than its own; -1 is the world
+    hinges: tuple[bool, ...] = eqx.field(static=True)  # whether each joint is a hinge; otherwise it is a slide
     axis: Float[Array, "L 3"]  # of each joint at the reference, unit length
     offset: Float[Array, "L 3"]  # of each joint from its parent's, m
     inertia: Float[Array, "L 4 4"]  # pseudo-inertia of each link at the reference, about its joint; kg m^2, kg m, kg
@@ -64,24 +66,24 @@ class RigidBody(eqx.Module):
     armature: Float[Array, "L"]  # inertia of the rotors, kg m^2 or kg
     damping: Float[Array, "L"]  # N m s/rad or N s/m
     stiffness: Float[Array, "L"]  # of springs, N m/rad or N/m
-    rest: Float[Array, "L"]  # of springs, rad or m
+    rest: Float[Array, "L"]  # rest position of springs, rad or m
     gravity: Float[Array, "3"]  # m/s^2
     dt: float = eqx.field(static=True)  # s per action
     substeps: int = eqx.field(static=True, default=1)  # of the integrator within dt
-    runge_kutta: bool = eqx.field(static=True, default=False)  # of fourth order; else Euler, velocities first
-    implicit_damping: bool = eqx.field(static=True, default=True)  # Euler: damping acts on the velocity it leads to
+    runge_kutta: bool = eqx.field(static=True, default=False)  # fourth-order Runge-Kutta; otherwise semi-implicit Euler
+    implicit_damping: bool = eqx.field(static=True, default=True)  # Euler: damping acts on the velocity after the step
 
     @staticmethod
     def from_mujoco(model: mujoco.MjModel, *, frame_skip: int = 1) -> "RigidBody":
-        """The same system as MuJoCo's, with the same integrator; controls are not clipped to their range.
+        """The system of a MuJoCo model, with its integrator; controls are not clipped to their range.
 
         Args:
             model: compiled; see `forethought.dynamics.mujoco.simulator.load_model`.
-            frame_skip: steps of the simulator per action.
-        Raises: UsageError naming what is more than hinges, slides and motors (contacts, free joints, tendons ...).
+            frame_skip: simulator steps per action.
+        Raises: UsageError that names every unsupported part, such as contacts, free joints and tendons.
         """
         if frame_skip < 1:
-            raise ValueError(f"frame_skip must be at least 1 step of the simulator, got {frame_skip}.")
+            raise ValueError(f"frame_skip must be at least 1 simulator step, got {frame_skip}.")
         require_tree(model)
         euler = model.opt.integrator == mujoco.mjtIntegrator.mjINT_EULER
         data = mujoco.MjData(model)
@@ -135,20 +137,20 @@ class RigidBody(eqx.Module):
         return jnp.concatenate([q + h * v, v])
 
     def frames(self, q: Float[Array, "L"]) -> Float[Array, "L 4 4"]:
-        """T_i: where each link is; [r; 1] in a link's own frame becomes T_i [r; 1] in the world."""
-        return _frames(_of(self, q.dtype), q)
+        """T_i: the pose of each link, which maps [r; 1] in the link's frame to T_i [r; 1] in the world."""
+        return _frames(_cast(self, q.dtype), q)
 
     def mass_matrix(self, q: Float[Array, "L"]) -> Float[Array, "L L"]:
-        """M, armature included."""
-        return _mass_and_bias(_of(self, q.dtype), q, jnp.zeros_like(q))[0]
+        """M, including armature."""
+        return _mass_and_bias(_cast(self, q.dtype), q, jnp.zeros_like(q))[0]
 
     def inverse_dynamics(self, q: Float[Array, "L"], v: Float[Array, "L"], a: Float[Array, "L"]) -> Float[Array, "L"]:
-        """ID(q, v, a): the generalized forces, damping and springs not counted, that lead to accelerations `a`."""
-        return _inverse_dynamics(_of(self, q.dtype), q, v, a)
+        """ID(q, v, a): the generalized forces that produce accelerations `a`, without damping and springs."""
+        return _inverse_dynamics(_cast(self, q.dtype), q, v, a)
 
     def energy(self, x: Float[Array, "n"]) -> Float[Array, ""]:
-        """Kinetic and potential energy, springs included, in J; zero potential at the height of the origin."""
-        body = _of(self, x.dtype)
+        """Kinetic and potential energy, including springs, in J; zero potential at the height of the origin."""
+        body = _cast(self, x.dtype)
         q, v = jnp.split(x, 2)
         first_moments = jnp.sum(each_times(_frames(body, q)[:, :3], body.inertia[:, :, 3]), axis=0)
         springs = 0.5 * jnp.sum(body.stiffness * (q - body.rest) ** 2)
@@ -157,11 +159,11 @@ class RigidBody(eqx.Module):
 
 @eqx.filter_custom_jvp
 def acceleration(body: RigidBody, q: Float[Array, "L"], v: Float[Array, "L"], u: Float[Array, "m"]):
-    """dv/dt [L] (rad/s^2 or m/s^2); differentiable by everything, by q, v and u through the analytic derivatives."""
-    body = _of(body, q.dtype)
+    """dv/dt [L] (rad/s^2 or m/s^2); differentiable by all arguments, by q, v and u through the analytic derivatives."""
+    body = _cast(body, q.dtype)
     M, bias = _mass_and_bias(body, q, v)
     force = matvec(body.gear, u) - bias - body.damping * v - body.stiffness * (q - body.rest)
-    return _solve(M + _ahead(body), force[:, None])[:, 0]
+    return _solve(M + _implicit_damping(body), force[:, None])[:, 0]
 
 
 @acceleration.def_jvp
@@ -170,22 +172,22 @@ def _acceleration_jvp(primals, tangents):
     body, q, v, u = primals
     body_dot, *dots = tangents
     a = acceleration(body, q, v, u)
-    typed, L = _of(body, q.dtype), q.shape[0]
+    typed, L = _cast(body, q.dtype), q.shape[0]
     by_q, by_v, M = inverse_derivatives(typed, q, v, a)
     right = [-by_q - jnp.diag(typed.stiffness), -by_v - jnp.diag(typed.damping), typed.gear]
     if jax.tree.leaves(body_dot):
         right.append(-jnp.eye(L, dtype=q.dtype))
-        _, change = eqx.filter_jvp(lambda body: _balance(_of(body, q.dtype), q, v, u, a), (body,), (body_dot,))
+        _, change = eqx.filter_jvp(lambda body: _balance(_cast(body, q.dtype), q, v, u, a), (body,), (body_dot,))
         dots.append(change)
-    rates = _solve(M + _ahead(typed), jnp.concatenate(right, axis=1))
+    rates = _solve(M + _implicit_damping(typed), jnp.concatenate(right, axis=1))
     blocks = jnp.split(rates, np.cumsum([block.shape[1] for block in right])[:-1], axis=1)
     moved = [matvec(by, dot) for by, dot in zip(blocks, dots, strict=True) if dot is not None]
     return a, sum(moved, jnp.zeros_like(a))
 
 
 def _balance(body: RigidBody, q, v, u, a) -> Float[Array, "L"]:
-    """What is zero in motion: forces needed less forces there are."""
-    passive = body.damping * v + body.stiffness * (q - body.rest) + matvec(_ahead(body), a)
+    """The equations of motion as a residual: required forces minus acting forces, zero at the true `a`."""
+    passive = body.damping * v + body.stiffness * (q - body.rest) + matvec(_implicit_damping(body), a)
     return _inverse_dynamics(body, q, v, a) + passive - matvec(body.gear, u)
 
 
@@ -203,8 +205,8 @@ def inverse_derivatives(
     S, P = _world(body, q)
     V, Sd, A = _motion(body, S, v, a)
     Sdd = move_motion(A - Sd * v[:, None] - S * a[:, None], S) + move_motion(V - S * v[:, None], Sd)
-    force = _carried(body, _forces(P, V, A))
-    P, W = _carried(body, P), _carried(body, jax.vmap(matmul)(twist(V), P))
+    force = _subtree_sums(body, _forces(P, V, A))
+    P, W = _subtree_sums(body, P), _subtree_sums(body, jax.vmap(matmul)(twist(V), P))
     IS, BS = inertia_times(P, S), transposed_coriolis_times(W, S)
     lower_q = 2 * products(BS, Sd[:, :3]) + products(IS, Sdd)
     lower_v = 2 * (products(BS, S[:, :3]) + products(IS, Sd))
@@ -219,19 +221,19 @@ def _mass_and_bias(body: RigidBody, q, v) -> tuple[Float[Array, "L L"], Float[Ar
     """M and bias.  M_ij = S_i' I^c_i S_j for j <= i."""
     S, P = _world(body, q)
     V, _, A = _motion(body, S, v, jnp.zeros_like(v))
-    bias = jnp.sum(S * _carried(body, _forces(P, V, A)), axis=1)
-    lower = _mask(body, q.dtype) * products(inertia_times(_carried(body, P), S), S)
+    bias = jnp.sum(S * _subtree_sums(body, _forces(P, V, A)), axis=1)
+    lower = _mask(body, q.dtype) * products(inertia_times(_subtree_sums(body, P), S), S)
     return _symmetric(lower) + jnp.diag(body.armature), bias
 
 
 def _inverse_dynamics(body: RigidBody, q, v, a) -> Float[Array, "L"]:
     S, P = _world(body, q)
     V, _, A = _motion(body, S, v, a)
-    return jnp.sum(S * _carried(body, _forces(P, V, A)), axis=1) + body.armature * a
+    return jnp.sum(S * _subtree_sums(body, _forces(P, V, A)), axis=1) + body.armature * a
 
 
 def _frames(body: RigidBody, q) -> Float[Array, "L 4 4"]:
-    """E_i by the formula of Rodrigues, for all links at once; then T_i, one after the other."""
+    """E_i by Rodrigues' formula, for all links at once; then T_i, from the root outward."""
     angle = q - body.reference
     turns, eye = np.array(body.hinges), jnp.eye(3, dtype=q.dtype)
     sin, cos = jnp.sin(angle)[:, None, None], jnp.cos(angle)[:, None, None]
@@ -280,8 +282,8 @@ def _mask(body: RigidBody, dtype) -> Float[Array, "L L"]:
     return jnp.asarray(below, dtype)
 
 
-def _carried(body: RigidBody, each: Float[Array, "L *k"]) -> Float[Array, "L *k"]:
-    """The sums over all links that link i carries, itself included."""
+def _subtree_sums(body: RigidBody, each: Float[Array, "L *k"]) -> Float[Array, "L *k"]:
+    """The sum over each link and its descendants."""
     return _sums(_mask(body, each.dtype).T, each)
 
 
@@ -293,8 +295,8 @@ def _symmetric(lower: Float[Array, "L L"]) -> Float[Array, "L L"]:
     return lower + lower.T - jnp.diag(jnp.diagonal(lower))
 
 
-def _ahead(body: RigidBody) -> Float[Array, "L L"]:
-    """What damping that acts on the next velocity adds to M."""
+def _implicit_damping(body: RigidBody) -> Float[Array, "L L"]:
+    """The addition to M from damping that acts on the next velocity."""
     implicit = body.implicit_damping and not body.runge_kutta
     return jnp.diag(body.damping * (body.dt / body.substeps if implicit else 0.0))
 
@@ -305,6 +307,6 @@ def _solve(M: Float[Array, "L L"], right: Float[Array, "L k"]) -> Float[Array, "
     return eliminate(jnp.concatenate([M, right], axis=1), range(L))[0][:, L:] if L <= FEW else solve_psd(M, right)
 
 
-def _of(body: RigidBody, dtype) -> RigidBody:
-    """The same in the dtype of the state."""
+def _cast(body: RigidBody, dtype) -> RigidBody:
+    """The same body in the dtype of the state."""
     return jax.tree.map(lambda a: a.astype(dtype), body)

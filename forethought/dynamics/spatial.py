@@ -1,12 +1,12 @@
 """Spatial algebra in world coordinates: motions and forces of rigid bodies as 6-vectors, inertias as 4 x 4 matrices.
 
 Symbols
-    m = [alpha; mu]          a motion: rotation, and what it does to the point at the world's origin [6]
+    m = [alpha; mu]          a motion: angular velocity, and velocity of the body's point at the world's origin [6]
     f = [moment; force]      a force, the moment about the world's origin [6]
     P = sum over the body's points of mass * [r; 1][r; 1]'     pseudo-inertia [4, 4], symmetric:
         [Sigma, h; h', mass]   second moment, first moment (mass * center), mass
     W = sum of mass * rdot [r; 1]' = twist(v) P                its rate while the body moves with v, upper rows [3, 4]
-In world coordinates inertias and forces of bodies that move as one are simply added.
+In world coordinates, inertias and forces of bodies that move together add up.
 Source: Featherstone, Rigid Body Dynamics Algorithms (2008), chapter 2; pseudo-inertias: Legnani et al. (1996), "A
 homogeneous matrix approach to 3D kinematics and dynamics".
 """
@@ -30,18 +30,18 @@ def skew(a: Float[Array, "*n 3"]) -> Float[Array, "*n 3 3"]:
 
 
 def twist(m: Float[Array, "*n 6"]) -> Float[Array, "*n 3 4"]:
-    """The matrix that takes [r; 1] to the velocity of the point r."""
+    """The matrix that maps [r; 1] to the velocity of the point r."""
     return jnp.concatenate([skew(m[..., :3]), m[..., 3:, None]], axis=-1)
 
 
 def move_motion(v: Float[Array, "*n 6"], m: Float[Array, "*n 6"]) -> Float[Array, "*n 6"]:
-    """`v x m`: the rate of a motion that is carried along with `v` (Featherstone, equation 2.31)."""
+    """`v x m`: the rate of change of a motion fixed in a body that moves with `v` (Featherstone, equation 2.31)."""
     turn, shift = v[..., :3], v[..., 3:]
     return jnp.concatenate([cross(turn, m[..., :3]), cross(turn, m[..., 3:]) + cross(shift, m[..., :3])], axis=-1)
 
 
 def move_force(v: Float[Array, "*n 6"], f: Float[Array, "*n 6"]) -> Float[Array, "*n 6"]:
-    """`v x* f`: the rate of a force that is carried along with `v` (equation 2.32)."""
+    """`v x* f`: the rate of change of a force fixed in a body that moves with `v` (equation 2.32)."""
     turn, shift = v[..., :3], v[..., 3:]
     return jnp.concatenate([cross(turn, f[..., :3]) + cross(shift, f[..., 3:]), cross(turn, f[..., 3:])], axis=-1)
 
@@ -54,7 +54,7 @@ def inertia_times(P: Float[Array, "*n 4 4"], m: Float[Array, "*n 6"]) -> Float[A
 
 
 def coriolis_times(W: Float[Array, "*n 3 4"], m: Float[Array, "*n 6"]) -> Float[Array, "*n 6"]:
-    """`B m = 0.5 (v x* (I m) - I (v x m) + m x* (I v))`: each point pushed by mass * alpha x rdot.
+    """`B m = 0.5 (v x* (I m) - I (v x m) + m x* (I v))`: a force of mass * alpha x rdot on each point.
 
     Source: Echeandia & Wensing (2021), "Numerical methods to compute the Coriolis matrix and Christoffel symbols".
     """
@@ -63,7 +63,7 @@ def coriolis_times(W: Float[Array, "*n 3 4"], m: Float[Array, "*n 6"]) -> Float[
 
 
 def transposed_coriolis_times(W: Float[Array, "*n 3 4"], m: Float[Array, "*n 6"]) -> Float[Array, "*n 3"]:
-    """The upper half of `B' m`; the lower one is zero."""
+    """The upper half of `B' m`; the lower half is zero."""
     return _turned(jnp.swapaxes(W[..., :3], -1, -2), m[..., :3]) + cross(W[..., 3], m[..., 3:])
 
 

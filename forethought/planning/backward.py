@@ -2,11 +2,11 @@
 
 Symbols as in `forethought.planning.expansion`; D = d + 1, N = n + 1.  At each step, from the last to the first,
     Q_t = [C_t + F_t'V_{t+1}F_t + damping,       c_t + F_t'v_{t+1}]      [d, D]: Hessian and gradient side by side
-    du  = k + K dx                               low <= k <= high; K = 0 in the coordinates that k clamps
-    V_t = Q_t with du put in place of u          [n, N], likewise
+    du  = k + K dx                               low <= k <= high; K = 0 for the clamped coordinates of k
+    V_t = Q_t with du substituted for u          [n, N], Hessian and gradient side by side
 Source: Tassa, Mansard & Todorov (2014), sections II.B and III.B.
-Differs: the damping belongs to the problem (a cost on moving the actions away from the trajectory), so that V_t counts
-it too, and the correction is the exact Levenberg-Marquardt step of the whole action sequence.
+Differs: the damping is part of the problem (a cost on changing the actions of the trajectory), so that V_t includes it,
+and the correction is the exact Levenberg-Marquardt step of the whole action sequence.
 """
 
 import equinox as eqx
@@ -21,13 +21,13 @@ from forethought.planning.expansion import Expansion
 
 
 class Correction(eqx.Module):
-    """What the backward pass proposes."""
+    """The affine correction that the backward pass proposes."""
 
     K: Float[Array, "T m n"]  # feedback
     k: Float[Array, "T m"]  # change of the actions
-    slope: Float[Array, ""]  # of the cost along k, at most 0; half of it is expected from a full step
-    gradient: Float[Array, ""]  # largest projected gradient by an action, times that action's scale; a cost
-    positive: Bool[Array, ""]  # whether every Q_uu was positive definite; nothing else counts where it was not
+    slope: Float[Array, ""]  # of the cost along k, at most 0; a full step is predicted to change the cost by half of it
+    gradient: Float[Array, ""]  # largest projected gradient by an action, times that action's scale; in units of cost
+    positive: Bool[Array, ""]  # whether every Q_uu was positive definite; otherwise ignore the rest
 
 
 def backward(
@@ -36,13 +36,13 @@ def backward(
     scale: Float[Array, "m"],
     bounds: tuple[Float[Array, "T m"], Float[Array, "T m"]] | None,
 ) -> Correction:
-    """Go from the end to the start.
+    """The best affine correction, from the last step to the first.
 
     Args:
-        expansion: of the problem, along the trajectory.
-        damping: curvature added for each coordinate of z.
-        scale: of each action, by which gradients are judged.
-        bounds: least (at most 0) and greatest (at least 0) change of each action; None where there are no limits.
+        expansion: the problem, expanded along the trajectory.
+        damping: curvature added to each coordinate of z.
+        scale: of each action, by which its gradient is multiplied.
+        bounds: lowest (at most 0) and highest (at least 0) change of each action; None without action limits.
     """
     n = expansion.F.shape[1]
     stages = jnp.concatenate([expansion.cost.C + jnp.diag(damping)[None], expansion.cost.c[:, :, None]], axis=2)
@@ -57,7 +57,7 @@ def backward(
             k, gradient, positive = -rows[n:, -1], q, jnp.all(pivots > 0)
         else:
             best = solve_box_qp(Q[n:, n:-1], q, *bounds)
-            rows, positive = _put_in_place(Q, n, best)
+            rows, positive = _substituted(Q, n, best)
             k, gradient = best.v, _projected(q, *bounds)
         V = jnp.concatenate([symmetrize(rows[:n, :n]), rows[:n, -1:]], axis=1)
         slope = jnp.sum(k * q)
@@ -67,10 +67,10 @@ def backward(
     return Correction(K, k, jnp.sum(slopes), jnp.max(jnp.abs(gradients) * scale[None]), jnp.all(positive))
 
 
-def _put_in_place(Q: Float[Array, "d D"], n: int, best: BoxQPSolution) -> tuple[Float[Array, "d D"], Bool[Array, ""]]:
-    """Eliminate the actions: free ones by their pivots, clamped ones by their values; whether the pivots are positive.
+def _substituted(Q: Float[Array, "d D"], n: int, best: BoxQPSolution) -> tuple[Float[Array, "d D"], Bool[Array, ""]]:
+    """Q with the actions eliminated, free ones by their pivots, clamped ones by their values; are the pivots positive?
 
-    What is left in the rows of u is -[K, k].
+    The rows of u then hold -[K, k].
     """
     d, D = Q.shape
     positive = jnp.array(True)
@@ -83,5 +83,5 @@ def _put_in_place(Q: Float[Array, "d D"], n: int, best: BoxQPSolution) -> tuple[
 
 
 def _projected(q: Float[Array, "m"], low: Float[Array, "m"], high: Float[Array, "m"]) -> Float[Array, "m"]:
-    """The gradient by the actions, without what pushes an action at its limit outwards."""
+    """The gradient by the actions; 0 where it pushes an action beyond the limit that it is at."""
     return jnp.where(((low >= 0) & (q > 0)) | ((high <= 0) & (q < 0)), 0, q)

@@ -1,14 +1,14 @@
-"""The linear-quadratic regulator: finite horizon, time-varying, affine, with cross terms.
+"""The linear-quadratic regulator: finite horizon, time-varying, affine dynamics, cost with cross terms.
 
 Problem, t = 0 .. T-1, z_t = [x_t; u_t] [d], d = n + m:
     minimize    E [ sum_t q_t(z_t) + q_T(x_T) ]      q_t(z) = 0.5 z'C_t z + c_t'z + const_t
     subject to  x_{t+1} = F_t z_t + f_t + noise,     noise ~ N(0, cov_t)
-Answer:
+Solution:
     u_t = K_t x_t + k_t                              the policy: F = K [m, n], f = k [m]
-    V_t(x) = 0.5 x'V x + v'x + const                 the cost to go, from the best actions
+    V_t(x) = 0.5 x'V x + v'x + const                 the cost-to-go of the optimal actions
 Recursion in homogeneous coordinates [z; 1] (D = d + 1, N = n + 1), where an affine map and a quadratic are one matrix:
     Q_t = C_t + F_t' V_{t+1} F_t                     [D, D]
-    V_t = Q_t with u eliminated (its Schur complement); the rows that elimination leaves for u are -[K, k]
+    V_t = Q_t with u eliminated (its Schur complement); elimination leaves -[K, k] in the rows of u
 The maximum-entropy controller minimizes E[cost] - H(policy): the same gains, cov_t = inv(Q_uu), and
     log p(u | x) = V_t(x) - Q_t(x, u),    V_t(x) = -log of the integral of exp(-Q_t(x, u)) over u.
 Source: Anderson & Moore, Optimal Control: Linear Quadratic Methods (1990), section 2.3; Levine & Koltun (2013),
@@ -27,7 +27,7 @@ from forethought.core.small_matrices import eliminate, matmul
 
 
 class LQRSolution(eqx.Module):
-    """What the recursion finds."""
+    """The policy and values that the recursion finds."""
 
     policy: LinearGaussian  # stacked [T], over x
     values: Quadratic  # stacked [T+1], over x
@@ -41,9 +41,9 @@ def solve_lqr(dynamics: LinearGaussian, cost: Quadratic, final: Quadratic, *, ma
         dynamics: stacked [T], over `[x; u]`.
         cost: stacked [T], over `[x; u]`; only `Q_uu` must be positive definite.
         final: over x.
-        max_entropy: return `cov = inv(Q_uu)` and soft values; otherwise the policy is certain (`cov = 0`).
+        max_entropy: return `cov = inv(Q_uu)` and soft values; otherwise the policy is deterministic (`cov = 0`).
     Returns:
-        policy, values and a result; `not_positive_definite` where some `Q_uu` is not, and then no number counts.
+        policy, values and a result; if that is `not_positive_definite` (some `Q_uu` is not), ignore the numbers.
     """
     n = final.c.shape[0]
     m = cost.c.shape[-1] - n
@@ -52,7 +52,9 @@ def solve_lqr(dynamics: LinearGaussian, cost: Quadratic, final: Quadratic, *, ma
         model, C = inputs
         F = homogeneous_map(model)
         Q = C + matmul(F.T, matmul(V, F))
-        Q = Q.at[-1, -1].add(jnp.sum(V[:-1, :-1] * model.cov))  # E of the noise; the corner holds twice the constant
+        Q = Q.at[-1, -1].add(
+            jnp.sum(V[:-1, :-1] * model.cov)
+        )  # expectation over the noise; the corner holds twice the constant
         rows, pivots = eliminate(Q, range(n, n + m))
         V = symmetrize(_without(rows, n, m))
         cov = jnp.zeros((m, m), Q.dtype)
@@ -88,7 +90,7 @@ def _quadratic(M: Float[Array, "N N"]) -> Quadratic:
 
 
 def _without(M: Float[Array, "D D"], n: int, m: int) -> Float[Array, "N N"]:
-    """Rows and columns `n .. n+m-1` left out."""
+    """M without rows and columns `n .. n+m-1`."""
     M = jnp.concatenate([M[:n], M[n + m :]])
     return jnp.concatenate([M[:, :n], M[:, n + m :]], 1)
 

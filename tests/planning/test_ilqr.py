@@ -168,41 +168,48 @@ def test_convexified_hessians_are_the_nearest_convex_ones():
 
 def test_a_model_that_diverges_is_reported_and_actions_stay_finite():
     problem = Problem(jax.tree.map(lambda a: 1e30 * a, double_integrator()), QuadraticTask())
-    plan, _ = plan_from(ILQR(horizon=12, starts=2, kept=1, screening=3), problem, jnp.array([1.0, 0.0]), jr.key(0))
+    plan, _ = plan_from(
+        ILQR(horizon=12, starts=2, kept=1, screening=3, samples=2, rounds=2), problem, jnp.array([1.0, 0.0]), jr.key(0)
+    )
     assert int(plan.result) == Result.not_finite
     assert jnp.isfinite(plan.policy.F).all()
 
 
+SHORT = ILQR(horizon=30, starts=2, kept=2, iterations=5, samples=4, rounds=3)
+
+
+@eqx.filter_jit
+def improve(planner, problem, x0, search, i, key):
+    return planner.improve(problem, x0, search, i, key=key)
+
+
 def test_anytime_form_improves_and_ends_where_plan_does():
-    problem = Problem(Pendulum(), PendulumSwingUp())
-    planner, x0 = ILQR(horizon=30, starts=2, kept=2, iterations=5), jnp.array([0.5, 0.0])
-    plan, _ = plan_from(planner, problem, x0, jr.key(3))
-    improve = eqx.filter_jit(lambda search, i, key: planner.improve(problem, x0, search, i, key=key))
-    search = eqx.filter_jit(planner.begin)(problem, x0, planner.init(problem))
+    problem, x0 = Problem(Pendulum(), PendulumSwingUp()), jnp.array([0.5, 0.0])
+    plan, _ = plan_from(SHORT, problem, x0, jr.key(3))
+    search = eqx.filter_jit(SHORT.begin)(problem, x0, SHORT.init(problem))
     costs = []
     for i in range(5):
-        search = improve(search, min(i, planner.stages - 1), jr.key(3))
+        search = improve(SHORT, problem, x0, search, min(i, SHORT.stages - 1), jr.key(3))
         costs.append(float(search.cost.min()))
-    anytime, _ = eqx.filter_jit(planner.finish)(problem, x0, search)
+    anytime, _ = eqx.filter_jit(SHORT.finish)(problem, x0, search)
     assert costs == sorted(costs, reverse=True)
     np.testing.assert_allclose(anytime.cost, plan.cost, rtol=1e-4)
 
 
 def test_a_cheaper_unfinished_trajectory_beats_a_converged_one():
     """Hanging at rest is stationary: a start there converges at once, to the cost of doing nothing."""
-    problem = Problem(Pendulum(), PendulumSwingUp())
-    planner, x0 = ILQR(horizon=30, starts=2, kept=2, iterations=5), jnp.zeros(2)
+    problem, x0 = Problem(Pendulum(), PendulumSwingUp()), jnp.zeros(2)
     resting = float(total_cost(problem, x0, jnp.zeros((30, 1))))
-    search = eqx.filter_jit(planner.begin)(problem, x0, planner.init(problem))
-    improve = eqx.filter_jit(lambda search, i, key: planner.improve(problem, x0, search, i, key=key))
-    for i in range(3):
-        search = improve(search, min(i, planner.stages - 1), jr.key(3))
+    search = eqx.filter_jit(SHORT.begin)(problem, x0, SHORT.init(problem))
+    for i in range(2):
+        search = improve(SHORT, problem, x0, search, i, jr.key(3))
     assert int(search.result[0]) == Result.converged and float(search.cost[0]) == pytest.approx(resting)
-    plan, state = eqx.filter_jit(planner.finish)(problem, x0, search)
-    assert float(plan.cost) == pytest.approx(float(search.cost.min())) and float(plan.cost) < 0.999 * resting
+    unfinished = eqx.tree_at(lambda s: s.result, search, search.result.at[1].set(int(Result.budget_exhausted)))
+    plan, state = eqx.filter_jit(SHORT.finish)(problem, x0, unfinished)
+    assert float(plan.cost) == pytest.approx(float(search.cost[1])) and float(plan.cost) < 0.999 * resting
     assert int(plan.result) == Result.budget_exhausted
     np.testing.assert_array_equal(state.us[:-1], plan.us[1:])
-    whole, _ = plan_from(planner, problem, x0, jr.key(3))
+    whole, _ = plan_from(SHORT, problem, x0, jr.key(3))
     assert float(whole.cost) < 0.999 * resting
 
 
@@ -239,7 +246,7 @@ def test_a_warm_start_needs_fewer_iterations():
 def test_an_obstacle_is_avoided(dtype):
     """A disc of 0.4 m on the way; the car would drive through it."""
     x0 = jnp.array([0.0, 2.5, 0.0, 0.0], dtype)
-    planner = ILQR(starts=4)
+    planner = ILQR(starts=4, samples=4, rounds=10)
     free, _ = plan_from(planner, Problem(Car(), CarParking()), x0, jr.key(0))
     middle = free.xs[jnp.argmin(jnp.abs(free.xs[:, 1] - 1.2)), :2] + jnp.array([0.1, 0.1], dtype)
 
