@@ -85,7 +85,7 @@ class ILQR:
     iterations: int = 500  # most iterations
     tolerance: float = 1e-6  # largest projected gradient at convergence, as a share of the cost
     second_order: bool = False  # include the second derivatives of the dynamics (DDP)
-    starts: int = 64  # trajectories that are optimized: the warm start and those of a sampling search
+    starts: int = 48  # trajectories that are optimized: the warm start and those of a sampling search
     samples: int = 16  # candidates of the sampling search, per start and round
     rounds: int = 40  # rounds of the sampling search, in which its horizon grows
     screening: int = 30  # iterations of every start; after them only the cheapest continue

@@ -199,6 +199,14 @@ def test_rk4_is_of_fourth_order():
     assert 12 < errors[1] / errors[2] < 20
 
 
+def test_rk4_in_a_loop_is_rk4_unrolled(dtype):
+    pendulum, x, u = Pendulum(), jnp.array([2.0, 1.0], dtype), jnp.array([0.5], dtype)
+    for substeps in (1, 3):
+        unrolled, loop = (rk4(pendulum.derivative, x, u, dt=0.4, substeps=substeps, unrolled=k) for k in (True, False))
+        np.testing.assert_allclose(loop, unrolled, rtol=4 * jnp.finfo(dtype).eps)
+        assert loop.dtype == dtype
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_known_systems_are_certain(name):
     system, n, m = SYSTEMS[name]

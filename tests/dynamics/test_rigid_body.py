@@ -144,6 +144,34 @@ def test_derivatives_by_state_and_action_agree_with_differences(integrator):
         np.testing.assert_allclose(exact(jnp.concatenate([x, u])).mean, after(body, x, u), atol=1e-10)
 
 
+def equations(jaxpr) -> int:
+    """Operations of a traced function, inner ones included: what a compiler has to work on."""
+    inner = [getattr(value, "jaxpr", value) for eqn in jaxpr.eqns for value in jax.tree.leaves(eqn.params)]
+    return len(jaxpr.eqns) + sum(equations(each) for each in inner if hasattr(each, "eqns"))
+
+
+def chain(links, integrator):
+    """Links one after the other, hinged about alternating axes."""
+    body = ""
+    for i in range(links):
+        axis = "0 1 0" if i % 2 else "0 0 1"
+        shape = '<geom type="capsule" size="0.05" fromto="0 0 0 0 0 -0.3" contype="0"/>'
+        body = f'<body pos="0 0 -0.3"><joint axis="{axis}" damping="0.1"/>{shape}{body}</body>'
+    option = f'<option timestep="0.02" integrator="{integrator}"/>'
+    return RigidBody.from_mujoco(load_model(f"<mujoco>{option}<worldbody>{body}</worldbody></mujoco>"))
+
+
+def test_runge_kutta_takes_no_more_to_compile_than_euler():
+    """Its four stages are one loop: unrolled, derivatives of a four-link body took minutes to compile."""
+
+    def work(integrator):
+        body = chain(4, integrator)
+        derivative = jax.jacfwd(lambda x: body(x, jnp.zeros(0), NOW).mean)
+        return equations(jax.make_jaxpr(derivative)(jnp.zeros(8)).jaxpr)
+
+    assert work("RK4") < 1.1 * work("Euler")
+
+
 @pytest.mark.slow
 def test_derivatives_backwards_and_by_masses_agree_with_differences():
     with jax.enable_x64(True):
