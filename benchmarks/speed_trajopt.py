@@ -175,6 +175,10 @@ def measure(repeats: int, lanes: int, batches: list[int]) -> dict:
         def final_cost(self, x):
             return 50 * x @ x
 
+        def terminal(self, x):
+            del x
+            return jnp.zeros((), bool)
+
     problem, settings = Problem(Unicycle(), ToTheOrigin()), ILQR(starts=1)
     report = timed(problem, jnp.array([-1.0, -1.0, 1.0]), repeats) | {"batches": {}, "jax": jax.__version__}
     report["arm"] = measure_arm(repeats)
@@ -220,6 +224,10 @@ def measure_arm(repeats: int) -> dict:
 
         def final_cost(self, x):
             return arm_reach.FINAL * 0.5 * weights @ (x - goal) ** 2
+
+        def terminal(self, x):
+            del x
+            return jnp.zeros((), bool)
 
     problem, x0 = Problem(RigidBody.from_mujoco(model), Reach()), jnp.zeros(12)
     pushed = follow(problem, x0, lambda x, t: jnp.full(6, arm_reach.PUSH), STEPS)  # noqa: ARG005
