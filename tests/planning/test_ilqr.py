@@ -306,6 +306,18 @@ def test_swings_up_from_rest(name):
             assert upright >= 10, f"seed {seed}: the tip is up for {upright} steps only"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "cost"), [("CartPoleSwingUp-v0", 9.0), ("PendulumSwingUp-v0", 150.0)])
+def test_default_settings_find_the_good_swing_up(name, cost):
+    """Fresh seeds; on the cart-pole, the next best optimum costs 11 to 12.5."""
+    problem = shipped(name).problem
+    for seed in (201, 202, 203):
+        plan, _ = plan_from(ILQR(), problem, problem.task.initial(key=jr.key(seed)), jr.key(seed))
+        T = plan.us.shape[0]
+        trajectory = Trajectory(plan.xs, plan.us, jnp.zeros(T + 1), jnp.ones(T + 1, bool))
+        assert float(plan.cost) <= cost and problem.task.solved(trajectory), f"seed {seed}: cost {float(plan.cost):.2f}"
+
+
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
