@@ -158,12 +158,18 @@ class GymEnv:
 
     def _reward(self, x: np.ndarray, u: np.ndarray, reward: Any, step: int) -> float:
         if self.task.cost_function is not None:
-            value, source = -float(_cost(self.task, x, u)), "the cost function"
-        else:
-            value, source = _number(reward), self.name
-        if not np.isfinite(value):
-            raise EnvironmentFailure(f"{source} gave the reward {reward if value != value else value} {at(step)}.")
-        return value
+            cost = float(_cost(self.task, x, u))
+            if not np.isfinite(cost):
+                where = f"{at(step)}, for x = {_short(x)} and u = {_short(u)}"
+                remedy = "guard divisions, logarithms and roots inside it"
+                raise EnvironmentFailure(f"the cost function gave {cost} {where}: {remedy}.")
+            return -cost
+        if np.ndim(reward) != 0 or not np.issubdtype(np.asarray(reward).dtype, np.number):
+            what = f"shape {list(np.shape(reward))}" if np.ndim(reward) else f"type {type(reward).__name__}"
+            raise EnvironmentFailure(f"{self.name} gave a reward of {what} {at(step)}: return a float.")
+        if not np.isfinite(reward):
+            raise EnvironmentFailure(f"{self.name} gave the reward {reward} {at(step)}.")
+        return float(reward)
 
     def _endings(self, x_next: np.ndarray, ended: bool, cut: bool, *, last: bool) -> tuple[bool, bool]:
         """Terminated, truncated: the time limit is the shorter of the task's and the environment's."""
@@ -277,12 +283,9 @@ def _terminal(task: FunctionTask, x: Any) -> jax.Array:
     return task.terminal(jnp.asarray(x))
 
 
-def _number(reward: Any) -> float:
-    """The reward as a float, NaN where it is not a number."""
-    try:
-        return float(reward)
-    except (TypeError, ValueError):
-        return float("nan")
+def _short(values: np.ndarray) -> str:
+    """An array in one line."""
+    return " ".join(np.array2string(np.asarray(values), precision=3, threshold=8).split())
 
 
 def _state_space(

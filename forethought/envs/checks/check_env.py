@@ -114,13 +114,18 @@ def _try_out(env: Env, episodes: int, key: PRNGKeyArray) -> tuple[list[Transitio
     except EnvironmentFailure as error:
         if isinstance(error.episode, Transition):
             trial.append(error.episode)
-        what, _, remedy = str(error).rpartition(": ")  # an error that names its remedy does so at the end
-        if not what or not remedy.startswith(REMEDIES):
-            what = str(error)
-            remedy = "guard the arithmetic of the environment, or end the episode before it gets there"
-        return trial, [Finding("episodes", "fail", what, remedy)]
+        return trial, [Finding("episodes", "fail", *_with_remedy(str(error)))]
     detail = f"{len(trial)} of random actions, {steps} steps, all numbers finite and of one shape"
     return trial, [Finding("episodes", "ok", detail), _repeatability(env, trial[0], again)]
+
+
+def _with_remedy(message: str) -> tuple[str, str]:
+    """What an error about an episode says, and its remedy: its own, or the one for numbers that are not finite."""
+    for start in REMEDIES:
+        what, found, rest = message.partition(f": {start}")
+        if found:
+            return what, f"{start}{rest}".rstrip(".")
+    return message, "guard the arithmetic of the environment, or end the episode before it gets there"
 
 
 def _repeatability(env: Env, first: Transition, again: Transition) -> Finding:
