@@ -108,6 +108,11 @@ class GymEnv:
         return self._env.spec is not None and self._env.spec.nondeterministic
 
     @property
+    def own_time_step(self) -> float | None:
+        """Seconds per step as the environment says; None where it does not."""
+        return own_time_step(self._env)
+
+    @property
     def observations(self) -> Observations:
         """Shape and dtype of the observations."""
         return self._observation.observations
@@ -325,11 +330,17 @@ def time_limit(env: gym.Env) -> int | None:
     return None
 
 
-def time_step(env: gym.Env) -> float | None:
-    """Seconds per step: `env.unwrapped.dt`, else one picture (`render_fps`); None where neither is known."""
+def own_time_step(env: gym.Env) -> float | None:
+    """Seconds per step as the environment says (`env.unwrapped.dt`); None where it does not."""
     own = getattr(env.unwrapped, "dt", None)
-    if isinstance(own, int | float) and own > 0:
-        return float(own)
+    return float(own) if isinstance(own, int | float) and own > 0 else None
+
+
+def time_step(env: gym.Env) -> float | None:
+    """Seconds per step: the environment's own, else one picture (`render_fps`); None where neither is known."""
+    own = own_time_step(env)
+    if own is not None:
+        return own
     fps = (env.metadata or {}).get("render_fps")
     return 1.0 / fps if isinstance(fps, int | float) and fps > 0 else None
 
