@@ -1,4 +1,4 @@
-"""What a check of an environment found: data, for the command line or a test to show."""
+"""The findings of a check of an environment, as data."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ Level = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """One finding of a check."""
 
-    name: str  # what was looked at
-    level: Level  # ok; warn: may hurt learning; fail: will not work, or learns something wrong
-    detail: str  # one line: what was seen
-    remedy: str = ""  # one line: what to do about it
+    name: str  # subject
+    level: Level  # ok; warn: may hinder learning; fail: cannot work, or learns something wrong
+    detail: str  # observation, one line
+    remedy: str = ""  # remedy, one line; empty if none is needed
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,17 @@ class CheckReport:
 
     env: str  # its name
     findings: tuple[Finding, ...]
-    episodes: int  # episodes of random actions behind the findings
-    steps: int  # real steps behind the findings
+    episodes: int  # number of episodes of random actions
+    steps: int  # number of environment steps
 
     @property
     def failed(self) -> bool:
-        """Whether anything will not work."""
+        """Whether there is a finding of level fail."""
         return any(finding.level == "fail" for finding in self.findings)
 
     @property
     def exit_status(self) -> int:
-        """Of `forethought check`: 1 where anything will not work, else 0."""
+        """Exit status of `forethought check`: 1 if a finding has level fail, else 0."""
         return int(self.failed)
 
     def named(self, name: str) -> tuple[Finding, ...]:

@@ -65,7 +65,7 @@ def test_spaces():
     image.observation_space = gym.spaces.Box(0, 255, (64, 64, 3))
     image.action_space = gym.spaces.Box(-np.inf, np.inf, (1,))
     levels, text = found(check_env(image), "observation space")
-    assert levels == {"warn"} and "picture" in text
+    assert levels == {"warn"} and "image" in text
 
 
 def test_the_clock():
