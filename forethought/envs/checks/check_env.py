@@ -1,4 +1,4 @@
-"""`check_env`: mistakes in an environment, its cost and its termination function, found by episodes of random actions."""
+"""`check_env`: finds mistakes in an environment, its cost and its termination function, by random actions."""
 
 import re
 import warnings
