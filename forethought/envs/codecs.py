@@ -93,7 +93,7 @@ class ActionCodec:
                 need = "actions must be continuous (Box of real numbers) or discrete (Discrete)"
                 raise UsageError(f"{name} has the action space {space}; {need}: {remedy}.")
             if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
-                remedy = "wrap it with gymnasium.wrappers.RescaleAction or TransformAction"
+                remedy = "give it bounds with gymnasium.wrappers.TransformAction(env, func, action_space)"
                 raise UsageError(f"{name} has actions without finite bounds ({space}); they are needed: {remedy}.")
         if isinstance(space, gym.spaces.Box):
             dtype = jnp.result_type(float)

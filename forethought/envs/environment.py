@@ -11,18 +11,23 @@ from functools import partial
 from typing import Any
 
 import gymnasium as gym
+import jax.random as jr
 import numpy as np
 
-from forethought.core import CheckpointError, UsageError, nearest
+from forethought.core import CheckpointError, Transition, UsageError, nearest
+from forethought.dynamics.time_step import infer_dt
 from forethought.envs.env import Env
+from forethought.envs.episode import join_pieces
 from forethought.envs.functions import load_function, name_of
-from forethought.envs.gym_env import GymEnv, time_limit
+from forethought.envs.gym_env import GymEnv, own_time_step, time_limit
 from forethought.envs.make import make_gym
+from forethought.envs.random_actions import RandomActions
 from forethought.envs.shipped import NAMESPACE, shipped
 from forethought.envs.system_env import with_observation_noise
 
 Function = Callable[..., Any]
 
+TRIED_STEPS = 200  # steps of random actions from which an unknown time step is inferred
 NO_TIME_LIMIT = 10_000  # longest episode of an environment without a registered time limit, steps
 ALIASES = {"speeds": "velocities"}  # an option's earlier name, in calls, flags and records
 
@@ -135,7 +140,26 @@ class Environment:
             options |= {"name": self.id, "make": partial(gym.make, env.spec or self.id)}
         if self.horizon is None and time_limit(env) is None:
             options["horizon"] = NO_TIME_LIMIT
+        if self.velocities and self.dt is None and own_time_step(env) is None:
+            options["dt"] = self._inferred_time_step(env)
         return GymEnv(env, **options)
+
+    def _inferred_time_step(self, env: gym.Env) -> float:
+        """The time step in s that the velocities of random episodes imply, to three digits."""
+        trial = GymEnv(env, name=self.name, angles=self.angles or (), horizon=self.horizon or TRIED_STEPS)
+        controller = RandomActions(trial.task.action_space)
+        episodes: list[Transition] = []
+        while sum(len(episode) for episode in episodes) < TRIED_STEPS:
+            key = jr.fold_in(jr.key(0), len(episodes))
+            episodes.append(trial.run(controller, key=key, steps=min(TRIED_STEPS, trial.task.horizon)))
+        try:
+            dt = infer_dt(self.velocities or (), join_pieces(episodes), angles=self.angles or ())
+        except UsageError as problem:
+            raise UsageError(
+                f"velocities need the time step of {self.name}, which it does not say (it has no attribute dt): "
+                f"{problem} Set it with --dt SECONDS (dt=...)."
+            ) from problem
+        return float(f"{dt:.3g}")
 
     def record(self) -> dict[str, Any]:
         """Plain values from which `from_record` makes it again; an object is recorded by name alone.
@@ -209,12 +233,20 @@ class Environment:
 
 def opening_notes(environment: Environment, opened: Env) -> tuple[str, ...]:
     """What a person should know about how an environment was opened."""
-    if isinstance(opened, GymEnv) and environment.horizon is None and opened.task.horizon == NO_TIME_LIMIT:
-        return (
+    notes: list[str] = []
+    if not isinstance(opened, GymEnv):
+        return ()
+    if environment.horizon is None and opened.task.horizon == NO_TIME_LIMIT:
+        notes.append(
             f"{opened.name} has no registered time limit: an episode lasts until the environment ends it, at most "
-            f"{NO_TIME_LIMIT:,} steps. Another limit is set with --horizon STEPS (horizon=...).",
+            f"{NO_TIME_LIMIT:,} steps. Another limit is set with --horizon STEPS (horizon=...)."
         )
-    return ()
+    if environment.velocities and environment.dt is None and opened.own_time_step is None:
+        notes.append(
+            f"the time step of {opened.name}, {opened.task.dt:g} s, was inferred from its velocities. "
+            "Set it with --dt SECONDS (dt=...)."
+        )
+    return tuple(notes)
 
 
 OPTIONS = tuple(field.name for field in dataclasses.fields(Environment) if field.name != "id")

@@ -86,6 +86,9 @@ def require_running(episode: Episode, steps: int, *, replaced: bool = False) -> 
         raise UsageError("The environment has started another episode since; only the last one can be advanced.")
 
 
+STEP_VALUES, RESET_VALUES = "observation, reward, terminated, truncated, info", "observation, info"
+
+
 class EpisodeLog:
     """The steps of an episode as they come, and the `Transition` they make."""
 
@@ -113,13 +116,26 @@ class EpisodeLog:
         return Transition(x, u, x_next, reward.astype(real), terminated, truncated)
 
 
-def call_env(name: str, step: int, method: Callable, *args: Any, **kwargs: Any) -> Any:
-    """Call a method of an environment at `step` (0: its reset); whatever it raises becomes an `EnvironmentFailure`."""
+def call_env(name: str, step: int, method: Callable, *args: Any, **kwargs: Any) -> tuple:
+    """What `method` of an environment returns at `step` (0: its reset): two values for `reset`, five for `step`.
+
+    Raises:
+        EnvironmentFailure: it raised, or returned another number of values.
+    """
+    resets = getattr(method, "__name__", "step") == "reset"
+    wanted = RESET_VALUES if resets else STEP_VALUES
+    count = wanted.count(",") + 1
+    remedy = f"return Gymnasium's {'two' if resets else 'five'} values: {wanted}"
     try:
-        return method(*args, **kwargs)
+        values = method(*args, **kwargs)
     except Exception as error:  # foreign code may raise anything; the steps before it must not be lost
         what = f"raised {type(error).__name__} ({first_line(error)})"
-        raise EnvironmentFailure(f"{name} {what} {at(step)}.") from error
+        of_a_wrapper = isinstance(error, ValueError) and f"to unpack (expected {count}" in str(error)
+        raise EnvironmentFailure(f"{name} {what} {at(step)}{f': {remedy}' if of_a_wrapper else ''}.") from error
+    if not isinstance(values, tuple) or len(values) != count:
+        got = f"{len(values)} values" if isinstance(values, tuple) else f"a {type(values).__name__}"
+        raise EnvironmentFailure(f"{name} returned {got} {at(step)}: {remedy}.")
+    return values
 
 
 def at(step: int) -> str:

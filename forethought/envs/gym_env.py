@@ -109,6 +109,11 @@ class GymEnv:
         return self._env.spec is not None and self._env.spec.nondeterministic
 
     @property
+    def own_time_step(self) -> float | None:
+        """Seconds per step as the environment says; None where it does not."""
+        return own_time_step(self._env)
+
+    @property
     def observations(self) -> Observations:
         """Shape and dtype of the observations."""
         return self._observation.observations
@@ -159,12 +164,18 @@ class GymEnv:
 
     def _reward(self, x: np.ndarray, u: np.ndarray, reward: Any, step: int) -> float:
         if self.task.cost_function is not None:
-            value, source = -float(_cost(self.task, x, u)), "the cost function"
-        else:
-            value, source = _number(reward), self.name
-        if not np.isfinite(value):
-            raise EnvironmentFailure(f"{source} gave the reward {reward if value != value else value} {at(step)}.")
-        return value
+            cost = float(_cost(self.task, x, u))
+            if not np.isfinite(cost):
+                where = f"{at(step)}, for x = {_short(x)} and u = {_short(u)}"
+                remedy = "guard divisions, logarithms and roots inside it"
+                raise EnvironmentFailure(f"the cost function gave {cost} {where}: {remedy}.")
+            return -cost
+        if np.ndim(reward) != 0 or not np.issubdtype(np.asarray(reward).dtype, np.number):
+            what = f"shape {list(np.shape(reward))}" if np.ndim(reward) else f"type {type(reward).__name__}"
+            raise EnvironmentFailure(f"{self.name} gave a reward of {what} {at(step)}: return a float.")
+        if not np.isfinite(reward):
+            raise EnvironmentFailure(f"{self.name} gave the reward {reward} {at(step)}.")
+        return float(reward)
 
     def _endings(self, x_next: np.ndarray, ended: bool, cut: bool, *, last: bool) -> tuple[bool, bool]:
         """Terminated, truncated: the time limit is the shorter of the task's and the environment's."""
@@ -280,12 +291,9 @@ def _terminal(task: FunctionTask, x: Any) -> jax.Array:
     return task.terminal(jnp.asarray(x))
 
 
-def _number(reward: Any) -> float:
-    """The reward as a float, NaN where it is not a number."""
-    try:
-        return float(reward)
-    except (TypeError, ValueError):
-        return float("nan")
+def _short(values: np.ndarray) -> str:
+    """An array in one line."""
+    return " ".join(np.array2string(np.asarray(values), precision=3, threshold=8).split())
 
 
 def _state_space(
@@ -325,11 +333,17 @@ def time_limit(env: gym.Env) -> int | None:
     return None
 
 
-def time_step(env: gym.Env) -> float | None:
-    """Seconds per step: `env.unwrapped.dt`, else one picture (`render_fps`); None where neither is known."""
+def own_time_step(env: gym.Env) -> float | None:
+    """Seconds per step as the environment says (`env.unwrapped.dt`); None where it does not."""
     own = getattr(env.unwrapped, "dt", None)
-    if isinstance(own, int | float) and own > 0:
-        return float(own)
+    return float(own) if isinstance(own, int | float) and own > 0 else None
+
+
+def time_step(env: gym.Env) -> float | None:
+    """Seconds per step: the environment's own, else one picture (`render_fps`); None where neither is known."""
+    own = own_time_step(env)
+    if own is not None:
+        return own
     fps = (env.metadata or {}).get("render_fps")
     return 1.0 / fps if isinstance(fps, int | float) and fps > 0 else None
 

@@ -22,6 +22,8 @@ from forethought.core import CheckpointError, EnvironmentFailure, Transition, Us
 from forethought.envs.env import Env
 from forethought.envs.environment import Environment, opening_notes
 from forethought.envs.functions import can_be_loaded, is_script, name_of
+from forethought.envs.gym_env import GymEnv
+from forethought.envs.repeatability import carries_state
 from forethought.registry import ALGORITHMS
 from forethought.runs import checkpoint, metrics, transitions
 from forethought.runs.budget import Budget
@@ -89,7 +91,7 @@ def train(
     state = algorithm.init(opened, key=jr.fold_in(jr.key(seed), INIT))
     directory.create()
     session = Session(algorithm, opened, identity, directory, budget, started)
-    session.notices = (*opening_notes(environment, opened), *notices(environment))
+    session.notices = (*opening_notes(environment, opened), *notices(environment), *_memory(opened, seed))
     with (
         reporter_for(progress) as reporter,
         directory.locked(),
@@ -294,6 +296,22 @@ def notices(environment: Environment) -> tuple[str, ...]:
             found.append(f"the {kind} function is recorded as '{name_of(function)}', so that loading the run imports "
                          f"the script: {guard}.")  # fmt: skip
     return tuple(found)
+
+
+def _memory(env: Env, seed: int) -> tuple[str, ...]:
+    """A note about an environment in which something survives a reset; shipped systems cannot carry anything."""
+    if not isinstance(env, GymEnv) or env.nondeterministic:
+        return ()
+    try:
+        difference = carries_state(env, key=jr.fold_in(jr.key(seed), INIT))
+    except EnvironmentFailure:  # training will meet it too, and keep the steps before it
+        return ()
+    if difference is None:
+        return ()
+    return (
+        f"{env.name} carries something from one episode to the next ({difference}), so an interrupted run that is "
+        "resumed will not be bitwise identical to one that was not interrupted.",
+    )
 
 
 def _check_algorithm(algorithm: Any) -> None:

@@ -65,10 +65,15 @@ def require_cost(cost: CostFunction, x: Any, u: Any) -> None:
 
 def require_termination(termination: TerminationFunction, x: Any) -> None:
     """Raise `UsageError` unless JAX can trace `termination(x)` and it gives a truth value; `x` as in `require_cost`."""
-    _require_scalar(termination, "termination", "(x)", (x,))
+    out = _require_scalar(termination, "termination", "(x)", (x,))
+    if jnp.issubdtype(out.dtype, jnp.inexact):
+        name = getattr(termination, "__name__", type(termination).__name__)
+        remedy = "compare it, as in x[0] > 1.0"
+        raise UsageError(f"The termination function '{name}' must return True or False, not a {out.dtype}: {remedy}.")
 
 
-def _require_scalar(function: Callable, kind: str, arguments: str, examples: tuple[Any, ...]) -> None:
+def _require_scalar(function: Callable, kind: str, arguments: str, examples: tuple[Any, ...]) -> jax.ShapeDtypeStruct:
+    """The shape and dtype of what the function returns, which is a scalar."""
     name = f"The {kind} function '{getattr(function, '__name__', type(function).__name__)}'"
     probes = [jnp.zeros(example) if isinstance(example, int) else example for example in examples]
     try:
@@ -84,6 +89,7 @@ def _require_scalar(function: Callable, kind: str, arguments: str, examples: tup
     if shape != ():
         got = f"an array of shape {list(shape)}" if shape is not None else f"a {type(out).__name__}"
         raise UsageError(f"{name} must return one number for one state, but returns {got}: index or sum it.")
+    return out
 
 
 def first_line(error: BaseException) -> str:

@@ -146,6 +146,42 @@ def test_an_environment_that_ends_its_episodes_itself_needs_no_time_limit():
     assert opening_notes(Environment("Pendulum-v1"), open_env("Pendulum-v1")) == ()
 
 
+class Cart(gym.Env):
+    """A step takes 0.05 s; the environment says nothing of it, or a picture rate that is not the time step."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, fps=None):
+        self.metadata = {"render_modes": [], "render_fps": fps}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.x = np.array([0.0, 1.0]) + 0.1 * self.np_random.normal(size=2)
+        return self.x.copy(), {}
+
+    def step(self, action):
+        speed = self.x[1] + 0.05 * (action[0] - 0.1 * self.x[1])
+        self.x = np.array([self.x[0] + 0.05 * (self.x[1] + speed) / 2, speed])
+        return self.x.copy(), 0.0, False, False, {}
+
+
+@pytest.mark.parametrize("fps", [None, 100])
+def test_an_unknown_time_step_is_inferred_for_velocities(fps):
+    environment = Environment(limited(Cart(fps), 40), velocities=((0, 1),))
+    env = environment.open()
+    assert env.task.dt == env.space.dt == 0.05
+    (note,) = opening_notes(environment, env)
+    assert "0.05 s, was inferred" in note and "--dt" in note
+    assert Environment(limited(Cart(fps), 40), velocities=((0, 1),), dt=0.1).open().space.dt == 0.1
+    assert Environment(limited(Cart(fps), 40)).open().task.dt == (1.0 if fps is None else 0.01)
+
+
+def test_velocities_that_no_time_step_fits_are_refused():
+    with pytest.raises(UsageError, match="velocities need the time step of Cart, .* --dt SECONDS"):
+        Environment(limited(Cart(), 40), velocities=((1, 0),)).open()
+
+
 def test_names():
     class Plain(gym.Env):
         pass

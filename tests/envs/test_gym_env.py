@@ -258,3 +258,17 @@ def test_an_unknown_cost_is_told():
     with pytest.raises(UsageError, match="reset"):
         task.initial(key=jr.key(0))
     assert task.final_cost(jnp.ones(2)) == 0
+
+
+def test_a_cost_that_is_not_a_number_is_blamed_itself():
+    env = GymEnv(limited(Linear()), cost=lambda x, u: jnp.log(x[0] - 1e9))
+    with pytest.raises(EnvironmentFailure) as caught:
+        env.run(PUSH, key=jr.key(0))
+    said = str(caught.value)
+    assert said.startswith("the cost function gave nan at step 1, for x = [") and "guard divisions" in said
+
+
+def test_a_termination_that_returns_a_real_number_is_refused():
+    with pytest.raises(UsageError, match=r"must return True or False, not a float32: compare it"):
+        GymEnv(limited(Linear()), termination=lambda x: x[0])
+    GymEnv(limited(Linear()), termination=lambda x: x[0] > 1)

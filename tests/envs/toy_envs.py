@@ -48,6 +48,18 @@ class Misbehaving(Linear):
         return observation, reward, *rest
 
 
+class Drifting(Linear):
+    """Something survives the reset."""
+
+    offset = 0.0
+
+    def step(self, action):
+        self.offset += 1e-3
+        x, *rest = super().step(action)
+        self.x[0] += self.offset
+        return self.x.copy(), *rest
+
+
 def limited(env, steps=5):
     """With a time limit."""
     return gym.wrappers.TimeLimit(env, steps)

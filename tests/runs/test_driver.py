@@ -12,6 +12,7 @@ from forethought.core import CheckpointError, EnvironmentFailure, NumericalFailu
 from forethought.dynamics.space import StateSpace
 from forethought.runs import transitions
 from forethought.runs.run import load
+from tests.envs.toy_envs import Drifting, Linear, limited
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +122,14 @@ def test_functions_without_a_name_are_said_and_passed_again(tmp_path):
         _ = load(tmp_path / "run", algorithm=Wander(3)).env
     again = load(tmp_path / "run", algorithm=Wander(3), cost=price)
     assert again.env.task.cost_function is price and again.env.task.termination_function is never
+
+
+def test_an_environment_that_carries_something_between_episodes_is_noticed(tmp_path):
+    """Only resuming is affected, so it is a note."""
+    options = {"iterations": 1, "progress": False}
+    with pytest.warns(UserWarning, match=r"carries something .*another step 1.* will not be bitwise identical"):
+        ft.train(Wander(2), limited(Drifting(), 4), out=tmp_path / "drifting", **options)
+    ft.train(Wander(2), limited(Linear(), 4), out=tmp_path / "sound", **options)  # a warning would be an error
 
 
 def test_an_environment_that_has_changed_is_refused(whole):

@@ -1,4 +1,4 @@
-"""`check_env`: what is wrong with an environment, a cost or a termination function, tried on real transitions."""
+"""`check_env`: finds mistakes in an environment, its cost and its termination function, by random actions."""
 
 import re
 import warnings
@@ -27,10 +27,10 @@ from forethought.envs.repeatability import first_difference
 from forethought.envs.shipped import NAMESPACE
 from forethought.tasks.function_task import CostFunction, TerminationFunction, first_line
 
-LEAST_STEPS = 200  # further episodes are begun until there are so many
-MOST_STEPS = 3000  # no further episode is begun after so many
-UNLIMITED_HORIZON = 500  # steps of the trial episodes where the environment has no time limit
-LARGE_STATE = 500  # numbers in an observation beyond which it is a picture rather than a state
+LEAST_STEPS = 200  # steps of all episodes together, at least
+MOST_STEPS = 3000  # steps after which no further episode begins
+UNLIMITED_HORIZON = 500  # longest episode of an environment without a time limit, steps
+LARGE_STATE = 500  # largest number of entries of a state; more are taken for an image
 
 REMEDIES = ("return ", "look for ", "guard ")  # how the remedies in errors about an episode begin
 
@@ -39,12 +39,12 @@ HARMLESS = ("minimum value is -infinity", "maximum value is infinity", "symmetri
 
 
 def check_env(env: Any, *, episodes: int = 5, seed: int = 0, **options: Any) -> CheckReport:
-    """Try an environment out with random actions, and tell everything that would hurt learning to control it.
+    """Run episodes of random actions and report everything that would hinder learning to control the environment.
 
     Args:
         env: as in `open_env`.
-        episodes: of random actions; more where they are short, fewer where they are long.
-        seed: seeds the trial.
+        episodes: number of episodes; more if they are short, fewer if they are long.
+        seed: random seed of the episodes.
         **options: the fields of `Environment`; cost and termination are compared with what the environment says.
     Raises:
         UsageError: there is no such environment, module or function: nothing to check.
@@ -114,17 +114,22 @@ def _try_out(env: Env, episodes: int, key: PRNGKeyArray) -> tuple[list[Transitio
     except EnvironmentFailure as error:
         if isinstance(error.episode, Transition):
             trial.append(error.episode)
-        what, _, remedy = str(error).rpartition(": ")  # an error that names its remedy does so at the end
-        if not what or not remedy.startswith(REMEDIES):
-            what = str(error)
-            remedy = "guard the arithmetic of the environment, or end the episode before it gets there"
-        return trial, [Finding("episodes", "fail", what, remedy)]
+        return trial, [Finding("episodes", "fail", *_with_remedy(str(error)))]
     detail = f"{len(trial)} of random actions, {steps} steps, all numbers finite and of one shape"
     return trial, [Finding("episodes", "ok", detail), _repeatability(env, trial[0], again)]
 
 
+def _with_remedy(message: str) -> tuple[str, str]:
+    """What an error about an episode says, and its remedy: its own, or the one for numbers that are not finite."""
+    for start in REMEDIES:
+        what, found, rest = message.partition(f": {start}")
+        if found:
+            return what, f"{start}{rest}".rstrip(".")
+    return message, "guard the arithmetic of the environment, or end the episode before it gets there"
+
+
 def _repeatability(env: Env, first: Transition, again: Transition) -> Finding:
-    """Whether an episode is a function of seed and actions, also when others came in between."""
+    """Whether an episode depends on its seed and actions alone, not on the episodes before it."""
     name, step = "repeatability", first_difference(first, again)
     if step is None:
         return Finding(name, "ok", "the same seed and actions give the same episode")
@@ -135,7 +140,9 @@ def _repeatability(env: Env, first: Transition, again: Transition) -> Finding:
     else:
         detail = f"the same seed and actions gave another step {step}"
         remedy = "draw from self.np_random only, and let nothing (a running normalization, say) survive a reset"
-    return Finding(name, "warn" if nondeterministic else "fail", detail, f"{remedy}; else runs do not resume exactly")
+    return Finding(
+        name, "warn" if nondeterministic else "fail", detail, f"{remedy}; otherwise runs do not resume exactly"
+    )
 
 
 def _spaces(env: gym.Env, name: str) -> Iterator[Finding]:
@@ -186,7 +193,7 @@ def _wrappers(env: gym.Env) -> Iterator[Finding]:
 
 
 def _gymnasium(env: gym.Env) -> Iterator[Finding]:
-    """What Gymnasium's own checker says, without what does no harm here."""
+    """Findings of Gymnasium's own checker, except for those that do no harm here."""
     said: list[Finding] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -197,7 +204,7 @@ def _gymnasium(env: gym.Env) -> Iterator[Finding]:
     messages = {_plain(str(warning.message)) for warning in caught}
     serious = sorted(m for m in messages if not any(harmless in m for harmless in HARMLESS))
     said += [Finding("gymnasium", "warn", message) for message in serious]
-    yield from said or [Finding("gymnasium", "ok", "its own checker finds nothing that matters here")]
+    yield from said or [Finding("gymnasium", "ok", "its own checker finds no problem")]
 
 
 def _plain(message: str) -> str:

@@ -1,4 +1,4 @@
-"""Results of checking an environment, as values that the command line or a test can show."""
+"""The findings of a check of an environment, as data."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ Level = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check."""
+    """One finding of a check."""
 
-    name: str  # what was checked
-    level: Level  # ok; warn: may impair learning; fail: does not work, or learns the wrong thing
-    detail: str  # one line: what was observed
-    remedy: str = ""  # one line: what to do about it
+    name: str  # subject
+    level: Level  # ok; warn: may hinder learning; fail: cannot work, or learns something wrong
+    detail: str  # observation, one line
+    remedy: str = ""  # remedy, one line; empty if none is needed
 
 
 @dataclass(frozen=True)
@@ -23,26 +23,26 @@ class CheckReport:
 
     env: str  # its name
     findings: tuple[Finding, ...]
-    episodes: int  # episodes of random actions behind the findings
-    steps: int  # environment steps behind the findings
+    episodes: int  # number of episodes of random actions
+    steps: int  # number of environment steps
 
     @property
     def failed(self) -> bool:
-        """Whether a check failed."""
+        """Whether there is a finding of level fail."""
         return any(finding.level == "fail" for finding in self.findings)
 
     @property
     def exit_status(self) -> int:
-        """Exit status of `forethought check`: 1 if a check failed, else 0."""
+        """Exit status of `forethought check`: 1 if a finding has level fail, else 0."""
         return int(self.failed)
 
     def named(self, name: str) -> tuple[Finding, ...]:
-        """The findings of one check."""
+        """The findings about one thing."""
         return tuple(finding for finding in self.findings if finding.name == name)
 
 
 def coordinates(indices: Iterable[int], limit: int = 6) -> str:
-    """Coordinates of a state as text: "coordinates 0, 3"."""
+    """Coordinates of a state, for people: "coordinates 0, 3"."""
     chosen = list(indices)
     more = f" and {len(chosen) - limit} more" if len(chosen) > limit else ""
     return f"coordinate{'s' if len(chosen) > 1 else ''} {', '.join(map(str, chosen[:limit]))}{more}"

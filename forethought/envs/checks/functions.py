@@ -1,4 +1,4 @@
-"""A user's cost and termination functions, tried on real transitions."""
+"""Checks of cost and termination functions on recorded transitions."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,4 +1,4 @@
-"""What episodes tell about an environment's observations and rewards."""
+"""Checks of the observations and rewards in recorded episodes."""
 
 from collections.abc import Iterator
 

@@ -5,7 +5,7 @@ import pytest
 
 from forethought.core import UsageError
 from forethought.envs import check_env
-from tests.envs.toy_envs import Linear, Misbehaving, limited
+from tests.envs.toy_envs import Drifting, Linear, Misbehaving, limited
 
 
 def found(report, name):
@@ -65,7 +65,7 @@ def test_spaces():
     image.observation_space = gym.spaces.Box(0, 255, (64, 64, 3))
     image.action_space = gym.spaces.Box(-np.inf, np.inf, (1,))
     levels, text = found(check_env(image), "observation space")
-    assert levels == {"warn"} and "picture" in text
+    assert levels == {"warn"} and "image" in text
 
 
 def test_the_clock():
@@ -107,18 +107,6 @@ class Forgetful(Linear):
         return self.x.copy(), {}
 
 
-class Drifting(Linear):
-    """Something survives the reset."""
-
-    offset = 0.0
-
-    def step(self, action):
-        self.offset += 1e-3
-        x, *rest = super().step(action)
-        self.x[0] += self.offset
-        return self.x.copy(), *rest
-
-
 def test_repeatability():
     checked(limited(Forgetful(), 20), "repeatability", "fail", "another first state", "self.np_random")
     checked(limited(Drifting(), 20), "repeatability", "fail", "another step 1", "survive a reset")
@@ -131,6 +119,44 @@ def test_what_gymnasium_says_is_passed_on():
             return x.astype(np.float32), *rest
 
     checked(limited(Listing(), 20), "gymnasium", "warn", "expecting numpy array dtype to be float64")
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "remedy"),
+    [
+        (
+            lambda values: (*values[:2], values[2], {}),
+            "returned 4 values at step 1",
+            "return Gymnasium's five values: obs",
+        ),
+        (lambda values: values[0], "returned a ndarray at step 1", "return Gymnasium's five values"),
+        (lambda values: (values[0], np.ones(1), *values[2:]), r"a reward of shape [1] at step 1", "return a float"),
+        (lambda values: (values[0], "good", *values[2:]), "a reward of type str at step 1", "return a float"),
+        (lambda values: (values[0], None, *values[2:]), "a reward of type NoneType at step 1", "return a float"),
+    ],
+)
+def test_steps_of_another_form_than_gymnasiums(change, said, remedy):
+    class Old(Linear):
+        def step(self, action):
+            return change(super().step(action))
+
+    report = check_env(Old(), horizon=20)
+    (finding,) = report.named("episodes")
+    assert finding.level == "fail" and said in finding.detail and finding.remedy.startswith(remedy)
+
+
+def test_an_old_step_behind_a_wrapper_and_an_old_reset():
+    class Old(Linear):
+        def step(self, action):
+            x, reward, ended, _, info = super().step(action)
+            return x, reward, ended, info
+
+    class OldReset(Linear):
+        def reset(self, **options):
+            return super().reset(**options)[0]
+
+    checked(limited(Old(), 20), "episodes", "fail", "expected 5, got 4", "return Gymnasium's five values")
+    checked(OldReset(), "episodes", "fail", "returned a ndarray when it was reset", "two values: observation, info")
 
 
 def test_failures_in_the_middle_of_an_episode():
