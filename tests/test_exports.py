@@ -9,10 +9,20 @@ import pytest
 import forethought
 import forethought.core
 import forethought.games
+import forethought.models
+import forethought.models.gp
+import forethought.networks
 from forethought.core.lazy import lazy_exports
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = [forethought, forethought.core, forethought.games]
+PACKAGES = [
+    forethought,
+    forethought.core,
+    forethought.games,
+    forethought.models,
+    forethought.models.gp,
+    forethought.networks,
+]
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.__name__)
