@@ -55,7 +55,7 @@ EXPERIMENTS = {
         60,
         {
             "model.max_exact": 256,
-            "model.beyond": "recent",
+            "model.sparse": "recent",
             "integrate": True,
             "policy.basis_functions": 100,
             "trials.steps": 40,

@@ -102,6 +102,8 @@ def settings():
         model=ft.Ensemble(members=5, hidden=(64, 64), batch=32, max_epochs=300),
         planner=ft.CEM(horizon=25, population=100, elites=10, iterations=3, particles=5, propagation="mean"),
         random_episodes=3,
+        round_steps=1,
+        refit_growth=0.0,
     )
 
 

@@ -17,7 +17,8 @@ PACKAGE = ROOT / "forethought"
 STOREYS = [
     {"_version", "registry"},
     {"core"},
-    {"models", "tasks"},
+    {"networks", "tasks"},
+    {"models"},
     {"dynamics"},
     {"envs"},
     {"planning", "policies"},

@@ -8,9 +8,10 @@ tell them.
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Buffer, FitReport, Problem, Regression
+from forethought.core import Buffer, FitReport, Problem, Regression, Result
 from forethought.core.settings import settings
 from forethought.dynamics.learned import LearnedDynamics, fit_dynamics
 from forethought.envs.env import Env, learned_space
@@ -25,6 +26,7 @@ class Learned(eqx.Module):
     dynamics: LearnedDynamics
     termination: FittedClassifier | None  # None where the environment's task knows its terminal states
     end_seen: Bool[Array, ""]  # whether an episode of the data ended in a terminal state
+    rows: Int[Array, ""]  # transitions it was fitted to
 
     def problem(self, env: Env, *, final_weight: float = 1.0) -> Problem:
         """The environment's task with what was learned in place of what is unknown.
@@ -39,15 +41,15 @@ class Learned(eqx.Module):
 
 
 class LearningReport(eqx.Module):
-    """The reports of the fits: of the dynamics, and of the termination where one was fitted."""
+    """The reports of the fits: of the dynamics, and of the termination; None for what was not fitted."""
 
-    dynamics: FitReport
-    termination: FitReport | None
+    dynamics: FitReport | None = None
+    termination: FitReport | None = None
 
     @property
     def result(self) -> int:
         """The worst outcome."""
-        return max(int(report.result) for report in self._reports)
+        return max((int(report.result) for report in self._reports), default=int(Result.converged))
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -56,7 +58,7 @@ class LearningReport(eqx.Module):
 
     @property
     def _reports(self) -> list[FitReport]:
-        return [self.dynamics] if self.termination is None else [self.dynamics, self.termination]
+        return [report for report in (self.dynamics, self.termination) if report is not None]
 
 
 @settings
@@ -65,6 +67,7 @@ class ModelLearning:
 
     model: Regression = Ensemble()
     classifier: Classifier = Classifier()
+    refit_growth: float = 0.0  # growth of the data since the last fit, as a share of them, that makes a new fit due
     integrate: bool = False  # positions are integrated from learned velocities, where the environment names them
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> Learned:
@@ -74,19 +77,27 @@ class ModelLearning:
         reward = int(env.learn_reward)
         inputs, outputs = space.feature_size + env.task.action_space.size, len(space.learned) + reward
         model = self.model.init(inputs, outputs, key=model_key)
-        drift = jnp.zeros(len(space.speeds)) if space.speeds else None
+        drift = jnp.zeros(len(space.velocities)) if space.velocities else None
         termination = self.classifier.init(space.size, key=classifier_key) if env.learn_termination else None
-        return Learned(LearnedDynamics(model, space, reward, drift), termination, jnp.zeros((), bool))
+        none = jnp.zeros((), jnp.int32)
+        return Learned(LearnedDynamics(model, space, reward, drift), termination, none > 0, none)
 
     def fit(self, buffer: Buffer, previous: Learned, *, key: PRNGKeyArray) -> tuple[Learned, LearningReport]:
-        """Fit to all transitions of the buffer, warm-started from `previous`."""
+        """Fit to all transitions of the buffer, starting from `previous`; or `previous` itself where no fit is due.
+
+        A fit is due when the data have grown by `refit_growth`, and when the first terminal state was seen.
+        """
         dynamics_key, termination_key = jr.split(key)
+        end_seen = jnp.asarray(np.any(np.asarray(buffer.data.terminated)))
+        grown = int(buffer.size) - int(previous.rows)
+        if grown < self.refit_growth * int(previous.rows) and bool(end_seen == previous.end_seen):
+            return previous, LearningReport()
         dynamics, report = fit_dynamics(self.model, buffer, previous.dynamics, key=dynamics_key)
-        termination, end_seen, ends = previous.termination, jnp.any(buffer.data.terminated), None
+        termination, ends = previous.termination, None
         if termination is not None and bool(end_seen):
             states = _labeled_states(buffer)
             termination, ends = self.classifier.fit(*states, previous=termination, key=termination_key)
-        return Learned(dynamics, termination, end_seen), LearningReport(report, ends)
+        return Learned(dynamics, termination, end_seen, buffer.size), LearningReport(report, ends)
 
 
 def _labeled_states(buffer: Buffer) -> tuple[Float[Array, "M n"], Bool[Array, "M"], Int[Array, ""]]:

@@ -73,7 +73,7 @@ class PILCO:
     objective: ObjectiveSettings = ObjectiveSettings()
     search: SearchSettings = SearchSettings()
     horizon: HorizonSettings = HorizonSettings()
-    integrate: bool = False  # positions follow from learned speeds, if the environment says which those are
+    integrate: bool = False  # positions are integrated from learned velocities, if the environment names them
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> PILCOState:
         """No experience, an untrained model and a random policy."""
@@ -88,7 +88,7 @@ class PILCO:
         n, m, f, T = space.size, env.task.action_space.size, space.feature_size, env.task.horizon
         function = random_function(self.policy, np.zeros((1, f)), m, key=policy_key)
         model = self.model.init(f + m, len(space.learned), key=model_key)
-        drift = jnp.zeros(len(space.speeds)) if space.speeds else None
+        drift = jnp.zeros(len(space.velocities)) if space.velocities else None
         state = PILCOState(
             Buffer.empty(n, m),
             LearnedDynamics(model, space, drift=drift),

@@ -80,13 +80,13 @@ def _dimension(space: StateSpace) -> str | None:
 
 
 def _data(rows: int, model: GP) -> str | None:
-    if rows > model.max_exact and model.beyond == "recent":
+    if rows > model.max_exact and model.sparse == "recent":
         return None
     if rows > model.max_exact:
         return (
             f"{rows} rows of data are more than the process conditions on exactly ({model.max_exact}, "
             "--model.max-exact): inducing inputs approximate them, and the error counts as noise, which may be too "
-            "much for a policy that must balance; --model.beyond recent uses the latest rows"
+            "much for a policy that must balance; --model.sparse recent uses the latest rows"
         )
     if rows <= SLOW_ROWS:
         return None

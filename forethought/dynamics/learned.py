@@ -1,8 +1,8 @@
 """Learned dynamics: a regression in a state space with angle features and difference targets.
 
 Symbols: observation o [n]; state x [n + k], k = 1 where the reward is learned (x = [o; r], r the reward of the step
-that led there), else k = 0; regression input z = [features(o); u], output y = [o_next - o; r].  Where the space tells
-of speeds, positions are not in y: they follow from the speeds (`StateSpace.flow`).
+that led there), else k = 0; regression input z = [features(o); u], output y = [o_next - o; r].  Where the space names
+velocities, positions are not in y: they are integrated from their velocities (`StateSpace.flow`).
 """
 
 from collections.abc import Sequence
@@ -28,6 +28,8 @@ from forethought.core import (
 from forethought.core.draws import draw_many
 from forethought.core.moments import choice, marginal, sines, unscented, with_sines
 from forethought.dynamics.space import StateSpace
+from forethought.dynamics.time_step import check_velocities
+from forethought.networks.normalizer import mean_and_std
 
 
 class LearnedDynamics(eqx.Module):
@@ -36,7 +38,7 @@ class LearnedDynamics(eqx.Module):
     model: ContinuousConditional
     space: StateSpace
     n_extra: int = eqx.field(static=True, default=0)
-    # standard deviation of positions around what their speeds say, of each function that was drawn; None: no speeds
+    # std of positions around the integral of their velocities, for each sampled function; None: no velocities
     drift: Float[Array, "*draws p"] | None = None
 
     def __call__(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> DiagonalGaussian:
@@ -44,42 +46,43 @@ class LearnedDynamics(eqx.Module):
         del t
         o = x[: self.space.size]
         y = self.model(regression_input(self.space, o, u))
-        if not self.space.speeds:
+        if not self.space.velocities:
             return DiagonalGaussian(y.mean + jnp.pad(o, (0, self.n_extra)), y.std)
         A, B = _flow(self.space, self.n_extra, x.dtype)
         return DiagonalGaussian(A @ o + B @ y.mean, jnp.sqrt(B**2 @ y.std**2 + self._drifts() ** 2))
 
     def moments(self, p: Gaussian) -> LinearGaussian:
-        """The affine conditional with the moments of the next state when `[x; u] ~ p`: F [n, n + m], noise included.
+        """The affine conditional with the moments of the next state when `[x; u] ~ p`: F [n, n + m], with noise.
 
-        Sines and cosines have exact moments, and so has what the model makes of Gaussian inputs, where it knows
-        (`HasMoments`); else sigma points tell of its mean, and its noise is that at the mean.  In between, features
-        are taken to be Gaussian.  A Gaussian process needs float64 here: in float32 its variances are rounding.
+        The moments of sines and cosines are exact, and so are those of a model that has them in closed form
+        (`HasMoments`); other models are evaluated at sigma points, with the noise at the mean.  The distribution of
+        the features is taken to be Gaussian.  A Gaussian process needs float64 here: in float32 its variances are
+        rounding errors.
         """
         size, d = self.space.size, p.mean.shape[0]
         joint = with_sines(p, self.space.angles)  # [x; u; sines; cosines]
         features = [i if i < size else i + d - size for i in self.space.feature_places()]
         z = (*features, *range(size + self.n_extra, d))
         step = self.onwards(joint, z, self._change(marginal(joint, z)))
-        if self.space.speeds:
+        if self.space.velocities:
             step = LinearGaussian(step.F, step.f, step.cov + jnp.diag(self._drifts() ** 2))
         return _and_sines(p, self.space.angles).then(step)
 
     def onwards(self, joint: Gaussian, z: Sequence[int], change: LinearGaussian) -> LinearGaussian:
-        """The next state given `joint`, which begins with the state and has the model's input at the places `z`.
+        """The next state given `joint`, whose first entries are the state and whose entries `z` are the model's input.
 
-        `change` is what the model makes of that input.
+        `change` is the model's output given that input.
         """
         F, now = change.F @ choice(z, joint), choice(range(self.space.size), joint)
-        if not self.space.speeds:
+        if not self.space.velocities:
             return LinearGaussian(F + jnp.pad(now, ((0, self.n_extra), (0, 0))), change.f, change.cov)
         A, B = _flow(self.space, self.n_extra, F.dtype)
         return LinearGaussian(B @ F + A @ now, B @ change.f, B @ change.cov @ B.T)
 
     def noise(self) -> Float[Array, "n"]:
-        """Standard deviation of the noise in an observed change of state, of a model that knows it (`noise`)."""
+        """Standard deviation of the noise in an observed change of state; the model has the attribute `noise`."""
         noise: Any = self.model
-        if not self.space.speeds:
+        if not self.space.velocities:
             return noise.noise
         places = np.eye(self.space.size + self.n_extra)[:, [*self.space.learned, *self._extra_places()]]
         return jnp.asarray(places, noise.noise.dtype) @ noise.noise + self._drifts()
@@ -88,24 +91,24 @@ class LearnedDynamics(eqx.Module):
         return range(self.space.size, self.space.size + self.n_extra)
 
     def _drifts(self) -> Float[Array, "n"]:
-        """`drift` at the places of the positions; 0 elsewhere."""
-        assert self.drift is not None, "a space with speeds needs their drift"
-        places = np.eye(self.space.size + self.n_extra)[:, [i for i, _ in self.space.speeds]]
+        """`drift` of the positions; 0 for the other coordinates."""
+        assert self.drift is not None, "a space with velocities needs the drift of their positions"
+        places = np.eye(self.space.size + self.n_extra)[:, [i for i, _ in self.space.velocities]]
         return jnp.asarray(places, self.drift.dtype) @ self.drift
 
     def _change(self, z: Gaussian) -> LinearGaussian:
-        """Of what the model predicts, given its input."""
+        """The model's output given its input."""
         if isinstance(self.model, HasMoments):
             return self.model.moments(z)
         y = unscented(lambda z: self.model(z).mean, z)
         return LinearGaussian(y.F, y.f, y.cov + self.model(z.mean).cov)
 
     def draw(self, *, key: PRNGKeyArray) -> "LearnedDynamics":
-        """Dynamics by one function of the model's posterior."""
+        """Dynamics with one function sampled from the model's posterior."""
         return LearnedDynamics(self.model.draw(key=key), self.space, self.n_extra, self.drift)
 
     def draw_many(self, count: int, *, key: PRNGKeyArray) -> tuple["LearnedDynamics", int]:
-        """As the model draws."""
+        """`count` functions, shared between particles as the model does it."""
         models, copies = draw_many(self.model, count, key=key)
         drift = None if self.drift is None else jnp.broadcast_to(self.drift, (count // copies, *self.drift.shape))
         return LearnedDynamics(models, self.space, self.n_extra, drift), copies
@@ -122,14 +125,14 @@ def _and_sines(p: Gaussian, angles: tuple[int, ...]) -> LinearGaussian:
 
 
 def regression_input(space: StateSpace, o: Float[Array, "n"], u: Float[Array, "m"]) -> Float[Array, "d"]:
-    """What the model sees of an observation and an action."""
+    """The model's input for an observation and an action."""
     return jnp.concatenate([space.features(o), u])
 
 
 def regression_output(space: StateSpace, step: Transition, n_extra: int) -> Float[Array, "e"]:
-    """What the model must predict of one transition."""
+    """The model's target for one transition."""
     change = space.difference(step.x_next, step.x)
-    learned = change[jnp.asarray(space.learned)] if space.speeds else change
+    learned = change[jnp.asarray(space.learned)] if space.velocities else change
     return jnp.concatenate([learned, jnp.full(n_extra, step.reward)])
 
 
@@ -152,49 +155,60 @@ def fit_dynamics(
     """Fit the model that `settings` describe to all transitions of the buffer.
 
     Returns: the dynamics, in the state space of `previous`, and the model's own report of the fit.
+    Raises: UsageError where the data contradict the velocities that the space names.
     """
     space = previous.space
+    if space.velocities:
+        check_velocities(space, buffer.rows())
     z, y = _data(space, buffer.data, previous.n_extra)
     model, report = settings.fit(z, y, buffer.size, previous=previous.model, key=key)
-    drift = _drift(space, buffer.data, buffer.mask) if space.speeds else None
+    drift = _drift(space, buffer.data, buffer.mask) if space.velocities else None
     return LearnedDynamics(model, space, previous.n_extra, drift), report
 
 
 @eqx.filter_jit
 def _drift(space: StateSpace, steps: Transition, mask: Bool[Array, "N"]) -> Float[Array, "p"]:
-    """Root mean square of the positions' changes less those by the trapezoidal rule: sensors, and what a step hides."""
+    """Root mean square error of the trapezoidal rule for positions: sensor noise, and motion within a step."""
     change = jax.vmap(space.difference)(steps.x_next, steps.x)
-    i, j = jnp.asarray(space.speeds).T
+    i, j = jnp.asarray(space.velocities).T
     gap = change[:, i] - 0.5 * space.dt * (steps.x + steps.x_next)[:, j]
     return jnp.sqrt(jnp.einsum("n,np->p", mask.astype(gap.dtype), gap**2) / jnp.maximum(jnp.sum(mask), 1))
 
 
 def _flow(space: StateSpace, n_extra: int, dtype: Any) -> tuple[Float[Array, "n o"], Float[Array, "n e"]]:
-    """`StateSpace.flow` with the reward as one more coordinate, which nothing is kept of."""
+    """`StateSpace.flow` with the reward as one more coordinate, which does not depend on its last value."""
     A, B = space.flow()
     grown = np.pad(B, ((0, n_extra), (0, n_extra)))
     grown[len(A) :, B.shape[1] :] = np.eye(n_extra)
     return jnp.asarray(np.pad(A, ((0, n_extra), (0, 0))), dtype), jnp.asarray(grown, dtype)
 
 
-@eqx.filter_jit
 def one_step_error(dynamics: LearnedDynamics, steps: Transition, seen: Buffer) -> Float[Array, ""]:
-    """Root mean squared one-step error of the predicted differences of `steps`, each in units of its spread in `seen`.
+    """Root mean squared one-step error of the predicted differences of `steps`, each relative to its std in `seen`.
 
-    `seen` is all experience, `steps` included: in units of these steps alone, a coordinate that hardly moved in them
-    would drown the rest.  About 1 is no better than predicting the mean difference; coordinates that never move are
-    left out.
+    `seen` is all experience, `steps` included: relative to these steps alone, a coordinate that hardly moved in them
+    would dominate.  About 1 is no better than predicting the mean difference.  Coordinates that never move, up to the
+    rounding of the states, are left out.
     """
+    count = len(steps)
+    capacity = 1 << max(5, (count - 1).bit_length())  # episodes of any length share few compilations
+    padded = jax.tree.map(lambda a: np.resize(np.asarray(a), (capacity, *a.shape[1:])), steps)
+    return _one_step_error(dynamics, padded, jnp.asarray(count), seen)
+
+
+@eqx.filter_jit
+def _one_step_error(dynamics: LearnedDynamics, steps: Transition, count: Int[Array, ""], seen: Buffer):
     z, y = regression_data(dynamics.space, steps, dynamics.n_extra)
     predicted = jax.vmap(dynamics.model)(z).mean
-    spread = _spread(regression_data(dynamics.space, seen.data, dynamics.n_extra)[1], seen.mask)
-    moves = spread > 1e-12
-    share = jnp.mean((predicted - y) ** 2, axis=0) / jnp.where(moves, spread, 1.0)
-    return jnp.sqrt(jnp.sum(jnp.where(moves, share, 0.0)) / jnp.maximum(jnp.sum(moves), 1))
+    std = mean_and_std(regression_data(dynamics.space, seen.data, dynamics.n_extra)[1], seen.mask.astype(y.dtype))[1]
+    moves = std > _rounding(dynamics, seen)
+    counts = moves[None] & (jnp.arange(len(steps)) < count)[:, None]
+    relative = jnp.where(counts, (predicted - y) / jnp.where(moves, std, 1.0)[None], 0.0)
+    return jnp.sqrt(jnp.sum(relative**2) / jnp.maximum(jnp.sum(moves) * count, 1))
 
 
-def _spread(y: Float[Array, "N e"], mask: Bool[Array, "N"]) -> Float[Array, "e"]:
-    """The variance of each coordinate over the rows of the mask."""
-    weight = mask.astype(y.dtype) / jnp.sum(mask)
-    mean = jnp.einsum("n,ne->e", weight, y)
-    return jnp.einsum("n,ne->e", weight, (y - mean[None]) ** 2)
+def _rounding(dynamics: LearnedDynamics, seen: Buffer) -> Float[Array, "e"]:
+    """The rounding error of each predicted difference of two states; 0 for the reward, which is no difference."""
+    magnitude = jnp.max(jnp.where(seen.mask[:, None], jnp.abs(seen.data.x), 0), axis=0)
+    learned = magnitude[jnp.asarray(dynamics.space.learned)]
+    return jnp.finfo(learned.dtype).eps * jnp.pad(learned, (0, dynamics.n_extra))

@@ -62,7 +62,7 @@ def check_velocities(space: StateSpace, steps: Transition) -> None:
     Raises:
         UsageError: they clearly do not.
     """
-    estimates = [found for pair in space.speeds if (found := _estimate(space, pair, steps)) is not None]
+    estimates = [found for pair in space.velocities if (found := _estimate(space, pair, steps)) is not None]
     wrong = [one for one in estimates if one.contradicts(space.dt)]
     if wrong:
         numbers = "; ".join(_said(space, one) for one in wrong)

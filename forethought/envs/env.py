@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
@@ -114,8 +115,18 @@ def collect(
     return env.run(controller, key=key, reset_key=reset_key, steps=steps)
 
 
+def collect_episodes(
+    env: Env, controller: Controller, *, least_steps: int, steps: int | None = None, key: PRNGKeyArray
+) -> list[Transition]:
+    """Whole episodes, each of at most `steps` steps, until they have at least `least_steps` steps together."""
+    episodes: list[Transition] = []
+    while sum(len(episode) for episode in episodes) < least_steps:
+        episodes.append(collect(env, controller, steps=steps, key=jr.fold_in(key, len(episodes))))
+    return episodes
+
+
 def learned_space(env: Env, *, integrate: bool) -> StateSpace:
-    """The space that dynamics are learned in: with the speeds that the environment tells of, or every coordinate.
+    """The space that dynamics are learned in: with the velocities that the environment names, or every coordinate.
 
     Raises:
         UsageError: observations that are not real numbers [n]; or `integrate`, and the environment tells of no speed.
@@ -126,10 +137,10 @@ def learned_space(env: Env, *, integrate: bool) -> StateSpace:
             f"{env.name} observes {observations}; a model of continuous states needs a vector of real numbers."
         )
     if not integrate:
-        return env.space.without_speeds()
-    if not env.space.speeds:
+        return env.space.without_velocities()
+    if not env.space.velocities:
         raise UsageError(
-            f"{env.name} does not say which coordinates are speeds of which: give --speeds POSITION:SPEED ... "
-            "or leave integrate out."
+            f"{env.name} does not say which coordinates are the velocities of others: give --velocities "
+            "POSITION:VELOCITY ... or leave integrate out."
         )
     return env.space

@@ -126,7 +126,7 @@ class Environment:
             "cost": load_function(self.cost, "cost"),
             "termination": load_function(self.termination, "termination"),
             "angles": self.angles or (),
-            "speeds": self.velocities or (),
+            "velocities": self.velocities or (),
             "names": self.names or (),
             "horizon": self.horizon,
             "dt": self.dt,

@@ -53,7 +53,7 @@ class GymEnv:
         cost: CostFunction | None = None,
         termination: TerminationFunction | None = None,
         angles: tuple[int, ...] = (),
-        speeds: tuple[tuple[int, int], ...] = (),
+        velocities: tuple[tuple[int, int], ...] = (),
         names: tuple[str, ...] = (),
         horizon: int | None = None,
         dt: float | None = None,
@@ -67,7 +67,7 @@ class GymEnv:
             cost: `cost(x [n], u [m]) -> []`, traceable by JAX; None to learn it from rewards.
             termination: `termination(x [n]) -> bool []`, traceable by JAX; None to learn it from episodes.
             angles: coordinates of the observation that are angles in radians.
-            speeds: pairs (i, j): coordinate j is the rate of change of coordinate i, per second.
+            velocities: pairs (i, j): coordinate j is the rate of change of coordinate i, per second.
             names: of the coordinates of the observation, with units; read from a MuJoCo environment where not given.
             horizon: steps in an episode; the environment's time limit where not given.
             dt: s per step; `env.unwrapped.dt`, else one picture (`render_fps`), else 1, where not given.
@@ -85,7 +85,7 @@ class GymEnv:
         self._action = ActionCodec(env.action_space, self.name)
         n, m = self._observation.size, self._action.size
         seen, acted = mujoco_names(env, n, m)
-        self.space = _state_space(n, angles, speeds, _seconds(env, dt), names or seen, self.name)
+        self.space = _state_space(n, angles, velocities, _seconds(env, dt), names or seen, self.name)
         if cost is not None:
             require_cost(cost, self.observations.example(), self._action.actions().example())
         if termination is not None:
@@ -297,14 +297,19 @@ def _short(values: np.ndarray) -> str:
 
 
 def _state_space(
-    n: int, angles: tuple[int, ...], speeds: tuple[tuple[int, int], ...], dt: float, names: tuple[str, ...], name: str
+    n: int,
+    angles: tuple[int, ...],
+    velocities: tuple[tuple[int, int], ...],
+    dt: float,
+    names: tuple[str, ...],
+    name: str,
 ) -> StateSpace:
-    for what, given in (("angles", angles), ("speeds", tuple(i for pair in speeds for i in pair))):
+    for what, given in (("angles", angles), ("velocities", tuple(i for pair in velocities for i in pair))):
         wrong = [i for i in given if not 0 <= i < n]
         if wrong:
             raise UsageError(f"{what} {wrong} are not coordinates of {name}: its observations have 0 to {n - 1}.")
     try:
-        return StateSpace(n, tuple(angles), tuple(speeds), dt if speeds else 0.0, names)
+        return StateSpace(n, tuple(angles), tuple(velocities), dt if velocities else 0.0, names)
     except ValueError as error:
         raise UsageError(str(error)) from error
 

@@ -27,7 +27,7 @@ class Shipped:
     horizon: int  # steps in an episode; the task's own, here so that Gymnasium can be told without loading it
     names: tuple[str, ...]  # of the coordinates of the state, with units
     angles: tuple[int, ...] = ()  # those of them that are angles
-    speeds: tuple[tuple[int, int], ...] = ()  # (i, j): coordinate j is the rate of change of coordinate i
+    velocities: tuple[tuple[int, int], ...] = ()  # (i, j): coordinate j is the rate of change of coordinate i
 
 
 SHIPPED = {
@@ -39,7 +39,7 @@ SHIPPED = {
         horizon=40,
         names=("cart position (m)", "cart velocity (m/s)", "pole angle (rad)", "pole angular velocity (rad/s)"),
         angles=(2,),
-        speeds=((0, 1), (2, 3)),
+        velocities=((0, 1), (2, 3)),
     ),
     "PendulumSwingUp-v0": Shipped(
         "swing a rod upright with a motor too weak to lift it at once",
@@ -49,7 +49,7 @@ SHIPPED = {
         horizon=100,
         names=("angle (rad)", "angular velocity (rad/s)"),
         angles=(0,),
-        speeds=((0, 1),),
+        velocities=((0, 1),),
     ),
     "AcrobotSwingUp-v0": Shipped(
         "stand two hinged rods on end with one motor, between them",
@@ -64,7 +64,7 @@ SHIPPED = {
             "elbow angular velocity (rad/s)",
         ),
         angles=(0, 1),
-        speeds=((0, 2), (1, 3)),
+        velocities=((0, 2), (1, 3)),
     ),
     "CartDoublePendulum-v0": Shipped(
         "stand two hinged rods on end by pushing the cart that they hang from",
@@ -81,7 +81,7 @@ SHIPPED = {
             "outer rod angular velocity (rad/s)",
         ),
         angles=(2, 3),
-        speeds=((0, 1), (2, 4), (3, 5)),
+        velocities=((0, 1), (2, 4), (3, 5)),
     ),
     "ReacherTwoLink-v0": Shipped(
         "bring the tip of a two-link arm to a point and stop there",
@@ -96,7 +96,7 @@ SHIPPED = {
             "elbow angular velocity (rad/s)",
         ),
         angles=(0, 1),
-        speeds=((0, 2), (1, 3)),
+        velocities=((0, 2), (1, 3)),
     ),
     "CarParking-v0": Shipped(
         "park a car that cannot move sideways",
@@ -122,7 +122,7 @@ SHIPPED = {
             "roll rate (rad/s)",
         ),
         angles=(2,),
-        speeds=((0, 3), (1, 4), (2, 5)),
+        velocities=((0, 3), (1, 4), (2, 5)),
     ),
 }
 
@@ -144,8 +144,8 @@ def shipped(name: str) -> SystemEnv:
     dynamics, task = _load(f"forethought.dynamics.{parts.dynamics}"), _load(f"forethought.tasks.{parts.task}")
     picture = _load(f"forethought.envs.drawing.pictures:{parts.picture}")
     problem = Problem(dynamics(), task())
-    dt = problem.task.dt if parts.speeds else 0.0
-    space = StateSpace(len(parts.names), parts.angles, parts.speeds, dt, parts.names)
+    dt = problem.task.dt if parts.velocities else 0.0
+    space = StateSpace(len(parts.names), parts.angles, parts.velocities, dt, parts.names)
     return SystemEnv(NAMESPACE + short, problem, space, picture)
 
 

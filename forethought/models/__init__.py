@@ -1,1 +1,16 @@
-"""Models fitted to data, p(y given z): ensembles of networks, Gaussian processes, classifiers."""
+"""Models `p(y | z)` fitted to data: Gaussian processes, ensembles of networks, a classifier of terminal states."""
+
+from typing import TYPE_CHECKING
+
+from forethought.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from forethought.models.classifier import Classifier, FittedClassifier
+    from forethought.models.ensemble import Ensemble, FittedEnsemble
+    from forethought.models.gp.posterior import FittedGP
+    from forethought.models.gp.process import GP
+    from forethought.models.network import Network
+
+__all__ = ["GP", "Classifier", "Ensemble", "FittedClassifier", "FittedEnsemble", "FittedGP", "Network"]
+
+__getattr__, __dir__ = lazy_exports(__name__, __file__)

@@ -1,11 +1,12 @@
-"""Which states end an episode, learned from few ends: limits on coordinates where they explain all, else a network.
+"""A classifier of terminal states from few examples: limits on coordinates where these explain all, else a network.
 
-Symbols: inputs z [N, d], labels in {0, 1} [N]; the output is the log-odds of class 1.
+Symbols: states z [N, d], labels in {0, 1} [N], 1 for terminal; the output is the log-odds of class 1.
 Almost every task ends where a coordinate leaves an interval (a pole leans too far, a torso is too low), and a planner
-exploits each end that a model misses.  A network that saw five falls separates them in any of many ways, most of them
-wrong elsewhere.  So limits come first: the fewest sides of single coordinates, beyond everything seen alive, that
-explain all ends; sides that explain equally many are all believed.  Only where no limits explain every end does a
-network learn them, with both classes of the same weight, since ends are rare.
+exploits each terminal state that a model misses.  A network that saw five falls can separate them in many ways, most of
+them wrong elsewhere.  So limits are tried first: the fewest upper or lower limits of single coordinates, beyond all
+states that were not terminal, that explain all terminal states; of limits that explain equally many, all are used.
+Only where no limits explain every terminal state does a network learn them, with equal weight of both classes, since
+terminal states are rare.
 """
 
 import equinox as eqx
@@ -17,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import DiagonalGaussian, Result
 from forethought.core.settings import settings
-from forethought.models.network import Normalizer
+from forethought.networks.normalizer import Normalizer
 
 
 class Limits(eqx.Module):
@@ -32,20 +33,20 @@ class Limits(eqx.Module):
         return Limits(jnp.full(d, -jnp.inf), jnp.full(d, jnp.inf))
 
     def __call__(self, z: Float[Array, "d"]) -> Float[Array, ""]:
-        """How far the worst coordinate is outside; negative inside."""
+        """Largest distance of a coordinate beyond its limit; negative where all are within."""
         return jnp.max(jnp.maximum(z - self.upper, self.lower - z))
 
 
 class FittedClassifier(eqx.Module):
-    """Log-odds of class 1 as a conditional distribution of one certain number."""
+    """Log-odds of class 1 as a conditional distribution without variance."""
 
     network: eqx.nn.MLP
     inputs: Normalizer
-    limits: Limits  # of the normalized inputs
-    limited: Bool[Array, ""]  # whether the limits explain everything, so that the network is not asked
+    limits: Limits  # of the standardized inputs
+    limited: Bool[Array, ""]  # whether the limits explain all data, so that the network is not used
 
     def __call__(self, z: Float[Array, "d"]) -> DiagonalGaussian:
-        """The log-odds [1]; above 0 class 1 is the more likely.  Of limits it is the distance, in normalized units."""
+        """The log-odds [1], above 0 for class 1; with limits, the distance beyond them in standardized units."""
         z = self.inputs(z)
         log_odds = jnp.where(self.limited, self.limits(z)[None], self.network(z))
         return DiagonalGaussian(log_odds, jnp.zeros(1, z.dtype))
@@ -72,16 +73,15 @@ class ClassifierReport(eqx.Module):
 class Classifier:
     """Settings of the classifier of terminal states."""
 
-    hidden: int = 32  # units in each of its layers
+    hidden: int = 32  # units in each hidden layer
     depth: int = 2  # hidden layers
-    learning_rate: float = 3e-3  # of Adam
+    learning_rate: float = 3e-3  # step size of Adam
     updates: int = 1000  # gradient steps in one fit
-    batch: int = 128  # rows in a minibatch, half of each class
+    batch: int = 128  # rows in a minibatch, half of them of each class
 
     def init(self, d: int, *, key: PRNGKeyArray) -> FittedClassifier:
         """Before any data."""
-        network = eqx.nn.MLP(d, 1, self.hidden, self.depth, activation=jax.nn.silu, key=key)
-        return FittedClassifier(network, Normalizer.identity(d), Limits.none(d), jnp.zeros((), bool))
+        return _init(self, d, key)
 
     def fit(
         self,
@@ -97,9 +97,9 @@ class Classifier:
 
 
 def explain(z: Float[Array, "N d"], ends: Bool[Array, "N"], alive: Bool[Array, "N"]) -> tuple[Limits, Bool[Array, ""]]:
-    """Limits between what was seen `alive` and the `ends` beyond it; and whether they explain every end.
+    """Limits midway between the states `alive` and the `ends` beyond them; and whether they explain every end.
 
-    Greedy set cover: again and again the sides beyond which most of the unexplained ends lie.
+    Greedy set cover: repeatedly the sides of coordinates beyond which most of the unexplained ends lie.
     """
     lowest = jnp.min(z, axis=0, initial=jnp.inf, where=alive[:, None])
     highest = jnp.max(z, axis=0, initial=-jnp.inf, where=alive[:, None])
@@ -121,10 +121,16 @@ def explain(z: Float[Array, "N d"], ends: Bool[Array, "N"], alive: Bool[Array, "
     return Limits(lower, upper), ~jnp.any(unexplained)
 
 
+@eqx.filter_jit  # one compilation instead of many small ones
+def _init(settings: Classifier, d: int, key: PRNGKeyArray) -> FittedClassifier:
+    network = eqx.nn.MLP(d, 1, settings.hidden, settings.depth, activation=jax.nn.silu, key=key)
+    return FittedClassifier(network, Normalizer.identity(d), Limits.none(d), jnp.zeros((), bool))
+
+
 @eqx.filter_jit
 def _fit(settings: Classifier, previous: FittedClassifier, z, label, size, key):
     valid = jnp.arange(z.shape[0]) < size
-    inputs = Normalizer.of(z, valid.astype(z.dtype))
+    inputs = Normalizer.of_inputs(z, valid.astype(z.dtype))
     z = jax.vmap(inputs)(z)
     classes = (valid & label, valid & ~label)
     limits, limited = explain(z, *classes)

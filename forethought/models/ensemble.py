@@ -1,8 +1,8 @@
 """Bootstrapped ensemble of probabilistic networks, trained and evaluated as one batched matrix product.
 
-Symbols: E members, N data (rows from `size` on are padding), z [N, d], y [N, e]; B rows in a minibatch.
-Each member sees its own bootstrap of the training rows and its own order.  A fixed share of the rows is held out; each
-member keeps the weights of its best epoch on them.
+Symbols: E members, N rows of data (rows from `size` on are padding), z [N, d], y [N, e]; B rows in a minibatch.
+Each member is trained on its own bootstrap of the training rows, in its own order.  A fixed share of the rows is held
+out; each member keeps the weights of its best epoch on them.
 Source: Chua et al. (2018), section 4; early stopping and the choice of the best epoch follow Janner et al. (2019).
 """
 
@@ -15,21 +15,24 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import DiagonalGaussian, Result
 from forethought.core.settings import settings
-from forethought.models.network import Layers, Network, Normalizer, negative_log_likelihood
+from forethought.models.network import Network
+from forethought.networks.gaussian_mlp import GaussianMLP, negative_log_likelihood
+from forethought.networks.normalizer import Normalizer, mean_and_std
 
-STILL = 1e-6  # the scale of outputs that never varied: predicted as they were, with no noise to speak of
+LIMITS_PENALTY = 0.01  # of the width between the limits of the log-variance, as in the authors' code
 
 
 class FittedEnsemble(eqx.Module):
-    """E networks that agree where there is data and differ where there is none."""
+    """E networks that agree where there are data and differ where there are none."""
 
     networks: Network  # every array stacked [E]
-    rows: Int[Array, ""]  # how many it was fitted to
+    rows: Int[Array, ""]  # rows of data it was fitted to
 
     @property
     def member_count(self) -> int:
@@ -65,49 +68,50 @@ class FittedEnsemble(eqx.Module):
 
 
 class EnsembleReport(eqx.Module):
-    """What a fit did, for each member.  Losses are one per epoch, NaN from the member's `epochs` on."""
+    """What a fit did, for each member.  Losses are one for each epoch, NaN after the member's last."""
 
     epochs: Int[Array, "E"]
     train_loss: Float[Array, "E max_epochs"]  # nats per output
-    holdout_loss: Float[Array, "E max_epochs"]  # mean squared error of the standardized outputs; else the training loss
-    holdout_error: Float[Array, "E e"]  # root mean squared error of the chosen weights, in units of y
+    holdout_loss: Float[
+        Array, "E max_epochs"
+    ]  # mean squared error of the standardized outputs; the training loss where no rows are held out
+    holdout_error: Float[Array, "E e"]  # root mean squared error of the weights that are kept, in units of y
     result: Int[Array, ""]
 
     @property
-    def last_loss(self) -> Float[Array, ""]:
+    def last_loss(self) -> float:
         """Training loss of the last epoch, averaged over members."""
-        return jnp.mean(self.train_loss[jnp.arange(self.epochs.shape[0]), self.epochs - 1])
+        losses, epochs = np.asarray(self.train_loss), np.asarray(self.epochs)
+        return float(np.mean(losses[np.arange(len(epochs)), epochs - 1]))
 
     @property
-    def best_holdout(self) -> Float[Array, ""]:
-        """Held-out mean squared error of the chosen weights, averaged over members."""
-        return jnp.mean(jnp.nanmin(self.holdout_loss, axis=1))
+    def best_holdout(self) -> float:
+        """Held-out mean squared error of the weights that are kept, averaged over members."""
+        losses = np.asarray(self.holdout_loss)
+        return float(np.mean(np.min(np.where(np.isnan(losses), np.inf, losses), axis=1)))
 
     @property
     def metrics(self) -> dict[str, float]:
         """For the record of a run."""
-        return {
-            "fit_epochs": float(jnp.max(self.epochs)),
-            "fit_loss": float(self.last_loss),
-            "holdout_mse": float(self.best_holdout),
-        }
+        epochs = float(np.max(np.asarray(self.epochs)))
+        return {"fit_epochs": epochs, "fit_loss": self.last_loss, "holdout_mse": self.best_holdout}
 
 
 @settings
 class Ensemble:
     """Settings of a bootstrapped ensemble of probabilistic networks."""
 
-    members: int = 5  # networks
+    members: int = 5  # networks in the ensemble
     hidden: tuple[int, ...] = (200, 200)  # units in each hidden layer
-    learning_rate: float = 1e-3  # of Adam
-    weight_decay: float = 5e-5  # L2 penalty on the weights
+    learning_rate: float = 1e-3  # step size of Adam
+    weight_decay: float = 5e-5  # coefficient of the L2 penalty on the weights
     batch: int = 32  # rows in a minibatch, for each member
-    max_epochs: int = 300  # passes through the data in one fit
-    max_updates: int = 10000  # gradient steps in one fit
-    patience: int = 60  # epochs without a better held-out error before a fit stops
+    max_epochs: int = 300  # maximum passes through the data in one fit
+    max_updates: int = 10000  # maximum gradient steps in one fit
+    patience: int = 60  # epochs without improvement of the held-out error until a member stops
     holdout: float = 0.1  # share of the data held out for early stopping
-    bootstrap: bool = True  # each member learns from its own resample of the data
-    warm_start: float = 0.2  # begin at the last weights where less than this share of the data is new; 1: always
+    bootstrap: bool = True  # each member is trained on its own resample of the data
+    warm_start: float = 0.2  # largest share of new data with which a fit starts from the last weights; 1: always
 
     def __post_init__(self):
         """Refuse settings that cannot work."""
@@ -141,8 +145,8 @@ class Ensemble:
         Args:
             z, y: inputs and outputs, padded.
             size: how many rows hold data.
-            previous: where to start from, as far as `warm_start` allows: weights that were fitted to much less data
-                are overfitted to them, and hard to mend.
+            previous: the start, where `warm_start` allows it; weights fitted to much less data are overfitted to
+                them, and training from there on does not undo it.
             key: seeds the bootstrap, the order of the rows and the weights.
         """
         init_key, fit_key = jr.split(key)
@@ -153,7 +157,9 @@ class Ensemble:
 @eqx.filter_jit  # one compilation in place of many small ones
 def _init(settings: Ensemble, d: int, e: int, key: PRNGKeyArray) -> FittedEnsemble:
     def network(k: PRNGKeyArray) -> Network:
-        return Network(Layers.init(d, e, hidden=settings.hidden, key=k), Normalizer.identity(d), Normalizer.identity(e))
+        return Network(
+            GaussianMLP.init(d, e, hidden=settings.hidden, key=k), Normalizer.identity(d), Normalizer.identity(e)
+        )
 
     return FittedEnsemble(eqx.filter_vmap(network)(jr.split(key, settings.members)), jnp.zeros((), jnp.int32))
 
@@ -161,24 +167,29 @@ def _init(settings: Ensemble, d: int, e: int, key: PRNGKeyArray) -> FittedEnsemb
 def _fit_side_by_side(
     settings: Ensemble, previous: FittedEnsemble, fresh: FittedEnsemble, z, y, size, key
 ) -> tuple[FittedEnsemble, EnsembleReport]:
-    """Each half of the members in a thread of its own, on a CPU: XLA gives a minibatch's products one core only.
+    """Each half of the members in a thread of its own, on a CPU: XLA uses only one core for a minibatch's products.
 
-    How the members are shared out never depends on the number of cores, so neither do the results.
+    The halves do not depend on the number of cores, so neither do the results.
     """
-    members = settings.members
-    halves = [slice(0, members)]
-    if jax.default_backend() == "cpu" and members > 1:
-        halves = [slice(0, (members + 1) // 2), slice((members + 1) // 2, members)]
-    inputs = []
-    for half in halves:
-        before, anew = (jax.tree.map(lambda a, h=half: a[h], each.networks.layers) for each in (previous, fresh))
-        inputs.append((before, previous.rows, anew, z, y, jnp.asarray(size, jnp.int32), jr.fold_in(key, half.start)))
-    # JAX traces in one thread at a time; running what is compiled is safe in several.
+    members, size = settings.members, jnp.asarray(size, jnp.int32)
+    layers = previous.networks.layers, fresh.networks.layers
+    if jax.default_backend() != "cpu" or members == 1:
+        halves = [(0, layers)]
+    else:
+        middle = (members + 1) // 2
+        halves = [(0, _members(layers, slice(0, middle))), (middle, _members(layers, slice(middle, members)))]
+    inputs = [(old, previous.rows, new, z, y, size, jr.fold_in(key, first)) for first, (old, new) in halves]
+    # JAX traces in one thread at a time; compiled programs may run in several.
     programs = [_lowered(settings, *_signature(each)) for each in inputs]
     with ThreadPoolExecutor(len(halves)) as threads:
         parts = list(threads.map(lambda program, each: jax.block_until_ready(program()(*each)), programs, inputs))
     networks, reports = (jax.tree.map(lambda *a: _joined(a), *each) for each in zip(*parts, strict=True))
-    return FittedEnsemble(networks, jnp.asarray(size, jnp.int32)), reports
+    return FittedEnsemble(networks, size), reports
+
+
+def _members(layers: tuple[GaussianMLP, GaussianMLP], chosen: slice) -> tuple[GaussianMLP, GaussianMLP]:
+    """These members, sliced with NumPy: JAX would compile a program for every shape."""
+    return jax.tree.map(lambda a: np.asarray(a)[chosen], layers)
 
 
 def _signature(inputs: tuple) -> tuple[jax.tree_util.PyTreeDef, tuple[jax.ShapeDtypeStruct, ...]]:
@@ -195,16 +206,19 @@ def _lowered(settings: Ensemble, structure: Any, leaves: tuple[jax.ShapeDtypeStr
 
 
 def _joined(parts: tuple[Array, ...]) -> Array:
-    """Members one after the other; of outcomes, the worst."""
-    return jnp.concatenate(parts) if parts[0].ndim else functools.reduce(jnp.maximum, parts)
+    """The members of both parts, again with NumPy; of their results, the worst."""
+    if len(parts) == 1:
+        return parts[0]
+    arrays = [np.asarray(part) for part in parts]
+    return jnp.asarray(np.concatenate(arrays) if arrays[0].ndim else np.maximum(*arrays))
 
 
 class _Progress(NamedTuple):
     """The state of a fit between two epochs."""
 
-    layers: Layers
+    layers: GaussianMLP
     optimizer: optax.OptState
-    best_layers: Layers
+    best_layers: GaussianMLP
     best_loss: Float[Array, "E"]
     stale: Int[Array, "E"]
     epochs: Int[Array, "E"]
@@ -214,25 +228,27 @@ class _Progress(NamedTuple):
 
 
 def _fit(
-    settings: Ensemble, before: Layers, before_rows, fresh: Layers, z, y, size, key
+    settings: Ensemble, before: GaussianMLP, before_rows, fresh: GaussianMLP, z, y, size, key
 ) -> tuple[Network, EnsembleReport]:
     """The members whose weights are stacked in `before` and `fresh`, as one batched computation."""
     boot_key, epoch_key = jr.split(key)
     members = fresh.min_log_var.shape[0]
     valid = jnp.arange(z.shape[0]) < size
     held = valid & held_out(z.shape[0], settings.holdout)
+    held = held & (jnp.sum(valid & ~held) >= 2)  # of fewer than three rows all are trained on
     kept = (valid & ~held).astype(z.dtype)
-    inputs, outputs = Normalizer.of(z, kept), Normalizer.of(y, kept, still=STILL)
-    z, y = jax.vmap(inputs)(z), jax.vmap(outputs)(y)
+    inputs, outputs = Normalizer.of_inputs(z, kept), Normalizer.of_outputs(y, kept)
+    varies = mean_and_std(y, kept)[1] != 0
+    z, y = jax.vmap(inputs)(z), jnp.where(varies[None], jax.vmap(outputs)(y), 0)  # a constant has nothing to learn
     rows, count = _bootstrap(settings, members, valid & ~held, boot_key)
-    judges = _judges(settings, held, valid)
+    validation = _validation(settings, held, valid)
     optimizer = optax.adam(settings.learning_rate)
 
     def epoch(p: _Progress) -> _Progress:
         layers, state, train_loss = _epoch(
             settings, optimizer, p.layers, p.optimizer, z, y, rows, count, jr.fold_in(epoch_key, p.epoch)
         )
-        loss = _squared_error(layers, z, y, *judges).mean(-1) if settings.holdout > 0 else train_loss
+        loss = _squared_error(layers, z, y, *validation).mean(-1) if settings.holdout > 0 else train_loss
         active = p.stale < settings.patience
         better = active & (loss < p.best_loss)
         # Janner et al. (2019): an epoch counts as progress where it improves by over 1%.
@@ -250,22 +266,22 @@ def _fit(
             p.holdout_loss.at[:, p.epoch].set(jnp.where(active, loss, jnp.nan)),
         )
 
-    begin_anew = before_rows < (1 - settings.warm_start) * size
-    layers = jax.tree.map(lambda new, old: jnp.where(begin_anew, new, old), fresh, before)
+    start_fresh = before_rows < (1 - settings.warm_start) * size
+    layers = jax.tree.map(lambda new, old: jnp.where(start_fresh, new, old), fresh, before)
     most = jnp.minimum(settings.max_epochs, -(-settings.max_updates // jnp.maximum(count // settings.batch, 1)))
     none = jnp.zeros(members, jnp.int32)
-    blank = jnp.full((members, settings.max_epochs), jnp.nan, z.dtype)  # weak dtypes would have the loop traced twice
+    blank = jnp.full((members, settings.max_epochs), jnp.nan, z.dtype)  # a weak dtype would trace the loop twice
     worst = jnp.full(members, jnp.inf, z.dtype)
     start = _Progress(layers, optimizer.init(layers), layers, worst, none, none, jnp.int32(0), blank, blank)
     end = jax.lax.while_loop(lambda p: (p.epoch < most) & jnp.any(p.stale < settings.patience), epoch, start)
-    error = jnp.sqrt(_squared_error(end.best_layers, z, y, *judges)) * outputs.std[None]
+    error = jnp.sqrt(_squared_error(end.best_layers, z, y, *validation)) * outputs.std[None]
     result = jnp.where(jnp.all(jnp.isfinite(end.best_loss)), Result.converged, Result.not_finite)
     report = EnsembleReport(end.epochs, end.train_loss, end.holdout_loss, error, result)
     return _stack(end.best_layers, inputs, outputs, members), report
 
 
 def held_out(capacity: int, share: float) -> Bool[Array, "capacity"]:
-    """Which rows are held out: evenly spread, and the same at every fit, so that no fit has seen them.
+    """Which rows are held out: evenly spread, and the same in every fit, so that no fit was trained on them.
 
     A row is held out where the fractional part of its number times the golden ratio falls below `share`.
     """
@@ -274,21 +290,22 @@ def held_out(capacity: int, share: float) -> Bool[Array, "capacity"]:
     return spread < jnp.uint32(int(share * (2**32 - 1)))
 
 
-def _judges(settings: Ensemble, held, valid) -> tuple[Int[Array, "J"], Float[Array, "J"]]:
-    """The rows that members are judged by, and their weights: those held out; all, where none is to be."""
-    judged = held if settings.holdout > 0 else valid
-    most = min(int(settings.holdout * held.shape[0]) + 2 if settings.holdout > 0 else held.shape[0], held.shape[0])
-    rows = jnp.argsort(~judged, stable=True)[:most]
-    return rows, judged[rows] / jnp.sum(judged)
+def _validation(settings: Ensemble, held, valid) -> tuple[Int[Array, "J"], Float[Array, "J"]]:
+    """The rows that decide which epoch is best, and their weights: those held out, or all rows where none are."""
+    used = jnp.where(jnp.any(held), held, valid)
+    capacity = held.shape[0]
+    most = min(int(settings.holdout * capacity) + 2, capacity) if settings.holdout > 0 else capacity
+    rows = jnp.argsort(~used, stable=True)[:most]
+    return rows, used[rows] / jnp.maximum(jnp.sum(used), 1)
 
 
 def _bootstrap(settings: Ensemble, members: int, usable, key) -> tuple[Int[Array, "E N"], Int[Array, ""]]:
-    """For each member the rows it learns from; the first `count` entries are meant."""
+    """For each member the rows that it is trained on: the first `count` entries."""
     capacity = usable.shape[0]
     count = jnp.sum(usable)
     compact = jnp.argsort(~usable, stable=True)
     if settings.bootstrap:
-        picks = jr.randint(key, (members, capacity), 0, count)
+        picks = jr.randint(key, (members, capacity), 0, jnp.maximum(count, 1))
     else:
         picks = jnp.broadcast_to(jnp.arange(capacity), (members, capacity))
     return compact[picks], count
@@ -301,32 +318,41 @@ def _epoch(settings: Ensemble, optimizer, layers, state, z, y, rows, count, key)
     shuffled = jnp.take_along_axis(rows, jnp.argsort(ranks, axis=1), axis=1)
     batches = (count + settings.batch - 1) // settings.batch
 
-    def loss(layers: Layers, zb, yb):
-        nll = jax.vmap(jax.vmap(negative_log_likelihood, (None, 0, 0)))(layers, zb, yb)
-        fit = jnp.mean(nll, axis=1)
-        # The authors' penalty keeps the learned bounds from drifting apart.
-        bounds = 0.01 * (jnp.sum(layers.max_log_var) - jnp.sum(layers.min_log_var)) / y.shape[1]
-        return jnp.sum(fit) + bounds + settings.weight_decay * layers.squared_weights(), fit
+    def loss(layers: GaussianMLP, zb, yb):
+        each, likelihood = jax.vmap(functools.partial(training_loss, settings))(layers, zb, yb)
+        return jnp.sum(each), likelihood
 
     def update(i, carry):
         layers, state, total = carry
-        position = (i * settings.batch + jnp.arange(settings.batch)) % count
+        position = (i * settings.batch + jnp.arange(settings.batch)) % jnp.maximum(count, 1)
         picked = shuffled[:, position]
         gradient, fit = jax.grad(loss, has_aux=True)(layers, z[picked], y[picked])
         change, state = optimizer.update(gradient, state, layers)
         return optax.apply_updates(layers, change), state, total + fit
 
     layers, state, total = jax.lax.fori_loop(0, batches, update, (layers, state, jnp.zeros(rows.shape[0], z.dtype)))
-    return layers, state, total / batches
+    return layers, state, total / jnp.maximum(batches, 1)
 
 
-def _squared_error(layers: Layers, z, y, rows, weight) -> Float[Array, "E e"]:
-    """Mean squared error of the means over the rows that are judged."""
+def training_loss(
+    settings: Ensemble, layers: GaussianMLP, z: Float[Array, "B d"], y: Float[Array, "B e"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The loss of one member on a minibatch, and its part that is the negative log-likelihood.
+
+    The penalty on the width between the limits of the log-variance keeps them from drifting apart.
+    """
+    likelihood = jnp.mean(jax.vmap(negative_log_likelihood, (None, 0, 0))(layers, z, y))
+    regularization = LIMITS_PENALTY * layers.limits_gap() + settings.weight_decay * layers.squared_weights()
+    return likelihood + regularization, likelihood
+
+
+def _squared_error(layers: GaussianMLP, z, y, rows, weight) -> Float[Array, "E e"]:
+    """Mean squared error of the means over these rows."""
     mean, _ = jax.vmap(lambda member: jax.vmap(member)(z[rows]))(layers)
     return jnp.einsum("n,pne->pe", weight, (mean - y[rows][None]) ** 2)
 
 
-def _stack(layers: Layers, inputs: Normalizer, outputs: Normalizer, members: int) -> Network:
+def _stack(layers: GaussianMLP, inputs: Normalizer, outputs: Normalizer, members: int) -> Network:
     repeat = jax.tree.map(lambda a: jnp.broadcast_to(a, (members, *a.shape)), (inputs, outputs))
     return Network(layers, *repeat)
 

@@ -22,6 +22,7 @@ TINY = PETS(
     model=Ensemble(members=2, hidden=(24, 24), max_epochs=60, batch=16),
     planner=ICEM(horizon=12, population=40, elites=6, iterations=3, particles=2, beta=1.0),
     classifier=Classifier(hidden=8, depth=1, updates=100),
+    round_steps=1,
 )
 
 WITH_GP = dataclasses.replace(TINY, model=GP(restarts=1, features=32))
@@ -89,6 +90,46 @@ def test_ends_are_learned_once_one_was_seen():
         assert ("termination_error" in info.metrics) == ended
 
 
+class Counted(Ensemble):
+    """An ensemble that counts its fits."""
+
+    fits = 0
+
+    def fit(self, *args, **kwargs):
+        type(self).fits += 1
+        return super().fit(*args, **kwargs)
+
+
+def test_a_round_of_short_episodes_has_enough_steps_and_fits_once_the_data_have_grown(monkeypatch):
+    """Episodes of 3 steps, rounds of at least 8: 9 steps each; a fit where the data grew by half since the last one."""
+    monkeypatch.setattr(Counted, "fits", 0)
+    model = Counted(members=2, hidden=(24, 24), max_epochs=60, batch=16)
+    algorithm = dataclasses.replace(TINY, model=model, trial_steps=3, round_steps=8, refit_growth=0.5)
+    env, fits = system(), []
+    state = algorithm.init(env, key=jr.key(0))
+    for i in range(5):
+        before = state
+        state, info = algorithm.iterate(state, env, key=jr.fold_in(jr.key(1), i))
+        assert [len(episode) for episode in info.episodes] == [3, 3, 3]
+        fits.append(Counted.fits)
+        assert ("fit_loss" in info.metrics) == (len(fits) == 1 or fits[-1] > fits[-2])
+        assert np.isfinite(info.metrics["model_error"]) if i else info.metrics["model_error"] is None
+    assert fits == [1, 2, 3, 3, 4]  # at 9, 18, 27 (not 36) and 45 rows
+    assert int(state.learned.rows) == 45 and int(before.learned.rows) == 27 and int(state.episodes) == 15
+
+
+@pytest.mark.parametrize("kind", [SystemEnv, Hidden])
+def test_episodes_of_one_step(kind):
+    """Every state after a step is terminal; nothing is known of a spread after the first."""
+    algorithm = dataclasses.replace(TINY, planner=dataclasses.replace(TINY.planner, horizon=2))
+    env = system(kind, edge=0.5)
+    state, infos = train(algorithm, env, 3)
+    assert all(len(info.episodes[0]) == 1 and info.episodes[0].terminated[0] for info in infos)
+    assert all(np.isfinite(value) for info in infos for value in info.metrics.values() if value is not None)
+    for leaf in jax.tree.leaves(state.learned.dynamics):
+        assert np.isfinite(leaf).all()
+
+
 def test_known_task_is_used_as_it_is():
     env = system()
     state = TINY.init(env, key=jr.key(0))
@@ -121,6 +162,10 @@ def test_a_model_whose_predictions_diverge_is_reported(kind):
 def test_wrong_settings_are_refused():
     with pytest.raises(ValueError, match="random_episodes"):
         PETS(random_episodes=0)
+    with pytest.raises(ValueError, match="round_steps"):
+        PETS(round_steps=0)
+    with pytest.raises(ValueError, match="refit_growth"):
+        PETS(refit_growth=-0.1)
     with pytest.raises(ValueError, match="trial_steps"):
         PETS(trial_steps=0)
     with pytest.raises(ValueError, match="final_weight"):

@@ -100,7 +100,7 @@ def test_each_cause_has_its_sentence(changed, words):
 
 
 def test_the_choice_of_recent_rows_is_not_commented_on():
-    assert notes(dynamics=gp(40), model=GP(max_exact=30, beyond="recent")) == ()
+    assert notes(dynamics=gp(40), model=GP(max_exact=30, sparse="recent")) == ()
 
 
 def test_many_coordinates():

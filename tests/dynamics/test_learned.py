@@ -12,6 +12,7 @@ from forethought.core import (
     LinearGaussian,
     Problem,
     Transition,
+    UsageError,
     draw_many,
     step_cost,
 )
@@ -87,6 +88,27 @@ def test_coordinates_that_do_not_move_do_not_count():
     )
     F = jnp.zeros((3, 4)).at[0, 1].set(0.1).at[1, 3].set(0.1)
     assert one_step_error(LearnedDynamics(LinearDiagonal(F, jnp.zeros(3)), StateSpace(3)), still, full(still)) < 1e-3
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e6])
+def test_the_error_has_no_units(scale):
+    """A model that predicts no change of a coordinate of any magnitude."""
+    data = steps(400)
+    scaled = eqx.tree_at(lambda s: (s.x, s.x_next), data, (scale * data.x, scale * data.x_next))
+    still = LearnedDynamics(LinearDiagonal(jnp.zeros((2, 3)), jnp.zeros(2)), StateSpace(2))
+    assert one_step_error(still, scaled, full(scaled)) == pytest.approx(
+        float(one_step_error(still, data, full(data))), rel=1e-3
+    )
+
+
+def test_changes_within_the_rounding_of_the_state_do_not_count():
+    data = steps()
+    wobble = 1000 * (1 + 6e-8 * jr.normal(jr.key(0), (2, 50, 1)))
+    x, x_next = (jnp.concatenate([a, w], 1) for a, w in zip((data.x, data.x_next), wobble, strict=True))
+    wobbling = eqx.tree_at(lambda s: (s.x, s.x_next), data, (x, x_next))
+    F = jnp.zeros((3, 4)).at[0, 1].set(0.1).at[1, 3].set(0.1)
+    error = one_step_error(LearnedDynamics(LinearDiagonal(F, jnp.zeros(3)), StateSpace(3)), wobbling, full(wobbling))
+    assert error < 1e-3
 
 
 def test_coordinates_that_move_elsewhere_are_measured_by_how_they_move_there():
@@ -208,7 +230,7 @@ def test_models_without_moments_answer_by_sigma_points():
     np.testing.assert_allclose(affine.cov, np.zeros((2, 2)), atol=1e-4)
 
 
-SPEEDS = StateSpace(3, angles=(0,), speeds=((0, 2),), dt=0.1)  # [angle, another coordinate, angular speed]
+VELOCITIES = StateSpace(3, angles=(0,), velocities=((0, 2),), dt=0.1)  # [angle, another coordinate, angular speed]
 
 
 def accelerated(n=60, *, noise=0.0):
@@ -243,9 +265,9 @@ class Linear:
 
 
 @pytest.mark.parametrize("n_extra", [0, 1])
-def test_positions_follow_from_learned_speeds(n_extra):
+def test_positions_follow_from_learned_velocities(n_extra):
     data = accelerated()
-    dynamics, _ = fit_dynamics(Linear(), full(data), LearnedDynamics(exact_model(), SPEEDS, n_extra), key=jr.key(0))
+    dynamics, _ = fit_dynamics(Linear(), full(data), LearnedDynamics(exact_model(), VELOCITIES, n_extra), key=jr.key(0))
     assert dynamics.model.F.shape == (2 + n_extra, 5)  # without the angle
     x = jnp.pad(data.x, ((0, 0), (0, n_extra)))
     predicted = jax.vmap(lambda x, u: dynamics(x, u, jnp.array(0)).mean)(x, data.u)
@@ -255,7 +277,7 @@ def test_positions_follow_from_learned_speeds(n_extra):
 
 def test_what_integration_leaves_over_is_noise():
     data = accelerated(4000, noise=0.02)
-    dynamics, _ = fit_dynamics(Linear(), full(data), LearnedDynamics(exact_model(), SPEEDS), key=jr.key(0))
+    dynamics, _ = fit_dynamics(Linear(), full(data), LearnedDynamics(exact_model(), VELOCITIES), key=jr.key(0))
     leftover = 0.02 * np.sqrt(1 + 0.05**2)  # of the angle, and of the speed after the step
     np.testing.assert_allclose(dynamics.drift, [leftover], rtol=0.05)
     std = dynamics(jnp.zeros(3), jnp.zeros(1), jnp.array(0)).std
@@ -263,13 +285,13 @@ def test_what_integration_leaves_over_is_noise():
     noisy = eqx.tree_at(lambda d: d.model, dynamics, pendulum_gp().model)
     np.testing.assert_allclose(noisy.noise(), [dynamics.drift[0], 0.02, 0.05], rtol=1e-6)
     functions, _ = draw_many(noisy, 3, key=jr.key(0))
-    assert functions.drift.shape == (3, 1) and functions.space == SPEEDS
+    assert functions.drift.shape == (3, 1) and functions.space == VELOCITIES
 
 
-def test_moments_with_speeds_are_those_of_the_step_itself():
+def test_moments_with_velocities_are_those_of_the_step_itself():
     """A linear model: the moments are exact, and the step is its own tangent."""
     data = accelerated(noise=0.02)
-    dynamics, _ = fit_dynamics(Linear(), full(data), LearnedDynamics(exact_model(), SPEEDS, 1), key=jr.key(0))
+    dynamics, _ = fit_dynamics(Linear(), full(data), LearnedDynamics(exact_model(), VELOCITIES, 1), key=jr.key(0))
     x, u = jnp.array([0.3, -1.0, 2.0, 5.0]), jnp.array([0.4])
     affine = dynamics.moments(Gaussian.point(jnp.concatenate([x, u])))
     step = dynamics(x, u, jnp.array(0))
@@ -279,20 +301,26 @@ def test_moments_with_speeds_are_those_of_the_step_itself():
     np.testing.assert_allclose(affine.F, tangent.F, atol=5e-3)
 
 
+def test_a_time_step_that_the_data_contradict_is_refused():
+    wrong = StateSpace(3, angles=(0,), velocities=((0, 2),), dt=0.02)
+    with pytest.raises(UsageError, match=r"time step of 0.02 s: .*changes by 0.1 s times"):
+        fit_dynamics(Linear(), full(accelerated()), LearnedDynamics(exact_model(), wrong), key=jr.key(0))
+
+
 @pytest.mark.parametrize(
-    ("speeds", "dt", "words"),
+    ("velocities", "dt", "words"),
     [
         (((0, 3),), 0.1, "not coordinates"),
-        (((0, 1), (0, 2)), 0.1, "each position has one speed"),
-        (((0, 1), (1, 2)), 0.1, "no speed has one"),
-        (((0, 1),), 0.0, "time of a step"),
+        (((0, 1), (0, 2)), 0.1, "each position has one velocity"),
+        (((0, 1), (1, 2)), 0.1, "a velocity has none"),
+        (((0, 1),), 0.0, "time step of the environment"),
     ],
 )
-def test_speeds_that_cannot_be(speeds, dt, words):
+def test_velocities_that_cannot_be(velocities, dt, words):
     with pytest.raises(ValueError, match=words):
-        StateSpace(3, speeds=speeds, dt=dt)
+        StateSpace(3, velocities=velocities, dt=dt)
 
 
-def test_a_space_without_speeds_learns_all():
-    assert SPEEDS.learned == (1, 2) and SPEEDS.without_speeds() == StateSpace(3, angles=(0,))
-    assert SPEEDS.without_speeds().learned == (0, 1, 2)
+def test_a_space_without_velocities_learns_all():
+    assert VELOCITIES.learned == (1, 2) and VELOCITIES.without_velocities() == StateSpace(3, angles=(0,))
+    assert VELOCITIES.without_velocities().learned == (0, 1, 2)

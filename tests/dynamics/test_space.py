@@ -13,7 +13,7 @@ def test_coordinates_without_names_are_numbered_and_angles_have_their_unit():
 
 def test_names_are_kept_by_spaces_made_from_this_one():
     space = StateSpace(2, (0,), ((0, 1),), 0.1, ["angle (rad)", "angular velocity (rad/s)"])
-    assert space.without_speeds().names == space.names == ("angle (rad)", "angular velocity (rad/s)")
+    assert space.without_velocities().names == space.names == ("angle (rad)", "angular velocity (rad/s)")
     assert hash(space) == hash(dataclasses.replace(space))
 
 

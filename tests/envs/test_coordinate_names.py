@@ -65,7 +65,7 @@ def test_every_coordinate_of_a_shipped_system_has_a_unit_that_fits(name):
     system = shipped(name)
     for i, text in enumerate(system.space.names):
         assert text.endswith("(rad)") == (i in system.space.angles), text
-    for i, j in system.space.speeds:
+    for i, j in system.space.velocities:
         position, rate = (system.space.names[k].partition(" (")[2].rstrip(")") for k in (i, j))
         assert rate == f"{position}/s"
     assert all(" (" in text for text in system.task.action_space.names)

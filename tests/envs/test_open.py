@@ -208,10 +208,10 @@ def test_speeds_of_shipped_systems_are_rates_of_change(name):
         u_key, env.task.action_space.low.shape, minval=env.task.action_space.low, maxval=env.task.action_space.high
     )
     rates = env.problem.dynamics.derivative(x, u)
-    for i, j in env.space.speeds:
+    for i, j in env.space.velocities:
         assert rates[i] == x[j]
-    assert env.space.dt == (env.task.dt if env.space.speeds else 0)
-    assert set(env.space.angles) <= {i for i, _ in env.space.speeds} or name == "CarParking-v0"
+    assert env.space.dt == (env.task.dt if env.space.velocities else 0)
+    assert set(env.space.angles) <= {i for i, _ in env.space.velocities} or name == "CarParking-v0"
 
 
 def test_no_log_file_of_mujoco_appears(tmp_path):

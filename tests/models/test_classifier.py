@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from forethought.models.classifier import Classifier
+from forethought.models.classifier import Classifier, explain
 
 
 def test_rare_class_is_found():
@@ -43,6 +43,16 @@ def test_limits_are_found_from_a_handful_of_ends():
     )
     for state, terminal in (([5, 0.3, 0], True), ([-5, -0.3, 9], True), ([5, 0.1, -9], False), ([0, -0.15, 9], False)):
         assert (fitted(jnp.array(state, jnp.float32)).mean[0] > 0) == terminal
+
+
+def test_limits_are_midway_between_the_last_state_alive_and_the_first_end():
+    """Coordinate 1 ends episodes above 3 and below -1; values in the units of the standardized data, hence exact."""
+    z = jnp.array([[0.0, 0.0], [1.0, 2.0], [0.5, -0.5], [0.5, 4.0], [0.5, 6.0], [0.5, -1.5]])
+    ends = jnp.arange(6) >= 3
+    limits, explained = explain(z, ends, ~ends)
+    assert explained
+    np.testing.assert_allclose(limits.upper, [np.inf, 3.0])
+    np.testing.assert_allclose(limits.lower, [-np.inf, -1.0])
 
 
 def test_sides_that_explain_equally_many_ends_are_all_believed():

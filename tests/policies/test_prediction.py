@@ -78,12 +78,26 @@ def test_noise_is_that_of_the_sensors_or_moves_the_state(setup, sensor_noise):
         assert jnp.all((extra >= 0) & (extra < 0.01))
 
 
-def test_integrated_speeds_predict_what_a_model_of_positions_predicts(setup):
-    """Speeds learned, positions by the trapezoidal rule: close to a second process that learned positions."""
+def test_the_policy_sees_the_state_with_half_the_variance_of_an_observed_change(setup):
+    """A change is the difference of two observations; against sampled observations and their actions."""
     gp, space, policy, task = setup
-    speeds = StateSpace(2, angles=(0,), speeds=((0, 1),), dt=0.05)
+    noise = np.array([0.1, 0.2])
+    noisy = LearnedDynamics(eqx.tree_at(lambda g: g.noise, gp, jnp.asarray(noise)), space)
+    start = Gaussian.point(jnp.array([0.2, 0.0]))
+    seen = jax.jit(lambda: predict(noisy, policy, task, start, steps=1))()
+    observed = np.asarray(start.mean) + np.random.default_rng(0).normal(size=(20_000, 2)) * noise / np.sqrt(2)
+    carry = policy.function.prepared()
+    us = jax.jit(jax.vmap(lambda x: policy.act(x, jnp.array(0), carry, key=jr.key(0))[0]))(jnp.asarray(observed))
+    np.testing.assert_allclose(seen.actions.cov[0, 0, 0], np.var(us), rtol=0.1)
+    np.testing.assert_allclose(seen.actions.mean[0], np.mean(us), atol=0.01)
+
+
+def test_integrated_velocities_predict_what_a_model_of_positions_predicts(setup):
+    """Velocities learned, positions by the trapezoidal rule: close to a second process that learned positions."""
+    gp, space, policy, task = setup
+    velocities = StateSpace(2, angles=(0,), velocities=((0, 1),), dt=0.05)
     speed_only = jax.tree.map(lambda a: a[1:] if a.ndim and a.shape[0] == 2 else a, gp)
-    dynamics = LearnedDynamics(speed_only, speeds, drift=jnp.array([0.01]))
+    dynamics = LearnedDynamics(speed_only, velocities, drift=jnp.array([0.01]))
     start = Gaussian(jnp.array([0.2, 0.5]), jnp.diag(jnp.array([0.01, 0.02])))
     seen = jax.jit(lambda: predict(dynamics, policy, task, start, steps=STEPS))()
     xs, cov = np.asarray(seen.states.mean), np.asarray(seen.states.cov)

@@ -1,9 +1,9 @@
-"""Conditioning a Gaussian process on data with given hyper-parameters, exactly, in float64 on the host.
+"""Conditioning a Gaussian process on data with given hyperparameters, exactly, in float64 on the host.
 
-Symbols as in `gp_posterior.py`; N data z [N, d], y [N, e].  With K + noise^2 I = V diag(lambda + noise^2) V'
+Symbols as in `posterior.py`; N rows of data z [N, d], y [N, e].  With K + noise^2 I = V diag(lambda + noise^2) V'
     reduction = V diag(1 / (lambda + noise^2)) V',   root = diag(lambda + noise^2)^-1/2 V',
-    remains = noise / sqrt(lambda + noise^2).
-Eigenvalues of K below zero by rounding count as zero, so that no data can make this fail.
+    unexplained = noise / sqrt(lambda + noise^2).
+Eigenvalues of K that rounding makes negative count as zero, so conditioning cannot fail, whatever the data.
 """
 
 from typing import NamedTuple
@@ -18,8 +18,8 @@ from forethought.core.data import AnyArray
 from forethought.models.gp.posterior import FittedGP
 
 
-class Hypers(NamedTuple):
-    """Hyper-parameters of one output: standard deviations, in units of z and y."""
+class Hyperparameters(NamedTuple):
+    """Hyperparameters of one output: lengthscales in units of z; standard deviations in units of y."""
 
     lengthscale: Float[np.ndarray, "d"]
     signal: float
@@ -27,12 +27,12 @@ class Hypers(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """What data make of one output; fields as in `FittedGP`."""
+    """The posterior of one output; fields as in `FittedGP`."""
 
     beta: Float[np.ndarray, "M"]
     reduction: Float[np.ndarray, "M M"]
     root: Float[np.ndarray, "M M"]
-    remains: Float[np.ndarray, "M"]
+    unexplained: Float[np.ndarray, "M"]
 
 
 def condition(
@@ -47,39 +47,41 @@ def condition(
     features: int = 128,
     dtype: DTypeLike | None = None,
 ) -> FittedGP:
-    """The exact posterior given the first `size` rows (all of them where it is None).
+    """The exact posterior given the first `size` rows, or all rows where `size` is None.
 
     Args:
         z, y: inputs and outputs.
-        size: how many rows hold data; the others are padding, and centers that do nothing.
-        lengthscale, signal, noise, offset: hyper-parameters of each output, in units of z and y.
-        features: frequencies in a sampled function.
-        dtype: of the result; by default that of `z`.
+        size: how many rows hold data; the others are padding, and become centers without effect.
+        lengthscale, signal, noise, offset: hyperparameters of each output, in units of z and y.
+        features: random Fourier features in a sampled function.
+        dtype: dtype of the result; by default that of `z`.
     """
     size = z.shape[0] if size is None else int(size)
     data, targets = (np.asarray(a, np.float64)[:size] for a in (z, y))
     arrays = [np.asarray(a, np.float64) for a in (lengthscale, signal, noise, offset)]
     each = [
-        exact(data, targets[:, k] - offset, Hypers(lengthscale, signal, noise))
+        exact(data, targets[:, k] - offset, Hyperparameters(lengthscale, signal, noise))
         for k, (lengthscale, signal, noise, offset) in enumerate(zip(*arrays, strict=True))
     ]
     return assemble(data, each, *arrays, rows=size, capacity=z.shape[0], features=features, dtype=dtype or z.dtype)
 
 
-def exact(z: Float[np.ndarray, "N d"], y: Float[np.ndarray, "N"], hypers: Hypers) -> Posterior:
+def exact(z: Float[np.ndarray, "N d"], y: Float[np.ndarray, "N"], given: Hyperparameters) -> Posterior:
     """The posterior of one output with mean zero."""
-    values, vectors = scipy.linalg.eigh(kernel(z, z, hypers))
-    tiny = len(z) * np.finfo(float).eps * hypers.signal**2  # the rounding of K: a noise of zero must not divide
-    total = np.maximum(np.maximum(values, 0) + hypers.noise**2, tiny)
+    values, vectors = scipy.linalg.eigh(kernel(z, z, given))
+    tiny = len(z) * np.finfo(float).eps * given.signal**2  # the rounding error of K: no division by a noise of zero
+    total = np.maximum(np.maximum(values, 0) + given.noise**2, tiny)
     root = vectors.T / np.sqrt(total)[:, None]
-    return Posterior(root.T @ (root @ y), root.T @ root, root, hypers.noise / np.sqrt(total))
+    return Posterior(root.T @ (root @ y), root.T @ root, root, given.noise / np.sqrt(total))
 
 
-def kernel(a: Float[np.ndarray, "A d"], b: Float[np.ndarray, "B d"], hypers: Hypers) -> Float[np.ndarray, "A B"]:
+def kernel(
+    a: Float[np.ndarray, "A d"], b: Float[np.ndarray, "B d"], given: Hyperparameters
+) -> Float[np.ndarray, "A B"]:
     """`k(a_i, b_j)`."""
-    a, b = a / hypers.lengthscale, b / hypers.lengthscale
+    a, b = a / given.lengthscale, b / given.lengthscale
     squared = np.sum(a**2, 1)[:, None] + np.sum(b**2, 1)[None] - 2 * a @ b.T
-    return hypers.signal**2 * np.exp(-0.5 * np.maximum(squared, 0))
+    return given.signal**2 * np.exp(-0.5 * np.maximum(squared, 0))
 
 
 def assemble(
@@ -95,7 +97,7 @@ def assemble(
     features: int,
     dtype: DTypeLike,
 ) -> FittedGP:
-    """One value for all outputs, padded to `capacity` centers."""
+    """The posteriors of all outputs as one model, padded to `capacity` centers."""
     more = capacity - centers.shape[0]
 
     def stack(field: str) -> np.ndarray:
@@ -103,9 +105,9 @@ def assemble(
         return np.stack([np.pad(a, [(0, more)] * a.ndim) for a in arrays])
 
     padded = np.pad(centers, [(0, more), (0, 0)])
-    hypers = (padded, lengthscale, signal, noise, offset)
-    z, lengthscale_, signal_, noise_, offset_ = (jnp.asarray(a, dtype) for a in hypers)
-    beta, reduction, root, remains = (jnp.asarray(stack(field), dtype) for field in Posterior._fields)
+    arrays = (padded, lengthscale, signal, noise, offset)
+    z, lengthscale_, signal_, noise_, offset_ = (jnp.asarray(a, dtype) for a in arrays)
+    beta, reduction, root, unexplained = (jnp.asarray(stack(field), dtype) for field in Posterior._fields)
     return FittedGP(
         z,
         lengthscale_,
@@ -115,7 +117,7 @@ def assemble(
         beta,
         reduction,
         root,
-        remains,
+        unexplained,
         jnp.asarray(rows, jnp.int32),
         features,
     )

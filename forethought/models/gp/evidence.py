@@ -4,8 +4,8 @@ Symbols: N data z [N, d], y [N]; K = k(Z, Z) + noise^2 I; alpha = K^-1 y; theta 
 [d], signal and noise (standard deviations).
     log p(y) = -1/2 y'alpha - 1/2 log|K| - N/2 log(2 pi)
     d log p / d theta_i = 1/2 tr((alpha alpha' - K^-1) dK/dtheta_i)
-NumPy and LAPACK, not JAX: nothing is compiled anew when data grow, and LAPACK's `potri` makes K^-1 from the Cholesky
-factor in two thirds of N^3 operations.
+NumPy and LAPACK, not JAX: nothing is compiled again when the data grow, and LAPACK's `potri` computes K^-1 from the
+Cholesky factor in 2/3 N^3 operations.
 Source: Rasmussen & Williams (2006), equations 2.30 and 5.9; the penalty is that of PILCO's published code (hypCurb.m).
 """
 
@@ -15,21 +15,21 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import lapack
 
-from forethought.models.gp.conditioning import Hypers, kernel
+from forethought.models.gp.conditioning import Hyperparameters, kernel
 
 LOG_2PI = 1.8378770664093453
 
 Evaluation = tuple[float, Float[np.ndarray, "p"]]
 
 
-class Curb(NamedTuple):
-    """A penalty, in nats, that is nothing within limits and a wall beyond them; inputs are standardized.
+class HyperparameterPenalty(NamedTuple):
+    """A penalty in nats, negligible within limits and steep beyond them; inputs are standardized.
 
     `sum (log l / log lengthscale)^power + (log(signal / noise) / log ratio)^power`
     """
 
-    ratio: float  # of signal to noise
-    lengthscale: float  # to the spread of its input, and the inverse
+    ratio: float  # limit of signal to noise
+    lengthscale: float  # upper limit of lengthscales, in std of their input; its inverse is the lower limit
     power: int = 30
 
     def __call__(self, theta: Float[np.ndarray, "p"]) -> Evaluation:
@@ -41,16 +41,16 @@ class Curb(NamedTuple):
         return float(np.sum(share**self.power)), np.append(slope, -slope[-1])
 
 
-def hypers_of(theta: Float[np.ndarray, "p"]) -> Hypers:
-    """The hyper-parameters that `theta` [d + 2] stands for."""
-    return Hypers(np.exp(theta[:-2]), float(np.exp(theta[-2])), float(np.exp(theta[-1])))
+def hyperparameters_of(theta: Float[np.ndarray, "p"]) -> Hyperparameters:
+    """The hyperparameters whose logarithms are `theta` [d + 2]."""
+    return Hyperparameters(np.exp(theta[:-2]), float(np.exp(theta[-2])), float(np.exp(theta[-1])))
 
 
 def log_evidence(theta: Float[np.ndarray, "p"], z: Float[np.ndarray, "N d"], y: Float[np.ndarray, "N"]) -> Evaluation:
     """`log p(y)`, in nats, and its gradient; minus infinity where K is not positive definite."""
-    hypers = hypers_of(theta)
-    count, noise_variance = len(y), hypers.noise**2
-    k = kernel(z, z, hypers)
+    given = hyperparameters_of(theta)
+    count, noise_variance = len(y), given.noise**2
+    k = kernel(z, z, given)
     noisy = k.copy()
     noisy.flat[:: count + 1] += noise_variance
     factor, failed = lapack.dpotrf(noisy, lower=1, overwrite_a=1)
@@ -63,12 +63,12 @@ def log_evidence(theta: Float[np.ndarray, "p"], z: Float[np.ndarray, "N d"], y: 
     slope = np.outer(alpha, alpha) - inverse
     by_noise = noise_variance * np.trace(slope)
     slope *= k
-    by_scales = 0.5 * lengthscale_slopes(slope, z / hypers.lengthscale, z / hypers.lengthscale)
+    by_scales = 0.5 * lengthscale_slopes(slope, z / given.lengthscale, z / given.lengthscale)
     return float(value), np.concatenate([by_scales, [np.sum(slope), by_noise]])
 
 
 def lengthscale_slopes(
     weight: Float[np.ndarray, "A B"], a: Float[np.ndarray, "A d"], b: Float[np.ndarray, "B d"]
 ) -> Float[np.ndarray, "d"]:
-    """`sum_ij weight_ij (a_ik - b_jk)^2` for each k, by matrix products: what `d k / d log l_k` brings to a slope."""
+    """`sum_ij weight_ij (a_ik - b_jk)^2` for each k, by matrix products: slopes by `log l_k`, up to their factor."""
     return weight.sum(1) @ a**2 + weight.sum(0) @ b**2 - 2 * np.einsum("ak,ak->k", a, weight @ b)

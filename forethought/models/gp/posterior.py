@@ -1,13 +1,13 @@
-"""The Gaussian process after it has seen data: its prediction, its joint posterior, and functions sampled from it.
+"""The fitted Gaussian process: its predictions, its joint posterior, and functions sampled from it.
 
-One process for each of e outputs, all with the same M centers z_m [d] (the data, or inducing inputs):
+One process for each of e outputs, all with the same M centers z_m [d] (rows of data, or inducing inputs):
     k(z, z') = signal^2 rho(z, z'),   rho = exp(-1/2 sum_j (z_j - z'_j)^2 / lengthscale_j^2)
     mean(z) = offset + k(z, Z) beta                          beta [M]
     var(z)  = signal^2 - k(z, Z) reduction k(Z, z)           reduction = root' root [M, M]
-plus noise^2 for an observation.  Exactly conditioned, reduction = (K + noise^2 I)^-1; inducing inputs give another one.
-`remains` [M], in [0, 1]: of what direction i of `root` spans, the share of its standard deviation that stays unknown.
-It makes samples: R - R K R = root' diag(remains)^2 root, with R = reduction.
-Rows of padding have beta, reduction and root zero.  Standard deviations throughout, in units of z and y.
+plus noise^2 for an observation.  Conditioned exactly, reduction = (K + noise^2 I)^-1; inducing inputs give another one.
+`unexplained` [M], in [0, 1]: for direction i of `root`, posterior over prior standard deviation.  Sampling needs it:
+R - R K R = root' diag(unexplained)^2 root, with R = reduction.
+Centers that are padding have beta, reduction and root zero.  Standard deviations throughout, in units of z and y.
 Source: Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, equations 2.22-2.26.
 """
 
@@ -30,14 +30,14 @@ def correlation(
 ) -> Float[Array, "e M"]:
     """`rho(z, z_m)` for each output: the kernel without its signal variance."""
     inverse = 1 / lengthscale
-    # Input after input: XLA makes one vectorized loop over M of it, ten times quicker on a CPU than a sum over an axis.
-    # Differences first: where inputs are large beside their lengthscale, float32 has no digits to lose.
+    # One input at a time: XLA compiles this to one vectorized loop over M, ten times faster on a CPU than a sum over an
+    # axis.  Differences first: in float32, inputs much larger than their lengthscale have no digits to lose.
     squared = sum(((z[j] - centers[:, j])[None] * inverse[:, j, None]) ** 2 for j in range(z.shape[0]))
     return jnp.exp(-0.5 * squared)
 
 
 class FittedGP(eqx.Module):
-    """Independent Gaussian processes, one for each output, that share their centers."""
+    """Independent Gaussian processes, one for each output, with common centers."""
 
     z: Float[Array, "M d"]
     lengthscale: Float[Array, "e d"]
@@ -47,15 +47,15 @@ class FittedGP(eqx.Module):
     beta: Float[Array, "e M"]
     reduction: Float[Array, "e M M"]
     root: Float[Array, "e M M"]
-    remains: Float[Array, "e M"]
-    rows: Int[Array, ""]  # of data that it was given; 0: the prior
-    features: int = eqx.field(static=True, default=128)  # frequencies in a sampled function
+    unexplained: Float[Array, "e M"]
+    rows: Int[Array, ""]  # rows of data it was fitted to; 0: the prior
+    features: int = eqx.field(static=True, default=128)  # random Fourier features in a sampled function
 
     def __call__(self, z: Float[Array, "d"]) -> DiagonalGaussian:
         """The predictive distribution of an observation: noise included."""
         rho = correlation(z, self.z, self.lengthscale)
-        # In units of the signal: neither tiny nor huge outputs leave the range of float32.  The variance is
-        # 1 - |w|^2, not 1 - rho'R rho: of float32's digits only the first leaves some.
+        # In units of the signal, so that outputs of any size stay within the range of float32.  The variance is
+        # 1 - |w|^2, not 1 - rho'R rho, whose rounding errors in float32 are as large as the variance.
         mean = self.offset + self.signal * jnp.einsum("em,em->e", rho, self.signal[:, None] * self.beta)
         w = jnp.einsum("ekm,em->ek", self.signal[:, None, None] * self.root, rho)
         unknown = jnp.maximum(1 - jnp.sum(w**2, axis=-1), 0)
@@ -73,26 +73,29 @@ class FittedGP(eqx.Module):
         return jax.vmap(one)(self.lengthscale, self.signal, self.offset, self.beta, self.root)
 
     def moments(self, p: Gaussian, *, noise: bool = True) -> LinearGaussian:
-        """What it makes of an uncertain input, exactly; `noise`: of an observation.  Differentiable by `p` only."""
+        """Exact moments of the function's value at an input `z ~ p`, or with `noise` of an observation of it.
+
+        Differentiable by `p` only.
+        """
         y = kernel_moments(p, self.z, self.lengthscale, self.signal, self.offset, self.beta, self.reduction)
         return LinearGaussian(y.F, y.f, y.cov + jnp.diag(self.noise**2)) if noise else y
 
     def draw(self, *, key: PRNGKeyArray) -> "SampledGP":
-        """One function out of the posterior: a prior sample from random Fourier features, corrected at the centers.
+        """A function sampled from the posterior: a prior sample of random Fourier features, corrected at the centers.
 
-        Approximate: mean and covariance are exact over many draws, but with few `features` one function is not quite
-        Gaussian where there are no data; where there are, the correction is exact.
+        Approximate: mean and covariance over many draws are exact, but with few `features` the values of a function
+        far from the data are not quite Gaussian.
         Source: Wilson et al. (2020), Efficiently sampling functions from Gaussian process posteriors, equation 13.
         """
         (e, d), F, dtype = self.lengthscale.shape, self.features, self.lengthscale.dtype
-        # One array of random numbers for all: each shape of its own costs most of a second of compilation.
+        # One array of random numbers for all: each further shape costs most of a second of compilation.
         numbers = jr.normal(key, (e, F * (d + 2) + self.z.shape[0]), dtype)
         frequencies, weights, noise = jnp.split(numbers, [F * d, F * (d + 2)], axis=1)
         frequencies = frequencies.reshape(e, F, d) / (2 * math.pi * self.lengthscale[:, None])
         weights = weights.reshape(e, 2, F) / math.sqrt(F)
         prior = jax.vmap(lambda z: _waves(z, frequencies, weights), out_axes=1)(self.z)
         scaled = self.signal[:, None, None] * self.root
-        surprise = jnp.einsum("ekm,em->ek", scaled, prior) - self.remains * noise
+        surprise = jnp.einsum("ekm,em->ek", scaled, prior) - self.unexplained * noise
         update = self.signal[:, None] * self.beta - jnp.einsum("ekm,ek->em", scaled, surprise)
         return SampledGP(self.z, self.lengthscale, self.signal, self.noise, self.offset, update, frequencies, weights)
 
@@ -101,24 +104,24 @@ class FittedGP(eqx.Module):
         return eqx.filter_vmap(lambda k: self.draw(key=k))(jr.split(key, count)), 1
 
     def astype(self, dtype: DTypeLike) -> "FittedGP":
-        """The same in another precision; float64 exists only where JAX's 64-bit mode is on."""
+        """The same model in another precision; float64 needs JAX's 64-bit mode."""
         return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, self)
 
 
 class SampledGP(eqx.Module):
-    """A function sampled from the posterior; only the noise of an observation is left in it."""
+    """A function sampled from the posterior; its only uncertainty is the noise of observations."""
 
     z: Float[Array, "M d"]
     lengthscale: Float[Array, "e d"]
     signal: Float[Array, "e"]
     noise: Float[Array, "e"]
     offset: Float[Array, "e"]
-    update: Float[Array, "e M"]  # weights of rho(z, Z), in units of the signal
-    frequencies: Float[Array, "e F d"]  # turns per unit of z
-    weights: Float[Array, "e 2 F"]  # of the cosines and the sines, in units of the signal
+    update: Float[Array, "e M"]  # weights of rho(z, Z), relative to the signal
+    frequencies: Float[Array, "e F d"]  # in turns per unit of z
+    weights: Float[Array, "e 2 F"]  # weights of cosines and sines, relative to the signal
 
     def __call__(self, z: Float[Array, "d"]) -> DiagonalGaussian:
-        """The function's value and the noise."""
+        """The function's value, with the noise of an observation."""
         rho = correlation(z, self.z, self.lengthscale)
         value = _waves(z, self.frequencies, self.weights) + jnp.einsum("em,em->e", rho, self.update)
         return DiagonalGaussian(self.offset + self.signal * value, self.noise)
@@ -138,8 +141,8 @@ def _waves(
     return jnp.sum(weights[:, 0] * cosine + weights[:, 1] * sine, axis=-1)
 
 
-# cos(2 pi x) and sin(2 pi x) / x as polynomials of x^2 on [0, 1/4], to 2e-10: a fifth of the time of XLA's own on a
-# CPU, which have to serve arguments of any size.
+# cos(2 pi x) and sin(2 pi x) / x as polynomials of x^2 on [0, 1/4], to 2e-10: five times faster on a CPU than XLA's
+# own, which must accept arguments of any size.
 _COS, _SIN = (
     np.polynomial.Chebyshev.interpolate(f, 7, domain=[0, 0.25]).convert(kind=np.polynomial.Polynomial).coef
     for f in (lambda s: np.cos(2 * np.pi * np.sqrt(s)), lambda s: 2 * np.pi * np.sinc(2 * np.sqrt(s)))

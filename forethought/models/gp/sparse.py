@@ -1,13 +1,13 @@
 """Gaussian processes with inducing inputs: a bound on the log evidence, its gradient, and the posterior.
 
 Symbols: M inducing inputs u [M, d]; C = k(U, U) = L L', P = k(U, Z) [M, N]; A = C + P P' / noise^2 = L B L' with
-B = I + W W', W = L^-1 P / noise; b = A^-1 P y / noise^2.  A is never formed: its rounding is larger than C's least
-eigenvalue, where B has none below 1.
+B = I + W W', W = L^-1 P / noise; b = A^-1 P y / noise^2.  A is never formed: its rounding errors are larger than the
+least eigenvalue of C, while B has no eigenvalue below 1.
     bound = log N(y; 0, P' C^-1 P + noise^2 I) - tr(k(Z, Z) - P' C^-1 P) / (2 noise^2)
 The posterior over the function's values at U is the one that makes the bound tight, so that mean and variance are
     mean(z) = k(z, U) b,   var(z) = signal^2 - k(z, U) (C^-1 - A^-1) k(U, z)
-With U = Z it is the exact one.  Inducing inputs are data, chosen greedily where the chosen ones say least; gradients
-do not move them, so that what costs M d e parameters elsewhere costs one factorization here.
+With U = Z it is the exact posterior.  Inducing inputs are rows of the data, chosen greedily where the variance given
+the chosen ones is largest.  Gradients do not move them: one factorization in place of M d e parameters to optimize.
 Source: Titsias (2009), Variational learning of inducing variables, equations 9 and 10; Burt et al. (2020), Convergence
 of sparse variational inference in Gaussian processes regression, section 4.2 (the choice).
 """
@@ -18,26 +18,28 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float, Int
 
-from forethought.models.gp.conditioning import Hypers, Posterior, kernel
-from forethought.models.gp.evidence import LOG_2PI, Evaluation, hypers_of, lengthscale_slopes
+from forethought.models.gp.conditioning import Hyperparameters, Posterior, kernel
+from forethought.models.gp.evidence import LOG_2PI, Evaluation, hyperparameters_of, lengthscale_slopes
 
 JITTER = 1e-10  # on the diagonal of C, in signal variances: there is no noise on inducing values
 
 
-def choose(z: Float[np.ndarray, "N d"], hypers: Sequence[Hypers], count: int) -> Int[np.ndarray, "m"]:
-    """Rows of `z` as inducing inputs, at most `count`: each where the variance left, in noise variances and summed
-    over the outputs, is largest.  Fewer where nothing is left (rows that repeat).
+def greedy_inputs(
+    z: Float[np.ndarray, "N d"], hyperparameters: Sequence[Hyperparameters], count: int
+) -> Int[np.ndarray, "m"]:
+    """Rows of `z` for inducing inputs, at most `count`: each time the row whose variance given those chosen is largest,
+    in units of the noise variance and summed over the outputs.  Fewer where no variance is left (repeated rows).
     """
-    weight = np.array([(one.signal / one.noise) ** 2 for one in hypers])
-    left = np.ones((len(hypers), len(z)))  # in signal variances
-    factor = np.zeros((len(hypers), count, len(z)))
+    weight = np.array([(one.signal / one.noise) ** 2 for one in hyperparameters])
+    left = np.ones((len(hyperparameters), len(z)))  # in signal variances
+    factor = np.zeros((len(hyperparameters), count, len(z)))
     chosen: list[int] = []
     for step in range(min(count, len(z))):
         row = int(np.argmax(weight @ left))
         if np.max(left[:, row]) < 100 * JITTER:
             break
         chosen.append(row)
-        for k, one in enumerate(hypers):
+        for k, one in enumerate(hyperparameters):
             here = kernel(z[row][None], z, one)[0] / one.signal**2 - factor[k, :step, row] @ factor[k, :step]
             factor[k, step] = here / np.sqrt(max(left[k, row], JITTER))
             left[k] = np.maximum(left[k] - factor[k, step] ** 2, 0)
@@ -45,18 +47,22 @@ def choose(z: Float[np.ndarray, "N d"], hypers: Sequence[Hypers], count: int) ->
     return np.array(chosen)
 
 
-def latest(z: Float[np.ndarray, "N d"], hypers: Sequence[Hypers], count: int) -> Int[np.ndarray, "m"]:
-    """The latest rows of `z` as inducing inputs, at most `count`, without those that later ones say already: of which
-    they leave open less than the noise, in every output.  In order of time.
+def recent_inputs(
+    z: Float[np.ndarray, "N d"], hyperparameters: Sequence[Hyperparameters], count: int
+) -> Int[np.ndarray, "m"]:
+    """The latest rows of `z` for inducing inputs, at most `count`, in order of time.
 
-    Chosen rows count as known to a tenth of the noise: else rounding would grow without bounds along the factor.
+    Rows are left out whose variance given later ones is below the noise variance in every output.  Chosen rows count
+    as known to a tenth of the noise: without that, rounding errors would grow without bound along the factor.
     """
-    ratio = np.array([(one.signal / one.noise) ** 2 for one in hypers])
-    factor = np.zeros((len(hypers), count, count))  # Cholesky's, of the chosen rows' kernels; in signal variances
+    ratio = np.array([(one.signal / one.noise) ** 2 for one in hyperparameters])
+    factor = np.zeros(
+        (len(hyperparameters), count, count)
+    )  # Cholesky factors of the chosen rows' kernels, in signal variances
     chosen: list[int] = []
     for row in range(len(z) - 1, -1, -1):
         m = len(chosen)
-        here = [kernel(z[row][None], z[chosen], one)[0] / one.signal**2 for one in hypers]
+        here = [kernel(z[row][None], z[chosen], one)[0] / one.signal**2 for one in hyperparameters]
         along = [scipy.linalg.solve_triangular(L[:m, :m], k, lower=True) for L, k in zip(factor, here, strict=True)]
         left = np.array([1 - w @ w for w in along])
         if chosen and np.max(ratio * left) < 1:
@@ -75,12 +81,12 @@ def evidence_bound(
     z: Float[np.ndarray, "N d"],
     y: Float[np.ndarray, "N"],
 ) -> Evaluation:
-    """The bound, in nats, and its gradient in `theta`; minus infinity where C is not positive definite."""
-    hypers = hypers_of(theta)
-    s2, v, N = hypers.signal**2, hypers.noise**2, len(y)
-    C, P = _kernels(u, z, hypers)
+    """The bound, in nats, and its gradient by `theta`; minus infinity where C is not positive definite."""
+    given = hyperparameters_of(theta)
+    s2, v, N = given.signal**2, given.noise**2, len(y)
+    C, P = _kernels(u, z, given)
     try:
-        lower, W = _whitened(C, P, hypers.noise)
+        lower, W = _whitened(C, P, given.noise)
         WW = W @ W.T
         factor = np.linalg.cholesky(np.eye(len(u)) + WW)
     except np.linalg.LinAlgError:
@@ -89,15 +95,15 @@ def evidence_bound(
     known = np.eye(len(u)) - B_inverse
     L_inverse = scipy.linalg.solve_triangular(lower, np.eye(len(u)), lower=True)
     Wy = W @ y
-    b = L_inverse.T @ (B_inverse @ Wy) / hypers.noise
+    b = L_inverse.T @ (B_inverse @ Wy) / given.noise
     explained, fitted = v * np.trace(WW), P.T @ b  # tr(P' C^-1 P); the mean at the data
     quadratic = (y @ y - Wy @ B_inverse @ Wy) / v
     value = -0.5 * (N * (LOG_2PI + np.log(v)) + quadratic + (N * s2 - explained) / v)
     value -= np.sum(np.log(np.diagonal(factor)))
-    # d bound / dC and d bound / dP, entry by entry times the kernel itself: what every slope is made of.
+    # d bound / dC and d bound / dP, times the kernel, entry by entry: common to all slopes.
     of_C = 0.5 * (L_inverse.T @ (known - WW) @ L_inverse - np.outer(b, b)) * C
-    of_P = (hypers.noise * L_inverse.T @ (known @ W) + np.outer(b, y - fitted)) / v * P
-    scaled_u, scaled_z = u / hypers.lengthscale, z / hypers.lengthscale
+    of_P = (given.noise * L_inverse.T @ (known @ W) + np.outer(b, y - fitted)) / v * P
+    scaled_u, scaled_z = u / given.lengthscale, z / given.lengthscale
     by_scales = lengthscale_slopes(of_C, scaled_u, scaled_u) + lengthscale_slopes(of_P, scaled_u, scaled_z)
     by_signal = 2 * np.sum(of_C) + 2 * np.sum(of_P) - N * s2 / v
     in_A = v * np.sum(B_inverse * WW) + fitted @ fitted
@@ -105,39 +111,39 @@ def evidence_bound(
     return float(value), np.concatenate([by_scales, [by_signal, by_noise]])
 
 
-def posterior(
+def sparse_posterior(
     u: Float[np.ndarray, "M d"],
     z: Float[np.ndarray, "N d"],
     y: Float[np.ndarray, "N"],
-    hypers: Hypers,
+    given: Hyperparameters,
     *,
     independent: bool = False,
 ) -> Posterior:
-    """The posterior of one output with mean zero, with `u` for centers.
+    """The posterior of one output with prior mean zero, with centers `u`.
 
-    `independent`: what the values at `u` leave open of a row is noise of its own (FITC), so that rows far from `u` say
-    little, instead of being explained at any price.  Rows among `u` count as they are.
-    Source: Snelson & Ghahramani (2006), equations 9-11, for that.
+    `independent`: each row has its variance given the values at `u` as additional noise (FITC), so rows far from `u`
+    have little influence.  Without it the model explains them as well as `u` allows.
+    Source: Snelson & Ghahramani (2006), equations 9-11, for `independent`.
     """
-    C, P = _kernels(u, z, hypers)
-    lower, W = _whitened(C, P, hypers.noise)
+    C, P = _kernels(u, z, given)
+    lower, W = _whitened(C, P, given.noise)
     if independent:
-        left_open = np.maximum((hypers.signal / hypers.noise) ** 2 - np.sum(W**2, axis=0), 0)  # in noise variances
-        precision = 1 / np.sqrt(1 + left_open)
+        variance_left = np.maximum((given.signal / given.noise) ** 2 - np.sum(W**2, axis=0), 0)  # in noise variances
+        precision = 1 / np.sqrt(1 + variance_left)
         W, y = W * precision, y * precision
     values, vectors = scipy.linalg.eigh(W @ W.T)
     values = np.maximum(values, 0)
     back = scipy.linalg.solve_triangular(lower, vectors, lower=True, trans="T").T  # V' L^-1
-    beta = back.T @ ((vectors.T @ (W @ y)) / (hypers.noise * (1 + values)))
+    beta = back.T @ ((vectors.T @ (W @ y)) / (given.noise * (1 + values)))
     root = np.sqrt(values / (1 + values))[:, None] * back
     return Posterior(beta, root.T @ root, root, 1 / np.sqrt(1 + values))
 
 
-def _kernels(u, z, hypers: Hypers) -> tuple[Float[np.ndarray, "M M"], Float[np.ndarray, "M N"]]:
+def _kernels(u, z, given: Hyperparameters) -> tuple[Float[np.ndarray, "M M"], Float[np.ndarray, "M N"]]:
     """C, with its jitter, and P."""
-    C = kernel(u, u, hypers)
-    C.flat[:: len(u) + 1] += JITTER * hypers.signal**2
-    return C, kernel(u, z, hypers)
+    C = kernel(u, u, given)
+    C.flat[:: len(u) + 1] += JITTER * given.signal**2
+    return C, kernel(u, z, given)
 
 
 def _whitened(C, P, noise: float) -> tuple[Float[np.ndarray, "M M"], Float[np.ndarray, "M N"]]:

@@ -3,8 +3,9 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
+from forethought.models.gp import sparse as gp_sparse
 from forethought.models.gp.conditioning import exact
-from forethought.models.gp.evidence import Curb, hypers_of, log_evidence
+from forethought.models.gp.evidence import HyperparameterPenalty, hyperparameters_of, log_evidence
 
 
 def data(n=40, d=3, seed=0):
@@ -19,7 +20,7 @@ def thetas(d=3, count=5):
 
 
 def sklearn_kernel(theta):
-    hypers = hypers_of(theta)
+    hypers = hyperparameters_of(theta)
     return ConstantKernel(hypers.signal**2) * RBF(hypers.lengthscale) + WhiteKernel(hypers.noise**2)
 
 
@@ -40,7 +41,7 @@ def test_prediction_is_scikit_learns():
     theta = thetas()[0]
     reference = GaussianProcessRegressor(sklearn_kernel(theta), alpha=0.0, optimizer=None).fit(z, y)
     mean, std = reference.predict(at, return_std=True)
-    hypers = hypers_of(theta)
+    hypers = hyperparameters_of(theta)
     one = exact(z, y, hypers)
     row = hypers.signal**2 * np.exp(-0.5 * (((at[:, None] - z[None]) / hypers.lengthscale) ** 2).sum(-1))
     np.testing.assert_allclose(row @ one.beta, mean, rtol=1e-8, atol=1e-8)
@@ -54,17 +55,17 @@ def test_gradients_are_those_of_differences():
         for f in (
             lambda t: log_evidence(t, z, y),
             lambda t: gp_sparse.evidence_bound(t, z[:10], z, y),
-            Curb(5.0, 3.0, 6),
+            HyperparameterPenalty(5.0, 3.0, 6),
         ):
             np.testing.assert_allclose(f(theta)[1], by_differences(f, theta), rtol=1e-4, atol=1e-5)
 
 
-def test_the_curb_is_a_wall_and_nothing_before_it():
-    curb = Curb(500.0, 100.0)
-    assert curb(np.log([1.0, 10.0, 1.0, 0.01]))[0] < 1e-3
-    assert curb(np.log([1.0, 1.0, 1.0, 1 / 500]))[0] == pytest.approx(1)
+def test_the_penalty_is_negligible_within_its_limits_and_steep_beyond():
+    penalty = HyperparameterPenalty(500.0, 100.0)
+    assert penalty(np.log([1.0, 10.0, 1.0, 0.01]))[0] < 1e-3
+    assert penalty(np.log([1.0, 1.0, 1.0, 1 / 500]))[0] == pytest.approx(1)
     for theta in (np.log([1.0, 300.0, 1.0, 0.1]), np.log([1 / 300, 1.0, 1.0, 0.1]), np.log([1.0, 1.0, 1.0, 1 / 2000])):
-        assert curb(theta)[0] > 100
+        assert penalty(theta)[0] > 100
 
 
 def test_what_is_not_positive_definite_has_no_evidence():
@@ -85,15 +86,15 @@ def test_the_bound_is_the_evidence_where_all_data_are_inducing_inputs():
 def test_the_bound_grows_with_the_inducing_inputs():
     z, y = data()
     theta = thetas()[0]
-    rows = gp_sparse.choose(z, [hypers_of(theta)], 40)
+    rows = gp_sparse.greedy_inputs(z, [hyperparameters_of(theta)], 40)
     bounds = [gp_sparse.evidence_bound(theta, z[rows[:m]], z, y)[0] for m in (5, 10, 20, 40)]
     assert bounds == sorted(bounds) and bounds[-1] <= log_evidence(theta, z, y)[0]
 
 
 def test_the_sparse_posterior_is_exact_where_all_data_are_inducing_inputs():
     z, y = data()
-    hypers = hypers_of(thetas()[0])
-    dense, sparse = exact(z, y, hypers), gp_sparse.posterior(z, z, y, hypers)
+    hypers = hyperparameters_of(thetas()[0])
+    dense, sparse = exact(z, y, hypers), gp_sparse.sparse_posterior(z, z, y, hypers)
     np.testing.assert_allclose(sparse.beta, dense.beta, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(sparse.reduction, dense.reduction, atol=1e-5 * np.abs(dense.reduction).max())
 
@@ -101,23 +102,23 @@ def test_the_sparse_posterior_is_exact_where_all_data_are_inducing_inputs():
 def test_the_sparse_posterior_is_titsias():
     """Against the formulas of the paper, solved densely."""
     z, y = data()
-    hypers, u = hypers_of(thetas()[1]), z[:12]
+    hypers, u = hyperparameters_of(thetas()[1]), z[:12]
     k = lambda a, b: (  # noqa: E731
         hypers.signal**2 * np.exp(-0.5 * (((a[:, None] - b[None]) / hypers.lengthscale) ** 2).sum(-1))
     )
     C, P = k(u, u) + gp_sparse.JITTER * hypers.signal**2 * np.eye(12), k(u, z)
     A = C + P @ P.T / hypers.noise**2
-    one = gp_sparse.posterior(u, z, y, hypers)
+    one = gp_sparse.sparse_posterior(u, z, y, hypers)
     np.testing.assert_allclose(one.beta, np.linalg.solve(A, P @ y) / hypers.noise**2, rtol=1e-6, atol=1e-8)
     difference = np.linalg.inv(C) - np.linalg.inv(A)
     np.testing.assert_allclose(one.reduction, difference, atol=1e-7 * np.abs(difference).max())
     # What samples are made of: R - R C R, the covariance that the values at u add.
-    noise = one.root.T @ np.diag(one.remains**2) @ one.root
+    noise = one.root.T @ np.diag(one.unexplained**2) @ one.root
     expected = one.reduction - one.reduction @ C @ one.reduction
     np.testing.assert_allclose(noise, expected, atol=1e-7 * np.abs(expected).max())
 
 
 def test_inducing_inputs_do_not_repeat():
     z = np.repeat(np.linspace(0, 1, 7)[:, None], 3, axis=0)
-    rows = gp_sparse.choose(z, [hypers_of(np.log([0.3, 1.0, 0.1]))], 21)
+    rows = gp_sparse.greedy_inputs(z, [hyperparameters_of(np.log([0.3, 1.0, 0.1]))], 21)
     assert len(np.unique(z[rows])) == len(rows) <= 7

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+import scipy.stats
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from forethought.core import Gaussian, Regression, Result
 from forethought.models.gp import sparse
-from forethought.models.gp.conditioning import Hypers, exact, kernel
+from forethought.models.gp.conditioning import Hyperparameters, exact, kernel
 from forethought.models.gp.process import GP, capacity_for
 
 SETTINGS = GP()
@@ -236,7 +237,7 @@ def test_wrong_settings_are_refused(wrong):
 
 @pytest.mark.parametrize(
     "settings",
-    [GP(restarts=1), GP(max_exact=30, inducing=20, restarts=1), GP(max_exact=30, beyond="recent", restarts=1)],
+    [GP(restarts=1), GP(max_exact=30, inducing=20, restarts=1), GP(max_exact=30, sparse="recent", restarts=1)],
     ids=["exact", "sparse", "recent"],
 )
 def test_what_a_checkpoint_rounded_is_renewed_from_the_data(settings):
@@ -259,7 +260,7 @@ def test_the_latest_rows_as_inducing_inputs():
     rng = np.random.default_rng(0)
     z = np.concatenate([rng.uniform(20, 22, (30, 1)), rng.uniform(-2, 2, (40, 1))])
     y = np.where(z > 10, 5 * np.sin(40 * z), np.sin(2 * z)) + 0.01 * rng.normal(size=(70, 1))
-    settings = GP(max_exact=40, beyond="recent", restarts=1)
+    settings = GP(max_exact=40, sparse="recent", restarts=1)
     fitted, report = fit(z, y, settings)
     alone, _ = fit(z[30:], y[30:], dataclasses.replace(settings, centered=False))
     assert int(fitted.rows) == 70 and 5 <= report.centers <= 40 and fitted.z.shape[0] == capacity_for(40)
@@ -269,12 +270,25 @@ def test_the_latest_rows_as_inducing_inputs():
     assert fitted.noise[0] < 0.05
 
 
+@pytest.mark.parametrize("rows", [40, 70], ids=["exact", "recent"])
+def test_the_reported_evidence_is_that_of_the_dense_formula(rows):
+    """In units of y; with `recent` of the latest `max_exact` rows, which the hyperparameters come from."""
+    with jax.enable_x64(True):
+        z, y = drawn_from_a_gp(rows, signal=3e-3, noise=3e-4)
+        fitted, report = fit(z, y, GP(max_exact=40, sparse="recent", restarts=1))
+        z, y = z[-40:], y[-40:, 0] - float(fitted.offset[0])
+        found = Hyperparameters(np.asarray(fitted.lengthscale[0]), float(fitted.signal[0]), float(fitted.noise[0]))
+        cov = kernel(z, z, found) + found.noise**2 * np.eye(40)
+    assert report.evidence_rows == 40
+    assert report.evidence[0] == pytest.approx(scipy.stats.multivariate_normal(cov=cov).logpdf(y), rel=1e-6)
+
+
 def test_what_inducing_values_leave_open_of_a_row_is_its_own_noise():
     """Against the dense formula: covariance Q + diag(K - Q) + noise^2 I, Q = P' C^-1 P."""
     rng = np.random.default_rng(1)
-    z, hypers = rng.uniform(-3, 3, (25, 1)), Hypers(np.array([0.7]), 1.3, 0.1)
+    z, hypers = rng.uniform(-3, 3, (25, 1)), Hyperparameters(np.array([0.7]), 1.3, 0.1)
     y, u, at = np.sin(3 * z[:, 0]), z[:8], np.linspace(-3, 3, 13)[:, None]
-    found = sparse.posterior(u, z, y, hypers, independent=True)
+    found = sparse.sparse_posterior(u, z, y, hypers, independent=True)
     P, there = kernel(u, z, hypers), kernel(u, at, hypers)
     Q = P.T @ np.linalg.solve(kernel(u, u, hypers), P)
     whole = Q + np.diag(hypers.signal**2 - np.diag(Q) + hypers.noise**2)
@@ -283,7 +297,7 @@ def test_what_inducing_values_leave_open_of_a_row_is_its_own_noise():
     np.testing.assert_allclose(
         np.sum(there * (found.reduction @ there), 0), np.sum(cross * np.linalg.solve(whole, cross.T).T, 1), atol=1e-6
     )
-    all_rows = sparse.posterior(z, z, y, hypers, independent=True)  # nothing is left open: the exact one
+    all_rows = sparse.sparse_posterior(z, z, y, hypers, independent=True)  # nothing is left open: the exact one
     there = kernel(z, at, hypers)
     np.testing.assert_allclose(there.T @ all_rows.beta, there.T @ exact(z, y, hypers).beta, atol=1e-5)
 
@@ -291,11 +305,11 @@ def test_what_inducing_values_leave_open_of_a_row_is_its_own_noise():
 def test_latest_rows_that_repeat_what_later_ones_say_are_passed_over():
     """Twenty rows at one place, told by one of them; before them a curve, of which the later half is enough."""
     z = np.concatenate([np.linspace(-3, 3, 30), 5 + 1e-3 * np.arange(20)])[:, None]
-    hypers = [Hypers(np.array([0.3]), 1.0, 0.05), Hypers(np.array([2.0]), 1.0, 0.3)]
-    chosen = sparse.latest(z, hypers, 16)
+    hypers = [Hyperparameters(np.array([0.3]), 1.0, 0.05), Hyperparameters(np.array([2.0]), 1.0, 0.3)]
+    chosen = sparse.recent_inputs(z, hypers, 16)
     assert chosen.tolist() == sorted(chosen) and len(chosen) == 16
     assert np.sum(chosen >= 30) <= 2 and chosen[-1] == 49
-    everything = sparse.latest(z, hypers, 50)
+    everything = sparse.recent_inputs(z, hypers, 50)
     C, P = kernel(z[everything], z[everything], hypers[0]), kernel(z[everything], z, hypers[0])
     left_open = 1 - np.sum(P * np.linalg.solve(C, P), 0)
     assert left_open.max() < 0.05**2 * 1.1  # nothing that is left out could say more than the noise hides
@@ -303,5 +317,7 @@ def test_latest_rows_that_repeat_what_later_ones_say_are_passed_over():
 
 def test_as_many_latest_rows_as_there_are():
     z = np.array([[0.0], [0.0], [1.0]])
-    assert sparse.latest(z, [Hypers(np.array([0.5]), 1.0, 1e-3)], 10).tolist() == [1, 2]
-    assert sparse.latest(z, [Hypers(np.array([0.5]), 1.0, 9.0)], 10).tolist() == [2]  # nothing but noise
+    assert sparse.recent_inputs(z, [Hyperparameters(np.array([0.5]), 1.0, 1e-3)], 10).tolist() == [1, 2]
+    assert sparse.recent_inputs(z, [Hyperparameters(np.array([0.5]), 1.0, 9.0)], 10).tolist() == [
+        2
+    ]  # nothing but noise

@@ -1,0 +1,13 @@
+"""Neural networks and normalization: plain modules that models, policies and learners share."""
+
+from typing import TYPE_CHECKING
+
+from forethought.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from forethought.networks.gaussian_mlp import GaussianMLP, negative_log_likelihood, silu
+    from forethought.networks.normalizer import Normalizer, mean_and_std
+
+__all__ = ["GaussianMLP", "Normalizer", "mean_and_std", "negative_log_likelihood", "silu"]
+
+__getattr__, __dir__ = lazy_exports(__name__, __file__)
