@@ -13,7 +13,7 @@ from forethought.envs import Environment, open_env
 from forethought.envs.environment import opening_notes
 from forethought.envs.random_actions import RandomActions
 
-from .toy_envs import Linear, limited
+from .toy_envs import Cart, Linear, limited
 
 OLD_RECORD = {"spec": "Pendulum-v1", "name": "Pendulum-v1", "cost": None, "termination": None, "angles": [2]}
 
@@ -144,26 +144,6 @@ def test_an_environment_that_ends_its_episodes_itself_needs_no_time_limit():
     assert "no registered time limit" in note and "10,000 steps" in note and "--horizon" in note
     assert opening_notes(Environment(Ending(), horizon=4), Environment(Ending(), horizon=4).open()) == ()
     assert opening_notes(Environment("Pendulum-v1"), open_env("Pendulum-v1")) == ()
-
-
-class Cart(gym.Env):
-    """A step takes 0.05 s; the environment says nothing of it, or a picture rate that is not the time step."""
-
-    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
-    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
-
-    def __init__(self, fps=None):
-        self.metadata = {"render_modes": [], "render_fps": fps}
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.x = np.array([0.0, 1.0]) + 0.1 * self.np_random.normal(size=2)
-        return self.x.copy(), {}
-
-    def step(self, action):
-        speed = self.x[1] + 0.05 * (action[0] - 0.1 * self.x[1])
-        self.x = np.array([self.x[0] + 0.05 * (self.x[1] + speed) / 2, speed])
-        return self.x.copy(), 0.0, False, False, {}
 
 
 @pytest.mark.parametrize("fps", [None, 100])

@@ -60,6 +60,26 @@ class Drifting(Linear):
         return self.x.copy(), *rest
 
 
+class Cart(gym.Env):
+    """A step takes 0.05 s; the environment says nothing of it, or a picture rate that is not the time step."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, fps=None):
+        self.metadata = {"render_modes": [], "render_fps": fps}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.x = np.array([0.0, 1.0]) + 0.1 * self.np_random.normal(size=2)
+        return self.x.copy(), {}
+
+    def step(self, action):
+        speed = self.x[1] + 0.05 * (action[0] - 0.1 * self.x[1])
+        self.x = np.array([self.x[0] + 0.05 * (self.x[1] + speed) / 2, speed])
+        return self.x.copy(), 0.0, False, False, {}
+
+
 def limited(env, steps=5):
     """With a time limit."""
     return gym.wrappers.TimeLimit(env, steps)

@@ -13,12 +13,14 @@ from gymnasium.utils.env_checker import check_env as gymnasium_check
 from jaxtyping import PRNGKeyArray
 
 from forethought.core import EnvironmentFailure, Transition, UsageError
+from forethought.dynamics.time_step import check_velocities
 from forethought.envs.checks.findings import CheckReport, Finding
 from forethought.envs.checks.functions import check_cost, check_termination
 from forethought.envs.checks.recorded_data import check_data
 from forethought.envs.codecs import ActionCodec, ObservationCodec
 from forethought.envs.env import Env, spaces_of
 from forethought.envs.environment import Environment
+from forethought.envs.episode import join_pieces
 from forethought.envs.functions import load_function
 from forethought.envs.gym_env import GymEnv, time_limit, time_step
 from forethought.envs.make import make_gym
@@ -96,9 +98,21 @@ def _data_and_functions(
     if trial:
         if spaces_of(env).observations.is_vector:
             yield from check_data(trial, angles, env.task.dt)
+        if env.space.velocities:
+            yield _velocities(env, trial)
         if cost is not None:
             yield from check_cost(cost, trial)
         yield from check_termination(termination, trial)
+
+
+def _velocities(env: Env, trial: list[Transition]) -> Finding:
+    """Whether positions change as their velocities and the time step say."""
+    try:
+        check_velocities(env.space, join_pieces(trial))
+    except UsageError as error:
+        what, _, remedy = str(error).rpartition(". ")
+        return Finding("velocities", "fail", what, remedy)
+    return Finding("velocities", "ok", f"positions change at these rates, with a time step of {env.space.dt:g} s")
 
 
 def _try_out(env: Env, episodes: int, key: PRNGKeyArray) -> tuple[list[Transition], list[Finding]]:

@@ -5,7 +5,7 @@ import pytest
 
 from forethought.core import UsageError
 from forethought.envs import check_env
-from tests.envs.toy_envs import Drifting, Linear, Misbehaving, limited
+from tests.envs.toy_envs import Cart, Drifting, Linear, Misbehaving, limited
 
 
 def found(report, name):
@@ -110,6 +110,13 @@ class Forgetful(Linear):
 def test_repeatability():
     checked(limited(Forgetful(), 20), "repeatability", "fail", "another first state", "self.np_random")
     checked(limited(Drifting(), 20), "repeatability", "fail", "another step 1", "survive a reset")
+
+
+def test_velocities_and_their_time_step():
+    checked(limited(Cart(), 40), "velocities", "ok", "a time step of 0.05 s", velocities=((0, 1),))
+    said = ("do not fit the time step of 0.1 s", "0.05 s times", "--dt")
+    checked(limited(Cart(), 40), "velocities", "fail", *said, velocities=((0, 1),), dt=0.1)
+    assert not check_env(limited(Cart(), 40)).named("velocities")
 
 
 def test_what_gymnasium_says_is_passed_on():
