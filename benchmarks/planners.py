@@ -39,7 +39,8 @@ def main() -> None:
     flags = parser.parse_args()
     os.sched_setaffinity(0, {cores()[0]})
     path = RESULTS / "planners.json"
-    known = json.loads(path.read_text())["episodes"] if path.exists() else []
+    saved = json.loads(path.read_text())["episodes"] if path.exists() else []
+    known = [each for each in saved if "task" in each]
     for task in [] if flags.draw else flags.tasks:
         for name in flags.only:
             for seed in flags.seeds:
