@@ -4,6 +4,8 @@ The controller replans at every step, so the episode follows other actions than 
 from model error and from replanning together.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from forethought.core import Planner, Problem, Task, Transition, box_of, step_cost
+from forethought.core import Box, Planner, Problem, Task, Transition, step_cost
 from forethought.core.draws import draw_many
 from forethought.dynamics.space import StateSpace
 from forethought.report.diagnostics import advance, reward_is_learned, shareable
@@ -54,9 +56,11 @@ def real_reward(problem: Problem, episode: Transition) -> Float[np.ndarray, "T"]
     return -np.asarray(jax.vmap(charge)(x, u, x_next, jnp.arange(len(episode))))
 
 
-def share_at_limits(task: Task, us: Float[np.ndarray, "*b m"]) -> float:
-    """Share of actions (each coordinate counted) within 1 % of the range of a limit."""
-    low, high = np.asarray(box_of(task).low), np.asarray(box_of(task).high)
+def share_at_limits(task: Any, us: np.ndarray) -> float | None:
+    """Share of actions [*b, m] (each coordinate counted) within 1% of the range of a limit; None for discrete ones."""
+    if not isinstance(task.action_space, Box):
+        return None
+    low, high = np.asarray(task.action_space.low), np.asarray(task.action_space.high)
     near = 0.01 * (high - low)
     return float(np.mean((us <= low + near) | (us >= high - near)))
 

@@ -1,12 +1,14 @@
 """Plans against reality, for a planner and a model whose answers are known."""
 
+from types import SimpleNamespace
+
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
 
-from forethought.core import Problem
+from forethought.core import Discrete, Problem
 from forethought.dynamics.space import StateSpace
 from forethought.report.plan_prediction import predict_plan, real_reward, share_at_limits, unwrapped
 from tests.report.fakes import Constant, Linear, episodes_of, oscillator, task
@@ -68,6 +70,11 @@ def test_a_known_cost_comes_from_the_task():
 @pytest.mark.parametrize(("us", "share"), [([[1.0], [-1.0]], 1.0), ([[0.0], [0.995]], 0.5), ([[0.0], [0.9]], 0.0)])
 def test_share_of_actions_at_limits(us, share):
     assert share_at_limits(task(), np.array(us)) == share
+
+
+def test_discrete_actions_have_no_limits():
+    discrete = SimpleNamespace(action_space=Discrete(2))
+    assert share_at_limits(discrete, np.array([0, 1])) is None
 
 
 def test_angles_are_unwrapped_and_nothing_else():
