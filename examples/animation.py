@@ -1,6 +1,6 @@
 """An animated picture (GIF) of one episode of a trained controller; the one at the top of the README was made with it.
 
-    forethought train pilco forethought/CartPoleSwingUp-v0 --observation-noise 0.01 --iterations 7 --out runs/pilco
+    forethought train pilco forethought/CartPoleSwingUp-v0 --observation-noise 0.01 --iterations 5 --out runs/pilco
     python examples/animation.py runs/pilco --out docs/img/cartpole.gif
 
 The README's picture is of seed 40 after 5 rounds, at commit f28f473 with `--trial-steps 25 --blur 0.25`.
