@@ -33,19 +33,6 @@ SMALL = {
     "pilco.md": {"iterations=7": "iterations=1", "episodes=5": "episodes=1"},
     "games.md": {"games=100": "games=2", "simulations=200": "simulations=4"},
 }
-# What a fragment takes for granted.
-GIVEN = {
-    "gaussian_processes.md": """
-import jax, jax.numpy as jnp
-from forethought.core import Gaussian, push_forward
-from forethought.dynamics.learned import LearnedDynamics
-from forethought.dynamics.space import StateSpace
-from forethought.models.gp.process import GP
-z = jax.random.normal(jax.random.key(0), (20, 3))
-model, _ = GP(restarts=1).fit(z, jnp.sin(z[:, :2]), jnp.asarray(20), key=jax.random.key(1))
-dynamics, mean, cov = LearnedDynamics(model, StateSpace(2)), jnp.zeros(3), 0.1 * jnp.eye(3)
-"""
-}
 SLOW = {"README.md", "games.md", "pilco.md"}
 RUN = ["forethought list", "forethought train pets --help"]  # beginnings of the cheap commands, which are run
 
@@ -111,7 +98,6 @@ def test_python_blocks_run(page, folder):
     if page.name == "games.md":
         pytest.importorskip("pgx")
     names = {"__name__": page.stem}
-    exec(GIVEN.get(page.name, ""), names)
     for block in python_blocks(page):
         exec(compile(small(page, block), page.name, "exec"), names)
 
@@ -263,6 +249,15 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_named_files_exist(page):
+    """Files of the repository in backticks: `benchmarks/results/x.json`, `tests/x.py`, `planning/x.py`."""
+    for name in re.findall(r"`([\w./-]+/[\w.-]+\.(?:py|json|xml|html))`", page.read_text()):
+        if name.startswith("runs/"):
+            continue
+        assert (ROOT / name).exists() or (ROOT / "forethought" / name).exists(), name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
