@@ -120,7 +120,7 @@ def _figures(curve: Curve, findings: Findings | None) -> list[tuple[str, str, st
     if findings is not None:
         done, baseline = findings.evaluation, findings.baseline
         spread = f" ± {number(done.std, 3)}" if done.episodes > 1 else ""
-        detail = f"{done.episodes} fresh episodes, seed {done.seed}"
+        detail = f"{done.episodes} new episodes, seed {done.seed}"
         figures.append((number(done.mean) + spread, "return", detail))
         if done.success is not None:
             figures.append((f"{100 * done.success:.0f}%", "episodes solved", "by the task's own test of success"))
@@ -189,13 +189,13 @@ def _model_sections(findings: Findings) -> list[Section]:
             "The same error for each coordinate, largest first.",
         ),
     ]
-    numbers = ", ".join(f"{100 * calibration.error(step):.1f}% at {step}" for step in steps)
+    numbers = ", ".join(f"{100 * calibration.error(step):.1f} at {step}" for step in steps)
     honest = [
         Picture(
             plots.reliability(calibration, steps),
             "Share of observed values inside the model's central prediction intervals (observed coverage) against the "
             "intervals' probability (nominal coverage). Below the diagonal the model is overconfident. Mean distance "
-            f"from the diagonal: {numbers} steps ahead.",
+            f"from the diagonal in percentage points: {numbers} steps ahead.",
         ),
         Picture(
             plots.pit_histogram(calibration, 1),
@@ -276,7 +276,7 @@ def _record_sections(info: Any) -> list[Section]:
     about += [
         *flat(info.get("env"), "env"),
         *flat(info.get("budget"), "budget"),
-        *flat(info.get("standing"), "standing"),
+        *flat(info.get("standing"), "progress"),
     ]
     settings = list(flat_settings(info["algorithm"]))
     tables: Sequence[tuple[str, Sequence[tuple[str, str]]]] = (

@@ -30,7 +30,7 @@ def test_the_page_has_all_sections_and_numbers(page):
         "PETS on fake/Oscillator-v0",
         "episodes solved",
         "80%",
-        "4 fresh episodes, seed 0",
+        "4 new episodes, seed 0",
         "return of random actions",
         "Learning curve",
         "Model error by horizon",
