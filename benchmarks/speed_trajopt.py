@@ -10,7 +10,7 @@ largest gradient is below `tolerance` times the cost; the costs that both reach 
 The other is a reach of a six-joint arm (`arm_reach.py`), both sides reading the same MJCF file: crocoddyl with
 pinocchio's ABA and its derivatives, ours with `RigidBody`, and with MuJoCo's own steps and differences for comparison.
 An iteration's time is that of a whole solve divided by its iterations; processor time, told beside wall clock, depends
-less on what else the machine does.  Compilation is told apart.
+less on what else the machine does.  Compilation is reported separately.
 Batches of unicycles: crocoddyl solves one problem after the other on one thread; ours are `solve_batch`, with lanes.
 """
 
@@ -237,7 +237,7 @@ def measure_arm(repeats: int) -> dict:
 
 
 def timed(problem, x0, repeats: int) -> dict:
-    """One problem from zero actions, again and again; the first time, with compilation, is told apart."""
+    """One problem from zero actions, repeatedly; the first time, with compilation, is reported separately."""
     import jax
     import jax.numpy as jnp
 

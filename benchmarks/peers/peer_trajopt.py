@@ -94,7 +94,7 @@ def require_gravity(model, dynamics) -> None:
     dynamics.calc(data, x, u)
     expected = pinocchio.aba(model, model.createData(), x[: model.nv], x[model.nv :], u)
     if not np.allclose(data.xout, expected, atol=1e-9):
-        raise SystemExit("crocoddyl and pinocchio do not fit: make the environment anew with setup_crocoddyl.py.")
+        raise SystemExit("crocoddyl and pinocchio do not fit: make the environment again with setup_crocoddyl.py.")
 
 
 def solve(problem, solver, x0) -> tuple[float, int, float, bool, float]:

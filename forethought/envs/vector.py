@@ -37,7 +37,7 @@ def collect_vector(
 
     Args:
         envs: the vector environment; `metadata["autoreset_mode"]` tells how it starts new episodes.
-        controller: chooses the actions; batched over sub-environments, its memory begun anew in each episode.
+        controller: chooses the actions; batched over sub-environments, with a new memory in each episode.
         key: seeds the first reset and the controller.
         steps: stop once this many transitions are recorded; episodes still running then are cut, and their last
             step counts as truncated.  Give either this or `episodes`.

@@ -53,7 +53,7 @@ class OnePlyPlayer:
 
         def worth(move: Array) -> Float[Array, ""]:
             after = rules.play(position, move)
-            result = jnp.where(after.over, after.outcome, rules.judge(after))
+            result = jnp.where(after.over, after.outcome, rules.result(after))
             return result[position.mover]
 
         worths = jax.vmap(worth)(jnp.arange(rules.game.moves))

@@ -93,7 +93,7 @@ class Rules(eqx.Module):
 
         return jax.lax.scan(step, self.opening, moves)[0]
 
-    def judge(self, position: Position) -> Float[Array, "2"]:
+    def result(self, position: Position) -> Float[Array, "2"]:
         """The score if the game has one, finished or not; else the outcome, zero for an unfinished game."""
         return position.outcome if self.knowledge is None else self.knowledge.score(position.state)
 

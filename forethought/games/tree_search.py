@@ -157,13 +157,13 @@ def _expand(rules: Rules, evaluate: Evaluator, params: Any, key: PRNGKeyArray, m
 
     def one(position: Position, move: Array, key: PRNGKeyArray):
         after = rules.play(position, move)
-        judged = evaluate(rules, after, key=key)
+        evaluation = evaluate(rules, after, key=key)
         reward = jnp.where(position.over, 0.0, after.outcome[position.mover])
-        return after, reward, jnp.where(after.over, 0.0, -1.0), judged
+        return after, reward, jnp.where(after.over, 0.0, -1.0), evaluation
 
-    after, reward, discount, judged = jax.vmap(one)(positions, moves, jr.split(key, moves.shape[0]))
+    after, reward, discount, evaluation = jax.vmap(one)(positions, moves, jr.split(key, moves.shape[0]))
     output = mctx.RecurrentFnOutput(
-        reward=reward, discount=discount, prior_logits=judged.prior_logits, value=judged.value
+        reward=reward, discount=discount, prior_logits=evaluation.prior_logits, value=evaluation.value
     )
     return output, after
 

@@ -254,7 +254,7 @@ class Session:
 
     def _check_nothing_lost(self, damaged: list[CheckpointError]) -> None:
         """Raise `CheckpointError` if there is no intact checkpoint, except when the first round was never finished."""
-        remedy = "Nothing can be resumed; train anew into another --out."
+        remedy = "Nothing can be resumed; train again with another --out."
         if damaged:
             raise CheckpointError(f"{damaged[0]} {remedy}") from damaged[0]
         if len(metrics.read(self.directory.metrics_path)) > 1:

@@ -246,14 +246,14 @@ def check_sizes(info: dict[str, Any], env: Env) -> None:
         if sizes(env).get(what) != size:
             raise CheckpointError(
                 f"the run was trained on {what}s of size {size}, and '{env.name}' now has size {sizes(env).get(what)}: "
-                "restore the environment, or train anew."
+                "restore the environment, or train again."
             )
 
 
 def _remedy(there: list[int], damaged: int) -> str:
     earlier = [iteration for iteration in there if iteration < damaged]
     if not earlier:
-        return "No earlier checkpoint is left; train anew into another --out."
+        return "No earlier checkpoint is left; train again with another --out."
     last = earlier[-1]
     return f"Continue the training with --resume, which goes back to round {last}, or load(..., iteration={last})."
 

@@ -68,7 +68,7 @@ def test_episodes_are_whole_and_end_once(mode):
         assert over[-1] and not over[:-1].any()
         np.testing.assert_array_equal(episode.terminated, episode.x_next[:, 0] > 1)
         assert episode.truncated[-1] == (len(episode) in LENGTHS) or episode.terminated[-1]
-        # the controller's memory began anew with each episode, else it would not push
+        # the controller has a new memory in each episode, else it would not push
         assert (np.abs(episode.u) >= 1).all()
 
 

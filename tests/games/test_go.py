@@ -216,14 +216,14 @@ def test_score_equals_that_of_pgx_after_two_passes():
             ply, key = inputs
             stone = jr.categorical(key, jnp.where(position.legal, 0.0, -jnp.inf).at[81].set(-jnp.inf))
             after = rules.play(position, jnp.where((ply >= 30) | (white_passes & (ply % 2 == 1)), 81, stone))
-            return after, (after.over, after.outcome, rules.judge(after), rules.sensible(after) & ~after.legal)
+            return after, (after.over, after.outcome, rules.result(after), rules.sensible(after) & ~after.legal)
 
         return jax.lax.scan(step, rules.opening, (jnp.arange(32), jr.split(key, 32)))[1]
 
     games = jnp.arange(30) % 2 == 0, jr.split(jr.key(0), 30)
-    over, outcome, judged, sensible_but_illegal = jax.jit(jax.vmap(game))(*games)
+    over, outcome, result, sensible_but_illegal = jax.jit(jax.vmap(game))(*games)
     counted = ~over[:, 29]  # not ended before by a repetition
     assert counted.sum() > 20 and over[:, 31].all() and not sensible_but_illegal.any()
-    np.testing.assert_array_equal(outcome[counted, 31], judged[counted, 31])
-    np.testing.assert_array_equal(judged[:, 29], judged[:, 31])  # passing changes no point
-    assert set(judged[:, 31, 0].tolist()) == {1, -1}
+    np.testing.assert_array_equal(outcome[counted, 31], result[counted, 31])
+    np.testing.assert_array_equal(result[:, 29], result[:, 31])  # passing changes no point
+    assert set(result[:, 31, 0].tolist()) == {1, -1}
