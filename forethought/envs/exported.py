@@ -15,9 +15,9 @@ from forethought.envs.shipped import shipped
 
 
 class GymnasiumSystem(gym.Env):
-    """Observes the state (float32), acts in the task's units, is paid `-cost(x, u, t)`.
+    """Observes the state (float32), acts in the task's units, rewards `-cost(x, u, t)`.
 
-    Only the clock of `gymnasium.make` truncates episodes.
+    Only the time limit that `gymnasium.make` adds truncates episodes.
     """
 
     metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 20}
@@ -65,7 +65,7 @@ class GymnasiumSystem(gym.Env):
         return self._picture()
 
     def close(self) -> None:
-        """Take the window away."""
+        """Close the window."""
         if self._window is not None:
             self._window.close()
             self._window = None

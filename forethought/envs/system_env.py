@@ -273,7 +273,7 @@ def _strong(tree: Any) -> Any:
 def _one_step(
     problem: Problem, sensors: Any, x: Any, seen: Any, wish: Any, t: Any, key: PRNGKeyArray
 ) -> tuple[Any, _Step]:
-    """The next state under the action that the controller wishes, having `seen` a reading of `x`; and the record."""
+    """The next state under the action that the controller asks for, having `seen` a reading of `x`; and its record."""
     task, t = problem.task, jnp.asarray(t)
     u = task.action_space.clip(wish)
     noise_key = jr.split(jr.fold_in(key, t))[1]

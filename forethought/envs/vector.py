@@ -1,7 +1,7 @@
 """Episodes from a Gymnasium vector environment, in all three of its autoreset modes.
 
-After an episode of a sub-environment has ended, Gymnasium starts the next one in one of three ways, and each hides a
-step that is no step: a reset must never be recorded as a transition.
+After an episode of a sub-environment has ended, Gymnasium starts the next one in one of three ways.  A reset looks like
+a step in each of them, and must never be recorded as a transition.
 
     NEXT_STEP   the next `step` ignores the action and returns the first observation of the new episode
     SAME_STEP   this `step` returns that observation already; the last one of the old episode is in `final_obs`
@@ -39,13 +39,13 @@ def collect_vector(
         envs: the vector environment; `metadata["autoreset_mode"]` tells how it starts new episodes.
         controller: chooses the actions; batched over sub-environments, with a new memory in each episode.
         key: seeds the first reset and the controller.
-        steps: stop once this many transitions are recorded; episodes still running then are cut, and their last
-            step counts as truncated.  Give either this or `episodes`.
-        episodes: this many whole episodes, shared out equally to the sub-environments beforehand, so that short
-            episodes are not preferred.
+        steps: stop once this many transitions are recorded; episodes still running then end there, and their
+            last step counts as truncated.  Give either this or `episodes`.
+        episodes: this many whole episodes, an equal number from each sub-environment, so that short episodes are not
+            preferred.
 
     Raises:
-        UsageError: spaces that are not continuous, an unknown autoreset mode, not exactly one budget, or a controller
+        UsageError: spaces that are not supported, an unknown autoreset mode, not exactly one budget, or a controller
             that works on the host.
         EnvironmentFailure: as in `Env.run`; `episode` holds the steps of the sub-environment that failed.
     """
@@ -97,7 +97,7 @@ class _VectorRun:
         self.restart(starts, over)
 
     def arrivals(self, starts: np.ndarray, over: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
-        """The states [B, n] that the step led to, also where `starts` holds the next episode's first state."""
+        """The observations [B, *n] after the step, also where `starts` holds the first one of the next episode."""
         if self.mode != AutoresetMode.SAME_STEP or not over.any():
             return starts
         arrived = starts.copy()
@@ -127,7 +127,7 @@ class _VectorRun:
             self.xs = self.read(reset[0])
 
     def read(self, observed: Any) -> np.ndarray:
-        """A batch of observations as states [B, n]."""
+        """A batch of observations [B, *n]."""
         rows = []
         for i, row in enumerate(iterate(self.envs.observation_space, observed)):
             try:
