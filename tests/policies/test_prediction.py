@@ -72,7 +72,10 @@ def test_noise_is_that_of_the_sensors_or_moves_the_state(setup, sensor_noise):
     noisy = LearnedDynamics(eqx.tree_at(lambda g: g.noise, gp, jnp.array([0.3, 0.4])), space)
     start = Gaussian.point(jnp.array([0.2, 0.0]))
     seen = jax.jit(lambda: predict(noisy, policy, task, start, steps=1, sensor_noise=sensor_noise))()
-    assert (seen.actions.cov[0, 0, 0] > 1e-6) == sensor_noise
+    std = np.array([0.3, 0.4]) / np.sqrt(2) * sensor_noise  # of a reading: y is the difference of two
+    readings = start.mean + std * np.random.default_rng(0).normal(size=(20_000, 2))
+    act = jax.vmap(lambda x: policy.act(x, jnp.array(0), policy.function.prepared(), key=jr.key(0))[0])
+    np.testing.assert_allclose(seen.actions.cov[0, 0, 0], np.var(jax.jit(act)(readings)), rtol=0.1, atol=1e-9)
     if not sensor_noise:
         extra = jnp.diagonal(seen.states.cov[1]) - jnp.array([0.09, 0.16])
         assert jnp.all((extra >= 0) & (extra < 0.01))
