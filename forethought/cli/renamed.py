@@ -23,4 +23,5 @@ RENAMED = {
     "--stretch": "--horizon.growth",
     "--first-horizon": "--horizon.warmup-fraction",
     "--growing": "--horizon.warmup-rounds",
+    "--model.beyond": "--model.sparse",
 }
