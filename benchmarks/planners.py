@@ -51,8 +51,10 @@ def main() -> None:
                 known.sort(key=lambda each: (list(ENVS).index(each["task"]), _place(each), each["seed"]))
                 path.write_text(json.dumps({"envs": ENVS, "hardware": hardware(), "episodes": known}, indent=1) + "\n")
     for task in ENVS:
-        write_table(task, [each for each in known if each["task"] == task])
-    draw([each for each in known if each["task"] == "cart-pole"])
+        if episodes := [each for each in known if each["task"] == task]:
+            write_table(task, episodes)
+    if episodes := [each for each in known if each["task"] == "cart-pole"]:
+        draw(episodes)
 
 
 def episode(task: str, name: str, seed: int) -> dict:
