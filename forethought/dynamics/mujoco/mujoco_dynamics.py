@@ -102,8 +102,8 @@ class MujocoDynamics(eqx.Module):
         @derivatives.defjvp
         def _refuse(*_):
             raise UsageError(
-                "MuJoCo knows no second derivatives: plan with a method that needs none (iLQR with second_order off, "
-                "gradient shooting, or a sampling planner: CEM, iCEM, MPPI, random shooting)."
+                "MuJoCo gives no second derivatives: plan with a method that needs none (iLQR with second_order off, "
+                "or a sampling planner: CEM, iCEM, MPPI, random shooting)."
             )
 
         return derivatives(x, u)
@@ -116,7 +116,8 @@ class MujocoDynamics(eqx.Module):
         """On the host, with any leading axes: x0 [..., n], us [..., T, m]."""
         x0, us = np.asarray(x0), np.asarray(us)
         *batch, T, m = us.shape
-        xs = self.roll(x0.reshape(-1, x0.shape[-1]).astype(float), us.reshape(-1, T, m).astype(float))
+        x0_rows = x0.reshape(-1, x0.shape[-1])  # sizes are written out: a model without actuators has m = 0
+        xs = self.roll(x0_rows.astype(float), us.reshape(len(x0_rows), T, m).astype(float))
         with np.errstate(over="ignore"):
             return xs.astype(x0.dtype).reshape(*batch, T, x0.shape[-1])
 
@@ -136,7 +137,8 @@ class MujocoDynamics(eqx.Module):
         """On the host, with any leading axes: x' [..., n] and its derivatives [..., n, n + m] by [x; u]."""
         x, u = np.asarray(x), np.asarray(u)
         (*batch, n), m, dtype = x.shape, u.shape[-1], x.dtype
-        x, u = x.reshape(-1, n).astype(float), u.reshape(-1, m).astype(float)
+        x = x.reshape(-1, n).astype(float)
+        u = u.reshape(len(x), m).astype(float)
         k = self.simulator.size
         physics = np.r_[0:k, n : n + m]  # neither r nor done moves anything
         F = np.zeros((x.shape[0], n, n + m))

@@ -1,4 +1,3 @@
-import equinox as eqx
 import gymnasium as gym
 import jax
 import jax.numpy as jnp
@@ -10,12 +9,9 @@ from gymnasium.envs.mujoco.inverted_pendulum_v5 import InvertedPendulumEnv
 
 from forethought.core import UsageError
 from forethought.envs.mujoco.known_model import known_model, known_system
-from forethought.planning.gradient_shooting import GradientShooting
 from forethought.planning.mpc import MPC
 from forethought.planning.particles import expected_cost
 from forethought.planning.random_shooting import RandomShooting
-from forethought.tasks.simulated_task import SimulatedTask
-from forethought.tasks.wrapped_task import WrappedTask
 from tests.dynamics.test_mujoco import CART
 
 SLOW = ["HalfCheetah-v5", "Walker2d-v5", "Ant-v5", "Humanoid-v5", "Pusher-v5", "Swimmer-v5", "HumanoidStandup-v5"]
@@ -81,36 +77,6 @@ def test_a_controller_of_the_model_acts_in_the_environment():
     assert len(episode) == 12 and episode.x.shape == (12, problem.dynamics.size)
     np.testing.assert_array_equal(episode.reward, 1.0)
     env.close()
-
-
-def test_gradient_shooting_plans_with_the_derivatives_of_the_simulator():
-    """One step from rest, cost (v' - 0.1)^2 with v' = 0.05 u: u = 2."""
-    problem = known_model(CART, cost=lambda x, u: 0 * x[0], frame_skip=10, horizon=1, threads=1)
-    goal = eqx.tree_at(lambda problem: problem.task, problem, FinalSpeed(problem.task))
-    planner = GradientShooting(horizon=1, iterations=40)
-    plan, _ = jax.jit(lambda x0: planner.plan(goal, x0, planner.init(goal), key=jr.key(0)))(jnp.zeros(2))
-    assert plan.us[0, 0] == pytest.approx(2.0, abs=0.02)
-
-
-class FinalSpeed(WrappedTask):
-    """The final velocity shall be 0.1 m/s."""
-
-    base: SimulatedTask
-
-    def initial(self, *, key):
-        return jnp.zeros(2)
-
-    def cost(self, x, u, t):
-        return jnp.zeros((), x.dtype)
-
-    def final_cost(self, x):
-        return (x[1] - 0.1) ** 2
-
-    def terminal(self, x):
-        return jnp.zeros((), bool)
-
-    def solved(self, trajectory):
-        return None
 
 
 def test_a_cost_of_ones_own_needs_no_replay():
