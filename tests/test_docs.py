@@ -52,7 +52,8 @@ def commands(page, program):
     text = page.read_text()
     lines = [
         line.partition(" #")[0].strip()
-        for block in re.findall(r"```\n(.*?)```", text, flags=re.DOTALL)
+        for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+        if not language
         for line in block.replace("\\\n", " ").splitlines()
     ]
     sentences = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
