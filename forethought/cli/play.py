@@ -98,13 +98,13 @@ class _Table:
         return self._play(self.rules, position, jnp.asarray(move))
 
     def think(self, position: "Position", key: Any) -> int:
-        """The search's move, told to the person with what the search expects."""
+        """The search's move; prints it with the estimated chance of winning."""
         if not self._compiled:
             print("\n(compiling the search, once: some seconds to a minute)", flush=True)
             self._compiled = True
         choice = self._choose(self.rules, position, key)
         chances = 50 * (1 + float(choice.value))
-        print(f"\nThe search plays {self.rules.game.write(int(choice.move))}; it gives itself {chances:.0f} %.")
+        print(f"\nThe search plays {self.rules.game.write(int(choice.move))}; it estimates its chance of winning at {chances:.0f}%.")
         return int(choice.move)
 
     def draw(self, position: "Position", last: int | None) -> str:
