@@ -104,7 +104,8 @@ class _Table:
             self._compiled = True
         choice = self._choose(self.rules, position, key)
         chances = 50 * (1 + float(choice.value))
-        print(f"\nThe search plays {self.rules.game.write(int(choice.move))}; it estimates its chance of winning at {chances:.0f}%.")
+        move = self.rules.game.write(int(choice.move))
+        print(f"\nThe search plays {move}; it estimates its chance of winning at {chances:.0f}%.")
         return int(choice.move)
 
     def draw(self, position: "Position", last: int | None) -> str:

@@ -61,7 +61,7 @@ def test_a_person_wins(typed, capsys):
     assert "'nonsense' is not a move; write a cell from 1 to 9" in out
     assert "9 is not legal here; legal: 2 3 4 5 6 7 8" in out
     assert "legal moves: 1 2 3 4 5 6 7 8 9" in out
-    assert "The search plays 9; it gives itself 75 %." in out
+    assert "The search plays 9; it estimates its chance of winning at 75%." in out
     assert " X  X [X]" in out
     assert made == [(GumbelSearch(simulations=7, value_scale=0.5), Playouts(playouts=3))]
 
