@@ -28,17 +28,7 @@ from forethought.algorithms.pilco_settings import (
     TrialSettings,
 )
 from forethought.algorithms.protocol import Info
-from forethought.core import (
-    Buffer,
-    Controller,
-    Problem,
-    Result,
-    Trajectory,
-    Transition,
-    UsageError,
-    box_of,
-    require_box,
-)
+from forethought.core import Buffer, Controller, Problem, Result, Trajectory, Transition, UsageError, require_box
 from forethought.core.precision import in_float32, in_float64
 from forethought.core.settings import settings
 from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error
@@ -82,17 +72,17 @@ class PILCO:
                 f"PILCO needs the cost of {env.name} as a function, and episodes that end by their time limit only: "
                 "give --cost and --termination."
             )
-        require_box(env.task.action_space, "PILCO")
+        limits = require_box(env.task.action_space, "PILCO")
         space = learned_space(env, integrate=self.integrate)
         model_key, policy_key = jr.split(key)
-        n, m, f, T = space.size, env.task.action_space.size, space.feature_size, env.task.horizon
+        n, m, f, T = space.size, limits.size, space.feature_size, env.task.horizon
         function = random_function(self.policy, np.zeros((1, f)), m, key=policy_key)
         model = self.model.init(f + m, len(space.learned), key=model_key)
         drift = jnp.zeros(len(space.velocities)) if space.velocities else None
         state = PILCOState(
             Buffer.empty(n, m),
             LearnedDynamics(model, space, drift=drift),
-            SquashedPolicy(in_float32(function), box_of(env.task), jnp.ones(f), env.space),
+            SquashedPolicy(in_float32(function), limits, jnp.ones(f), env.space),
             jnp.array(jnp.nan),
             PredictedTrajectory.unknown(T, n, m),
             jnp.zeros((), jnp.int32),
