@@ -84,7 +84,9 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Interruption]:
     watcher.start()
     try:
         for handler in earlier.values():
-            interruption.signal = interruption.signal or getattr(getattr(handler, "__self__", None), "signal", None)
+            noted_before = getattr(handler, "__self__", None)  # the owner of `Interruption.on_signal`, see `noted`
+            if isinstance(noted_before, Interruption):
+                interruption.signal = interruption.signal or noted_before.signal
         yield interruption
     finally:
         for number, handler in earlier.items():
