@@ -122,19 +122,26 @@ def test_a_signal_whose_exception_is_lost_still_stops(tmp_path, number):
 
 def test_a_signal_that_is_lost_within_a_round_stops_at_the_next_step(tmp_path):
     class Losing(ToyEnv):
-        def run(self, controller, *, on_step, **more):
-            def step(done, total):
-                steps.append(done)
-                if len(steps) == 10:
-                    _signal_lost(signal.SIGINT)
-                on_step(done, total)
+        def start(self, **keys):
+            episode = super().start(**keys)
+            whole = episode.advance
 
-            return super().run(controller, on_step=step, **more)
+            def advance(controller, *, steps, on_step):
+                def step(done, total):
+                    seen.append(done)
+                    if len(seen) == 10:
+                        _signal_lost(signal.SIGINT)
+                    on_step(done, total)
 
-    steps = []
+                return whole(controller, steps=steps, on_step=step)
+
+            episode.advance = advance
+            return episode
+
+    seen = []
     with pytest.raises(Interrupted, match="after round 1 "):
         ft.train(LeastSquares(), Losing(), iterations=4, out=tmp_path / "run", progress=False)
-    assert len(steps) == 10
+    assert len(seen) == 10
 
 
 def test_a_signal_before_training_begins_is_not_lost(tmp_path):
