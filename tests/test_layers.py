@@ -69,7 +69,8 @@ def test_imports_go_downwards(file):
 
 def test_the_rule_sees_every_form_of_import():
     assert offenses("core", "import forethought.cli.main") == ["cli"]
-    assert offenses("models", "def f():\n    from forethought.tasks.costs import x") == ["tasks"]
+    assert offenses("models", "def f():\n    from forethought.dynamics.space import x") == ["dynamics"]
+    assert offenses("tasks", "if True:\n    from forethought.networks.mlp import x") == ["networks"]
     assert offenses("core", "from forethought import planning") == ["planning"]
     assert offenses("envs", "from forethought.core.data import Buffer\nimport jax") == []
 

@@ -60,7 +60,7 @@ def test_answers_without_jax(words):
 def test_help_shows_defaults_and_units():
     help_ = " ".join(forethought("train", "pets", "--help").stdout.split())
     hidden = " ".join(map(str, Ensemble().hidden))
-    assert f"--planner.horizon INT steps (default: {PETS().planner.horizon})" in help_
+    assert f"--planner.horizon INT planning horizon, steps (default: {PETS().planner.horizon})" in help_
     assert f"--model.hidden INT [INT ...] units in each hidden layer (default: {hidden})" in help_
     assert "{" + ",".join(PLANNERS) + "}" in help_
 

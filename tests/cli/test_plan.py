@@ -48,6 +48,7 @@ def arm(tmp_path, monkeypatch):
     (tmp_path / "arm.xml").write_text(ARM)
     (tmp_path / "arm_cost.py").write_text(COST)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the command adds the working directory
     yield tmp_path
     sys.modules.pop("arm_cost", None)
 

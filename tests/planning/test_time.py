@@ -89,7 +89,8 @@ class Counting:
 
 def test_a_step_index_of_another_type_compiles_nothing_again():
     controller = Counting()
-    actor = Actor(controller, np.zeros(1, np.float32), key=jr.key(0))
+    actor = Actor(key=jr.key(0))
+    actor.take(controller, np.zeros(1, np.float32), 0)
     for t in (3, np.int64(3), 3.0, np.float32(3), jnp.array(3)):
         assert actor(np.zeros(1, np.float32), t) == 3
     assert controller.traces == 1

@@ -19,8 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from forethought.core import Delta, LinearGaussian, UsageError
+from forethought.core import Delta, LinearGaussian
 from forethought.dynamics.mujoco.derivatives import central_differences, step_derivatives
+from forethought.dynamics.mujoco.last_derivative import last_derivative
 from forethought.dynamics.mujoco.simulator import Simulator
 
 
@@ -94,19 +95,8 @@ class MujocoDynamics(eqx.Module):
         """The state x' and its derivatives F [n, n + m] by [x; u]; they cannot be differentiated again."""
         n, d = x.shape[0], x.shape[0] + u.shape[0]
         shapes = jax.ShapeDtypeStruct((n,), x.dtype), jax.ShapeDtypeStruct((n, d), x.dtype)
-
-        @jax.custom_jvp
-        def derivatives(x, u):
-            return jax.pure_callback(self._derivatives_on_host, shapes, x, u, vmap_method="broadcast_all")
-
-        @derivatives.defjvp
-        def _refuse(*_):
-            raise UsageError(
-                "MuJoCo gives no second derivatives: plan with a method that needs none (iLQR with second_order off, "
-                "or a sampling planner: CEM, iCEM, MPPI, random shooting)."
-            )
-
-        return derivatives(x, u)
+        x, u = last_derivative(x), last_derivative(u)
+        return jax.pure_callback(self._derivatives_on_host, shapes, x, u, vmap_method="broadcast_all")
 
     def _path(self, x0: Float[Array, "n"], us: Float[Array, "T m"]) -> Float[Array, "T n"]:
         shape = jax.ShapeDtypeStruct((us.shape[0], x0.shape[0]), x0.dtype)
