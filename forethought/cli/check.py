@@ -39,4 +39,9 @@ def _table(report: "CheckReport") -> Iterator[str]:
     yield ""
     levels = [finding.level for finding in report.findings]
     failures, warnings = levels.count("fail"), levels.count("warn")
-    yield "no problem found" if not failures + warnings else f"{failures} failures, {warnings} warnings"
+    counted = f"{_counted(failures, 'failure')}, {_counted(warnings, 'warning')}"
+    yield counted if failures + warnings else "no problem found"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

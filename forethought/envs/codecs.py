@@ -52,7 +52,7 @@ class ObservationCodec:
                 expected: tuple[int, ...] = (self.size,)
             else:
                 raw, expected = np.asarray(observation), self.space.shape or ()
-            if self.observations.counts is not None:
+            if self.observations.counts is not None and raw.shape == expected:
                 raw = self._numbered(raw)
             with np.errstate(over="ignore"):  # too large for the dtype becomes inf, which `read` reports
                 x = raw.astype(self.dtype, copy=True)
@@ -71,7 +71,7 @@ class ObservationCodec:
             raise TypeError(f"an integer was expected, not {raw.dtype}")
         numbers = np.asarray(raw.astype(np.int64) - getattr(self.space, "start", 0))
         counts = np.reshape(self.observations.counts, self.observations.shape)
-        if numbers.shape == counts.shape and ((numbers < 0) | (numbers >= counts)).any():
+        if ((numbers < 0) | (numbers >= counts)).any():
             raise ValueError(f"{raw.tolist()} is not in {self.space}")
         return numbers
 

@@ -93,7 +93,7 @@ class _VectorRun:
         over = (ended | cut) & ~self.resetting
         arrived = self.arrivals(starts, over, infos)
         for i in np.flatnonzero(~self.resetting):
-            self.record(int(i), us[i], arrived[i], float(rewards[i]), bool(ended[i]), bool(cut[i]))
+            self.record(int(i), us[i], np.asarray(arrived[i]), float(rewards[i]), bool(ended[i]), bool(cut[i]))
         self.restart(starts, over)
 
     def arrivals(self, starts: np.ndarray, over: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
@@ -110,7 +110,7 @@ class _VectorRun:
         if not np.isfinite(reward):
             failure = f"{self.name} gave the reward {reward} in sub-environment {i} at step {self.calls}."
             raise EnvironmentFailure(failure, self.logs[i].episode())
-        self.logs[i].append(self.xs[i], u, x_next, reward, ended, cut)
+        self.logs[i].append(np.asarray(self.xs[i]), u, x_next, reward, ended, cut)
         self.steps += 1
         if ended or cut:
             self.done.append((i, self.logs[i].whole()))

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -70,13 +71,9 @@ class GradientShooting:
         """The first guesses.
 
         Raises:
-            UsageError: the dynamics are a simulator's, which has no derivatives.
+            UsageError: the dynamics are those of a simulator that gives no derivatives.
         """
-        if isinstance(problem.dynamics, HasSimulate):
-            raise UsageError(
-                "Gradient shooting needs derivatives of the dynamics, which this simulator does not give. Planners "
-                "without derivatives: cem, icem, mppi, random-shooting; ilqr takes finite differences."
-            )
+        _require_derivatives(problem)
         middle, scale = action_scale(problem.task)
         waves = jnp.asarray(sinusoids(self.guesses, self.horizon, middle.shape[0]), middle.dtype)
         return GradientShootingState(middle[None, None] + AMPLITUDE * scale[None, None] * waves)
@@ -147,6 +144,21 @@ def sinusoids(count: int, steps: int, actions: int) -> Float[np.ndarray, "count 
     halves, sign = (number + 1) // 2, np.where(number % 2, 1.0, -1.0)
     phase = np.pi * np.arange(actions) / max(actions, 1) / 2
     return np.where(number == 0, 0.0, sign * np.sin(np.pi * halves * t[None, :, None] + phase[None, None]))
+
+
+def _require_derivatives(problem: Problem) -> None:
+    """Raise if JAX cannot differentiate a simulator; found by tracing, without simulating a step."""
+    if not isinstance(problem.dynamics, HasSimulate):
+        return
+    x0 = jax.eval_shape(lambda: problem.task.initial(key=jr.key(0)))
+    us = jax.ShapeDtypeStruct((1, action_scale(problem.task)[0].shape[0]), x0.dtype)
+    try:
+        jax.eval_shape(jax.grad(lambda us, x0: jnp.sum(predicted_states(problem, x0, us))), us, x0)
+    except (ValueError, NotImplementedError) as error:  # a callback without a rule of its derivative
+        raise UsageError(
+            "Gradient shooting needs derivatives of the dynamics, which this simulator does not give. Planners "
+            "without derivatives: cem, icem, mppi, random-shooting; ilqr takes finite differences."
+        ) from error
 
 
 def _frame(problem: Problem, dtype) -> tuple[Float[Array, "1 m"], Float[Array, "1 m"]]:

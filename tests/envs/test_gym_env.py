@@ -161,7 +161,7 @@ def fails(change, at=3):
         (lambda x, r: (np.array([1e300, 0]), r), "coordinate 0 of the observation is inf at step 3"),
         (lambda x, r: (x, np.nan), "reward nan at step 3"),
         (lambda x, r: (x, -np.inf), "reward -inf at step 3"),
-        (lambda x, r: (x, None), "reward None at step 3"),
+        (lambda x, r: (x, None), "reward of type NoneType at step 3: return a float"),
         (lambda x, r: (np.zeros(3), r), r"shape \[3\] instead of \[2\] at step 3"),
         (lambda x, r: (x[None], r), r"shape \[1, 2\] instead of \[2\] at step 3"),
         (lambda x, r: (None, r), "at step 3"),

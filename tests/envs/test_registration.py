@@ -50,7 +50,7 @@ def test_the_table_agrees_with_the_task(name):
     system, spec = shipped(name), gym.spec(NAMESPACE + name)
     assert spec.max_episode_steps == SHIPPED[name].horizon == system.task.horizon
     assert system.name == NAMESPACE + name
-    assert system.task.initial(key=jr.key(0)).shape == (SHIPPED[name].size,)
+    assert system.task.initial(key=jr.key(0)).shape == (len(SHIPPED[name].names),)
 
 
 @every_system
@@ -116,7 +116,7 @@ def test_pictures_show_the_state(name):
 def test_a_run_away_system_still_draws():
     for name in SHIPPED:
         system = shipped(name)
-        x = np.full(SHIPPED[name].size, 1e6)
+        x = np.full(len(SHIPPED[name].names), 1e6)
         assert system.picture(x, np.asarray(system.task.action_space.high), 0.0).shape == (HEIGHT, WIDTH, 3)
 
 

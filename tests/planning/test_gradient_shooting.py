@@ -78,7 +78,8 @@ class Simulator(Linear):
     """Dynamics that only simulate."""
 
     def simulate(self, x0, us):
-        raise AssertionError("not reached")
+        shape = jax.ShapeDtypeStruct((us.shape[0], us.shape[1] + 1, x0.shape[0]), x0.dtype)
+        return jax.pure_callback(lambda *_: np.zeros(shape.shape, shape.dtype), shape, x0, us)
 
 
 def test_a_simulator_without_derivatives_is_refused_with_the_planners_that_need_none():

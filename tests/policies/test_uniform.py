@@ -5,13 +5,14 @@ import jax.random as jr
 import numpy as np
 import pytest
 
+from forethought.core import Box
 from forethought.policies.uniform import Uniform
 
 
 @pytest.mark.parametrize("hold", [1, 4])
 def test_actions_are_uniform_and_kept(hold):
     low, high = jnp.array([-1.0, 2.0]), jnp.array([1.0, 6.0])
-    controller = Uniform(low, high, hold)
+    controller = Uniform(Box(low, high), hold)
     carry, actions = controller.init(jnp.zeros(3), key=jr.key(0)), []
     for t in range(400):
         u, carry = controller.act(jnp.zeros(3), jnp.asarray(t), carry, key=jr.key(t))

@@ -62,14 +62,7 @@ class MujocoDynamics(eqx.Module):
     def __call__(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Delta:
         """The state after one action; differentiable once, by the derivatives of `linearize`."""
         del t
-        move = jax.custom_jvp(lambda x, u: self._path(x, u[None])[0])
-
-        @move.defjvp
-        def _derivative(primals, tangents):
-            after, F = self._derivatives(*primals)
-            return after, jnp.sum(F * jnp.concatenate(tangents)[None], axis=1)
-
-        return Delta(move(x, u))
+        return Delta(self._path(x, u[None])[0])
 
     def draw(self, *, key: PRNGKeyArray) -> "MujocoDynamics":
         """Itself: the system is known."""
@@ -77,7 +70,7 @@ class MujocoDynamics(eqx.Module):
         return self
 
     def simulate(self, x0: Float[Array, "n"], us: Float[Array, "S T m"]) -> Float[Array, "S T1 n"]:
-        """All candidates in one call of the simulator; see `HasSimulate`."""
+        """All candidates in one call of the simulator; differentiable once; see `HasSimulate`."""
         xs = jax.vmap(self._path, (None, 0))(x0, us)
         return jnp.concatenate([jnp.broadcast_to(x0, (us.shape[0], 1, x0.shape[0])), xs], axis=1)
 
@@ -99,8 +92,27 @@ class MujocoDynamics(eqx.Module):
         return jax.pure_callback(self._derivatives_on_host, shapes, x, u, vmap_method="broadcast_all")
 
     def _path(self, x0: Float[Array, "n"], us: Float[Array, "T m"]) -> Float[Array, "T n"]:
-        shape = jax.ShapeDtypeStruct((us.shape[0], x0.shape[0]), x0.dtype)
-        return jax.pure_callback(self._roll, shape, x0, us, vmap_method="broadcast_all")
+        """The states after each action; their derivatives take one more call, for all steps together."""
+
+        @jax.custom_jvp
+        def path(x0, us):
+            shape = jax.ShapeDtypeStruct((us.shape[0], x0.shape[0]), x0.dtype)
+            return jax.pure_callback(self._roll, shape, x0, us, vmap_method="broadcast_all")
+
+        @path.defjvp
+        def _derivative(primals, tangents):
+            (x0, us), (dx0, dus) = primals, tangents
+            xs = path(x0, us)
+            _, F = jax.vmap(self._derivatives)(jnp.concatenate([x0[None], xs[:-1]]), us)
+
+            def step(dx, along):
+                F, du = along
+                dx = jnp.sum(F * jnp.concatenate([dx, du])[None], axis=1)
+                return dx, dx
+
+            return xs, jax.lax.scan(step, dx0, (F, dus))[1]
+
+        return path(x0, us)
 
     def _roll(self, x0: Any, us: Any) -> np.ndarray:
         """On the host, with any leading axes: x0 [..., n], us [..., T, m]."""

@@ -120,8 +120,8 @@ def known_system(source: Source, **options: Any) -> tuple[Env, Problem]:
     if isinstance(source, mujoco.MjModel) or _is_mjcf(source):
         return _model_env(source, known_model(source, **options))
     if isinstance(source, SystemEnv) or (isinstance(source, str) and source.startswith(NAMESPACE)):
-        problem = known_model(source, **options)
-        return (shipped(source) if isinstance(source, str) else source), problem
+        system = shipped(source) if isinstance(source, str) else source
+        return system, known_model(system, **options)
     env = source if isinstance(source, gym.Env) else make_gym(str(source), **dict(options.get("make_kwargs") or {}))
     _require_same_actions(env)
     problem = known_model(env, **{k: v for k, v in options.items() if k != "make_kwargs"})

@@ -59,8 +59,11 @@ def test_names_that_do_not_exist_are_wrong_use():
 
 
 def test_spaces():
-    report = checked("CartPole-v1", "action space", "fail", "discrete", "wrap it")
+    several = linear()
+    several.action_space = gym.spaces.MultiDiscrete([2, 3])
+    report = checked(several, "action space", "fail", "MultiDiscrete([2 3])", "must be continuous", "wrap it")
     assert report.exit_status == 1 and report.steps == 0
+    checked("CartPole-v1", "action space", "ok", "Discrete(2)")
     image = linear()
     image.observation_space = gym.spaces.Box(0, 255, (64, 64, 3))
     image.action_space = gym.spaces.Box(-np.inf, np.inf, (1,))
