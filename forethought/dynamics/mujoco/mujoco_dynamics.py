@@ -81,18 +81,23 @@ class MujocoDynamics(eqx.Module):
         Quaternions are differentiated along the unit sphere, and rewards by central differences.
         """
         del t
-        after, F = self._derivatives(x, u)
+        (after,), (F,) = self._derivatives(x, u[None])
         return LinearGaussian(F, after - F @ jnp.concatenate([x, u]), jnp.zeros((x.shape[0], x.shape[0]), x.dtype))
 
-    def _derivatives(self, x: Float[Array, "n"], u: Float[Array, "m"]) -> tuple[Float[Array, "n"], Float[Array, "n d"]]:
-        """The state x' and its derivatives F [n, n + m] by [x; u]; they cannot be differentiated again."""
-        n, d = x.shape[0], x.shape[0] + u.shape[0]
-        shapes = jax.ShapeDtypeStruct((n,), x.dtype), jax.ShapeDtypeStruct((n, d), x.dtype)
-        x, u = last_derivative(x), last_derivative(u)
-        return jax.pure_callback(self._derivatives_on_host, shapes, x, u, vmap_method="broadcast_all")
+    def _derivatives(
+        self, x0: Float[Array, "n"], us: Float[Array, "T m"]
+    ) -> tuple[Float[Array, "T n"], Float[Array, "T n d"]]:
+        """The states x' after each action and the derivatives F [n, n + m] of each by the [x; u] before it.
+
+        They cannot be differentiated again.
+        """
+        (n,), (T, m) = x0.shape, us.shape
+        shapes = jax.ShapeDtypeStruct((T, n), x0.dtype), jax.ShapeDtypeStruct((T, n, n + m), x0.dtype)
+        x0, us = last_derivative(x0), last_derivative(us)
+        return jax.pure_callback(self._derivatives_on_host, shapes, x0, us, vmap_method="broadcast_all")
 
     def _path(self, x0: Float[Array, "n"], us: Float[Array, "T m"]) -> Float[Array, "T n"]:
-        """The states after each action; their derivatives take one more call, for all steps together."""
+        """The states after each action; with derivatives, one call computes them for all steps together."""
 
         @jax.custom_jvp
         def path(x0, us):
@@ -102,8 +107,7 @@ class MujocoDynamics(eqx.Module):
         @path.defjvp
         def _derivative(primals, tangents):
             (x0, us), (dx0, dus) = primals, tangents
-            xs = path(x0, us)
-            _, F = jax.vmap(self._derivatives)(jnp.concatenate([x0[None], xs[:-1]]), us)
+            xs, F = self._derivatives(x0, us)
 
             def step(dx, along):
                 F, du = along
@@ -135,16 +139,22 @@ class MujocoDynamics(eqx.Module):
         rewards, ended = self.reward_function(s, nearly, after, us)
         return _stopped(x0, after, rewards, ended)
 
-    def _derivatives_on_host(self, x: Any, u: Any) -> tuple[np.ndarray, np.ndarray]:
-        """On the host, with any leading axes: x' [..., n] and its derivatives [..., n, n + m] by [x; u]."""
-        x, u = np.asarray(x), np.asarray(u)
-        (*batch, n), m, dtype = x.shape, u.shape[-1], x.dtype
-        x = x.reshape(-1, n).astype(float)
-        u = u.reshape(len(x), m).astype(float)
-        k = self.simulator.size
+    def _derivatives_on_host(self, x0: Any, us: Any) -> tuple[np.ndarray, np.ndarray]:
+        """On the host, with any leading axes: x' [..., T, n] and its derivatives [..., T, n, n + m] by [x; u]."""
+        x0, us = np.asarray(x0), np.asarray(us)
+        (*batch, T, m), n, dtype = us.shape, x0.shape[-1], x0.dtype
+        starts = x0.reshape(-1, n).astype(float)
+        after = self.roll(starts, us.reshape(len(starts), T, m).astype(float))
+        x = np.concatenate([starts[:, None], after[:, :-1]], axis=1).reshape(-1, n)
+        F = self._step_derivatives(x, us.reshape(len(x), m).astype(float))
+        with np.errstate(over="ignore"):
+            return after.astype(dtype).reshape(*batch, T, n), F.astype(dtype).reshape(*batch, T, n, n + m)
+
+    def _step_derivatives(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """The derivatives [B, n, n + m] of x' by [x; u], at x [B, n] and u [B, m]."""
+        n, m, k = x.shape[1], u.shape[1], self.simulator.size
         physics = np.r_[0:k, n : n + m]  # neither r nor done moves anything
         F = np.zeros((x.shape[0], n, n + m))
-        after = self.roll(x, u[:, None])[:, 0]
         if self.reward_function is None:
             F[:, :k, physics] = step_derivatives(self.simulator, x, u)
         else:
@@ -153,8 +163,7 @@ class MujocoDynamics(eqx.Module):
             if on.size:
                 F[np.ix_(on, np.arange(k), physics)] = step_derivatives(self.simulator, x[on, :k], u[on])
                 F[np.ix_(on, [k], physics)] = self._reward_derivative(x[on], u[on], np.eye(n + m)[physics])
-        with np.errstate(over="ignore"):
-            return after.astype(dtype).reshape(*batch, n), F.astype(dtype).reshape(*batch, n, n + m)
+        return F
 
     def _reward_derivative(self, x: np.ndarray, u: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """The derivative of r by moves of [x; u] along directions [D, n + m], [B, 1, D]."""
