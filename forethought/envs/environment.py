@@ -146,7 +146,9 @@ class Environment:
 
     def _inferred_time_step(self, env: gym.Env) -> float:
         """The time step in s that the velocities of random episodes imply, to three digits."""
-        trial = GymEnv(env, name=self.name, angles=self.angles or (), horizon=self.horizon or time_limit(env) or TRIED_STEPS)
+        trial = GymEnv(
+            env, name=self.name, angles=self.angles or (), horizon=self.horizon or time_limit(env) or TRIED_STEPS
+        )
         controller = RandomActions(trial.task.action_space)
         episodes: list[Transition] = []
         while sum(len(episode) for episode in episodes) < TRIED_STEPS:
