@@ -170,13 +170,14 @@ def _spaces(env: gym.Env, name: str) -> Iterator[Finding]:
             what, _, remedy = str(error).partition(": ")
             yield Finding(kind, "fail", what, remedy)
             continue
-        if size > LARGE_STATE:
+        discrete = isinstance(space, gym.spaces.Discrete)
+        if size > LARGE_STATE and not discrete:
             detail = f"{size} numbers: an image rather than a state"
             yield Finding(kind, "warn", detail, "give planners a state of few numbers")
         else:
             shown = " ".join(str(space).split())
             short = shown if len(shown) <= 60 else f"{shown[:57]}..."
-            yield Finding(kind, "ok", f"{size} number{'s' if size > 1 else ''}, {short}")
+            yield Finding(kind, "ok", short if discrete else f"{size} number{'s' if size > 1 else ''}, {short}")
 
 
 def _time_limit(limit: int | None, trial: list[Transition]) -> Finding:

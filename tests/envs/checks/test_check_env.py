@@ -63,7 +63,11 @@ def test_spaces():
     several.action_space = gym.spaces.MultiDiscrete([2, 3])
     report = checked(several, "action space", "fail", "MultiDiscrete([2 3])", "must be continuous", "wrap it")
     assert report.exit_status == 1 and report.steps == 0
-    checked("CartPole-v1", "action space", "ok", "Discrete(2)")
+    report = checked("CartPole-v1", "action space", "ok")
+    assert report.named("action space")[0].detail == "Discrete(2)"
+    choices = linear()
+    choices.action_space = gym.spaces.Discrete(1000)
+    checked(choices, "action space", "ok", "Discrete(1000)")
     image = linear()
     image.observation_space = gym.spaces.Box(0, 255, (64, 64, 3))
     image.action_space = gym.spaces.Box(-np.inf, np.inf, (1,))
