@@ -186,7 +186,7 @@ class ILQR:
 def start(settings: ILQR, problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"]) -> ILQRSearch:
     """The search that begins with the actions `us`, clipped to the limits."""
     us = _within_limits(problem, us, x0)
-    xs, us = follow(problem, x0, lambda _, t: us[t], us.shape[0])
+    xs, us = follow(problem, x0, lambda _, i: us[i], us.shape[0])
     return _search_from(settings, problem, us, xs)
 
 

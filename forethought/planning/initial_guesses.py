@@ -124,7 +124,7 @@ def _evaluated(
     problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"], steps: Int[Array, ""]
 ) -> tuple[Float[Array, ""], Float[Array, "T+1 n"]]:
     """What the first `steps` steps cost, infinity where that is not finite; and all states."""
-    xs, us = follow(problem, x0, lambda _, t: us[t], us.shape[0])
+    xs, us = follow(problem, x0, lambda _, i: us[i], us.shape[0])
     each = jnp.where(jnp.arange(us.shape[0]) < steps, stage_costs(problem, xs, us)[:-1], 0)
     final = jnp.where(alive(problem.task, xs)[steps], problem.task.final_cost(xs[steps]), 0)
     cost = jnp.sum(each) + final

@@ -13,6 +13,7 @@ from forethought.envs.system_env import SystemEnv
 from forethought.planning.cem import CEM
 from forethought.planning.gradient_shooting import GradientShooting
 from forethought.planning.icem import ICEM
+from forethought.planning.initial_guesses import sampled_guesses
 from forethought.planning.mpc import MPC, TimedMPC
 from forethought.planning.mppi import MPPI
 from forethought.runs.plan_episode import plan_on
@@ -70,6 +71,25 @@ def test_so_do_mpc_within_a_time_budget_and_the_command_line():
     assert -ENV.run(controller, key=jr.key(0)).reward.sum() < 1.5
     planned = plan_on(ENV, PROBLEM, PLANNERS["gradient"], name="gradient-shooting")
     assert planned.receding and planned.cost < 1.0
+
+
+def test_sampled_guesses_are_for_the_start_time_of_the_problem():
+    """From step 5 the reference falls below zero within the horizon; from step 0 it does not."""
+
+    @eqx.filter_jit
+    def guess(problem):
+        sizes = {"starts": 2, "samples": 100, "rounds": 10}
+        return sampled_guesses(problem, jnp.ones(1), jnp.zeros((8, 1)), **sizes, key=jr.key(0))
+
+    def cost(xs, start):
+        return float(np.sum((xs[:-1, 0] - np.sin(0.3 * (start + np.arange(8)))) ** 2))
+
+    guesses = {start: guess(PROBLEM.starting_at(start)) for start in (0, 5)}
+    for start, other in ((0, 5), (5, 0)):
+        us, xs = guesses[start]
+        np.testing.assert_array_equal(us[0], 0)
+        np.testing.assert_allclose(xs[1, 1:], 1 + np.cumsum(us[1], axis=0), rtol=1e-5)
+        assert cost(xs[1], start) < 0.8 * min(cost(xs[0], start), cost(guesses[other][1][1], start))
 
 
 class Counting:
