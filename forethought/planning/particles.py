@@ -17,7 +17,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Key
 
 from forethought.core import (
     Delta,
@@ -48,7 +48,7 @@ def expected_cost(
     *,
     particles: int,
     propagation: Propagation,
-    key: PRNGKeyArray,
+    key: Key[Array, ""],
 ) -> Float[Array, "S"]:
     """The cost of each candidate, averaged over `particles`; infinity where it is not finite.
 
@@ -115,8 +115,8 @@ class _Cloud(eqx.Module):
         """The states, joined."""
         return jnp.stack(self.states, axis=-1) if isinstance(self.states, tuple) else self.states
 
-    def step(self, task: Task, function: Any, u, t, key: PRNGKeyArray | None) -> "_Cloud":
-        """All rows [R] one step on by one function, without noise if there is no key; see `forethought.core.timing`."""
+    def step(self, task: Task, function: Any, u, t, keys: Key[Array, "R"] | None) -> "_Cloud":
+        """All rows [R] one step on by one function, without noise if there are no keys (`forethought.core.timing`)."""
 
         def move(x, u, key):
             y = function(x, u, t)
@@ -124,7 +124,6 @@ class _Cloud(eqx.Module):
 
         xs, apart = self.xs, isinstance(self.states, tuple)
         rows = 1 if apart else 0  # the axis of the rows in the states after
-        keys = None if key is None else quick_split(key, u.shape[0])
         after = jax.vmap(move, out_axes=rows)(xs, u, keys)
         charge = jax.vmap(lambda x, u, x_next: step_cost(task, x, u, x_next, t), (0, 0, rows))(xs, u, after)
         alive = self.alive & ~jax.vmap(task.terminal, rows)(after)
@@ -157,7 +156,8 @@ def _walk(problem: Problem, function: Any, x0, us: Float[Array, "T R m"], *, key
 
     def step(cloud: _Cloud, inputs):
         t, u, key = inputs
-        return cloud.step(problem.task, function, u, t, key), None
+        keys = None if key is None else quick_split(key, u.shape[0])
+        return cloud.step(problem.task, function, u, t, keys), None
 
     cloud, _ = jax.lax.scan(step, _Cloud.start(x0, us.shape[1]), _clock(problem, us, key))
     return cloud.total_cost(problem.task)
@@ -174,9 +174,10 @@ def _walk_together(problem: Problem, functions: Any, groups: int, copies: int, x
     def step(cloud: _Cloud, inputs):
         t, u, key = inputs
         noise_key, shuffle_key = quick_split(key, 2)
-        keys = quick_split(noise_key, groups)
+        # By Threefry: XLA would fuse the hash of `quick_split` with the exchange below, and compile for minutes.
+        keys = jr.split(noise_key, (groups, u.shape[0]))
         move = eqx.filter_vmap(
-            lambda cloud, function, key: cloud.step(task, function, u, t, key), in_axes=(0, over_functions, 0)
+            lambda cloud, function, keys: cloud.step(task, function, u, t, keys), in_axes=(0, over_functions, 0)
         )
         return exchanged(move(cloud, functions, keys), shuffle_key), None
 
