@@ -1,4 +1,4 @@
-"""The protocol of algorithms: frozen settings with `init`, `iterate` and `controller`, run by one driver."""
+"""The interface of every algorithm: frozen settings with the methods `init`, `iterate` and `controller`. One training loop runs them all."""
 
 from typing import Any, Protocol, runtime_checkable
 

@@ -23,7 +23,7 @@ def matvec(A: Float[Array, "i k"], x: Float[Array, "k"]) -> Float[Array, "i"]:
 
 
 def eliminate(M: Float[Array, "r c"], pivots: Sequence[int]) -> tuple[Float[Array, "r c"], Float[Array, "p"]]:
-    """Gauss-Jordan elimination of the coordinates `pivots`, without row exchanges; also returns the pivots.
+    """Gauss-Jordan elimination on the coordinates listed in `pivots`, without row exchanges; also the pivot values.
 
     The block of the pivots must be symmetric positive definite: then no exchange is needed, and only then are all
     pivots positive.  One fused operation for each pivot: in a loop over many tiny matrices, calls are the cost.

@@ -35,9 +35,9 @@ Make = Callable[..., gym.Env]  # make(render_mode=...) -> a fresh instance of th
 class GymEnv:
     """A `gymnasium.Env`: numbers of any shape as observations, bounded `Box` or `Discrete` actions (see `codecs`).
 
-    With a cost function given, the recorded reward is `-cost(x, u)`, so that returns mean the same for the real
-    environment and for a model of it; with a termination function given, it decides `terminated`, and an episode
-    that the environment itself ends elsewhere counts as truncated.  Without them, both are recorded as the
+    If a cost function is given, the recorded reward is `-cost(x, u)`, so that returns of the real environment and of a
+    model of it are comparable.  If a termination function is given, it alone sets `terminated`; an episode that the
+    environment ends where that function is false counts as truncated.  Without them, both are recorded as the
     environment gives them, to be learned from data.
     """
 

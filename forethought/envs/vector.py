@@ -97,7 +97,7 @@ class _VectorRun:
         self.restart(starts, over)
 
     def arrivals(self, starts: np.ndarray, over: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
-        """The observations [B, *n] after the step, also where `starts` holds the first one of the next episode."""
+        """The observations [B, *n] that the step led to, even where `starts` has those of the next episode."""
         if self.mode != AutoresetMode.SAME_STEP or not over.any():
             return starts
         arrived = starts.copy()

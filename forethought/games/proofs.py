@@ -8,7 +8,7 @@ is exact too, with the best of them.  Proofs need no memory of their own: they a
 tree, where every later simulation reads and backs up the exact value.
 
 Reason: a mean over simulations includes replies that were tried once and lose at once, as if they might be played.
-Here an exact value is backed up unchanged, and an exact loss is not tried again.
+Here a proven value is backed up unchanged, and a move proven to lose is not searched again.
 
 Source: Winands, Bjornsson & Saito (2008), MCTS-Solver.  Differs: draws are proven too, and exact edges are backed up
 as values, not as infinities.

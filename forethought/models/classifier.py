@@ -38,7 +38,7 @@ class Limits(eqx.Module):
 
 
 class FittedClassifier(eqx.Module):
-    """Log-odds of class 1 as a conditional distribution without variance."""
+    """Predicts the log-odds of class 1, as a conditional distribution of zero variance."""
 
     network: eqx.nn.MLP
     inputs: Normalizer

@@ -12,8 +12,9 @@ Second moments are sums over pairs of centers, `V = sum_ij W_ij Q_ij`, `W = beta
     alpha_i = D_a^-1 nu_i,  gamma_j = D_b^-1 nu_j,  p_i = -0.5 nu_i' alpha_i + 0.5 alpha_i' T alpha_i,  q_j likewise.
 With G = W * Q and w_ij = alpha_i + gamma_j their derivatives are sums over the same pairs:
     dV/dmean = R^-T sum_ij G_ij w_ij        dV/dcov = 0.5 R^-T (sum_ij G_ij w_ij w_ij') R^-1 - 0.5 V P R^-1
-and those are matrix products with G.  So value and derivative come out of one pass over the pairs, and a rollout's
-backward pass keeps [d] and [d, d] for each pair of outputs instead of [M, M].
+and those are matrix products with G.  So one pass over the pairs of centers computes both value and derivative. For
+each pair of outputs the backward pass of a rollout stores arrays of shape [d] and [d, d] instead of one of shape
+[M, M].
 Source: Deisenroth & Rasmussen (2011), equations 10-23; the form of the derivatives is our own.
 """
 

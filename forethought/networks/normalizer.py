@@ -26,7 +26,7 @@ class Normalizer(eqx.Module):
 
     @staticmethod
     def of_inputs(data: Float[Array, "N d"], weight: Float[Array, "N"]) -> "Normalizer":
-        """Standardizes the rows of weight 1; the scale of a constant coordinate is 1."""
+        """Rows of weight 1 get mean 0 and standard deviation 1; the scale of a constant coordinate is 1."""
         mean, std = mean_and_std(data, weight)
         return Normalizer(mean, jnp.where(std == 0, 1.0, std))
 

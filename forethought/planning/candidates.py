@@ -55,7 +55,7 @@ class Elites(eqx.Module):
     def refitted(
         self, mean: Float[Array, "T m"], var: Float[Array, "T m"]
     ) -> tuple[Float[Array, "T m"], Float[Array, "T m"]]:
-        """The mean and the variance of those that count.
+        """The mean and the variance of the elites.
 
         Where elites are missing, the variance is filled up with that of the present distribution, `var`, in proportion:
         two finite candidates are no reason to stop searching elsewhere.  With no finite one, nothing changes.

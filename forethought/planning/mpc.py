@@ -3,8 +3,8 @@
 `MPC` plans for a fixed number of iterations inside one compiled function; `TimedMPC` plans on the host until its time
 for the step is used up.  Both plan from the current time: the costs and dynamics of a plan made at step t are those of
 the steps t, t + 1, ...
-Where the model gives no candidate a finite cost, planners return the warm start, with `Result.not_finite`: the
-controller goes on with its last good plan, one step later, and with the middle of the action range before there is one.
+If no candidate has a finite predicted cost, planners return the warm start with `Result.not_finite`.  The controller
+then follows its last valid plan, shifted by one step; before the first plan, the middle of the action range.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Checks that the settings of several planners share."""
+"""Settings checks used by several planners."""
 
 from typing import Any, get_args
 

@@ -66,7 +66,7 @@ def predict(
         smoothing: of the cost, see `cost_moments`.
         sensor_noise: the process's noise is that of the sensors, so that it affects only what the policy sees; if
             False, it moves the state.
-    Differentiable by the policy and the start; the model counts as constant.
+    Differentiable with respect to the policy and the initial state; no gradient flows to the model.
     """
     prepared, space = policy.function.prepared(), dynamics.space
     variance = jnp.square(dynamics.noise())

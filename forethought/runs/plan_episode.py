@@ -66,7 +66,7 @@ def plan_on(
         problem: the exact model.
         planner: settings.
         name: name of the planner in tables.
-        receding: whether to plan at every step; None decides by the planner's horizon.
+        receding: whether to plan at every step; if None, only if the planner's horizon is shorter than the episode.
         budget_s: time limit of each plan, in s; plans at every step; the planner must be an `AnytimePlanner`.
         seed: of the initial state and of everything random in the planner.
         on_step: called with the number of steps done and the return so far.

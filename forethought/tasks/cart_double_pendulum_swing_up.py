@@ -24,7 +24,7 @@ class CartDoublePendulumSwingUp(eqx.Module):
     dt: float = 0.05  # s per step
     force_limit: float = 20.0  # N
     start_std: float = 0.1  # standard deviation of the first position and velocities, around hanging at rest
-    start_angle_std: float = 0.01  # rad, standard deviation of both first angles
+    start_angle_std: float = 0.01  # rad, standard deviation of the initial angle of each rod
     length1: float = 0.6  # m
     length2: float = 0.6  # m
     cost_width: float = 0.5  # m, distance of the tip from its target at which the cost is 0.39

@@ -90,7 +90,7 @@ def _turns(x: np.ndarray, x_next: np.ndarray, i: int, dt: float) -> bool:
 
 
 def _reward(x: np.ndarray, u: np.ndarray, x_next: np.ndarray, reward: np.ndarray) -> Iterator[Finding]:
-    """Whether the reward changes, and whether state and action decide it."""
+    """Whether the reward is not constant, and whether it is determined by state and action."""
     name = "reward"
     if np.ptp(reward) == 0:
         remedy = "give a cost function, or reward progress, so that random actions tell something"
@@ -105,7 +105,7 @@ def _reward(x: np.ndarray, u: np.ndarray, x_next: np.ndarray, reward: np.ndarray
 
 
 def _explained(z: np.ndarray, y: np.ndarray) -> float:
-    """Share of the variance of `y` [N] that a quadratic function of `z` [N, d] explains, on rows not fitted to."""
+    """Share of the variance of `y` [N] explained by a quadratic function of `z` [N, d], on held-out rows."""
     z = (z - z.mean(0)) / (z.std(0) + 1e-12)
     rows, columns = np.triu_indices(z.shape[1])
     features = np.hstack([np.ones((len(z), 1)), z, z[:, rows] * z[:, columns]])
