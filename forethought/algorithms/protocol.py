@@ -1,4 +1,7 @@
-"""The interface of every algorithm: frozen settings with the methods `init`, `iterate` and `controller`. One training loop runs them all."""
+"""The interface of every algorithm: frozen settings with the methods `init`, `iterate` and `controller`.
+
+One training loop runs them all.
+"""
 
 from typing import Any, Protocol, runtime_checkable
 

@@ -109,7 +109,10 @@ class Environment:
         return self.id.startswith(NAMESPACE) if isinstance(self.id, str) else not isinstance(self.id, gym.Env)
 
     def _own(self) -> Env:
-        """Open a system that comes with the library, or return an object that is an `Env` already. Either defines every option except noise."""
+        """A system that comes with the library, or an object that is an `Env` already.
+
+        Either defines every option except noise.
+        """
         said = [name for name in self.given() if name != "observation_noise"]
         if said:
             remedy = "leave it out, or build a SystemEnv with a task of your own"

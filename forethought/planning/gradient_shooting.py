@@ -1,7 +1,7 @@
 """Gradient shooting: descend the gradient of the total cost with respect to the whole action sequence.
 
-Symbols: G action sequences us [G, T, m], optimized in parallel; v = (u - middle) / scale, actions rescaled to [-1,
-1], so that one step size works for every coordinate of the action.  After every step v is brought back within the limits.
+Symbols: G action sequences us [G, T, m], optimized in parallel; v = (u - middle) / scale, actions rescaled to [-1, 1],
+so that one step size works for every coordinate of the action.  After every step v is brought back within the limits.
 The first guesses are the middle of the action range and sinusoids of several frequencies: the cost of a swing-up has
 many local minima, and zero gradient at rest.  All sequences are carried on from one control step to the next.
 The plan is the cheapest sequence since the start of the search, without feedback.
