@@ -205,7 +205,7 @@ def kl(p: Gaussian, q: Gaussian) -> Float[Array, ""]:
 
 
 def expected_kl(p: LinearGaussian, q: LinearGaussian, z: Gaussian) -> Float[Array, ""]:
-    """`E_z KL(p(y|z) || q(y|z))`, in nats, in closed form: the distance between controllers that a trust region limits.
+    """`E_z KL(p(y|z) || q(y|z))`, in nats, in closed form: what a trust region on controllers limits."""
     difference = LinearGaussian(p.F - q.F, p.f - q.f, jnp.zeros_like(p.cov))
     gap = push_forward(z, difference)
     at_mean = kl(Gaussian(gap.mean, p.cov), Gaussian(jnp.zeros_like(gap.mean), q.cov))
