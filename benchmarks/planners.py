@@ -11,7 +11,6 @@ tables and the picture to docs/.
 import argparse
 import json
 import os
-import re
 import statistics
 import sys
 from pathlib import Path
@@ -88,9 +87,9 @@ def write_table(task: str, episodes: list[dict]) -> None:
             f"| {' / '.join(f'{1000 * value:.0f}' for value in middle.values())} ms "
             f"| {statistics.median(each['compile_s'] for each in ours):.1f} s |"
         )
-    marks = f"<!-- table: {task} -->", "<!-- end of table -->"
-    pattern = re.compile(f"(?<={marks[0]}\n).*?(?={marks[1]})", re.DOTALL)
-    PAGE.write_text(pattern.sub(lambda _: "\n".join(rows) + "\n", PAGE.read_text()))
+    page, mark = PAGE.read_text(), f"<!-- table: {task} -->\n"
+    start = page.index(mark) + len(mark)
+    PAGE.write_text(page[:start] + "\n".join(rows) + "\n" + page[page.index("<!-- end of table -->", start) :])
 
 
 def draw(episodes: list[dict]) -> None:
