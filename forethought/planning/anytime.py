@@ -6,6 +6,8 @@ arrays whose structure does not change, and always holds the best plan so far.  
 compiled function (`run_search`) or with a time limit on the host (`forethought.planning.mpc.TimedMPC`).
 """
 
+from functools import partial
+from itertools import groupby
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -48,15 +50,16 @@ class AnytimePlanner(Protocol):
 
 @runtime_checkable
 class HasStages(Protocol):
-    """Capability: iterations that differ.  `improve` depends on `i` only through `min(i, stages - 1)`."""
+    """Capability: iterations that differ in their sizes."""
 
-    @property
-    def stages(self) -> int: ...
+    def stage(self, i: int) -> int:
+        """The first iteration with the sizes of iteration `i`: `improve` depends on `i` only through it."""
+        ...
 
 
 def stage(planner: AnytimePlanner, i: int) -> int:
     """The stage that iteration `i` belongs to: iterations of one stage share a compiled function; by default all do."""
-    return min(i, planner.stages - 1) if isinstance(planner, HasStages) else 0
+    return planner.stage(i) if isinstance(planner, HasStages) else 0
 
 
 def run_search(
@@ -64,14 +67,18 @@ def run_search(
 ) -> tuple[Plan, Any]:
     """Begin, improve `planner.iterations` times, finish; traceable."""
     search = planner.begin(problem, x0, state)
-    keys = quick_split(key, planner.iterations)
-    names = [stage(planner, i) for i in range(planner.iterations)]
-    if len(set(names)) == 1:
-        search, _ = jax.lax.scan(lambda s, k: (planner.improve(problem, x0, s, 0, key=k), None), search, keys)
-    else:
-        for i, iteration_key in zip(names, keys, strict=True):
-            search = planner.improve(problem, x0, search, i, key=iteration_key)
+    keys, done = quick_split(key, planner.iterations), 0
+    for i, members in groupby(range(planner.iterations), key=partial(stage, planner)):
+        after = done + len(list(members))
+        improve = partial(_improved, planner, problem, x0, i)
+        search, _ = jax.lax.scan(improve, search, keys[done:after])
+        done = after
     return planner.finish(problem, x0, search)
+
+
+def _improved(planner: AnytimePlanner, problem: Problem, x0, i: int, search, key: PRNGKeyArray) -> tuple[Any, None]:
+    """One iteration, as the body of a scan."""
+    return planner.improve(problem, x0, search, i, key=key), None
 
 
 def one_step_later(us: Float[Array, "T m"]) -> Float[Array, "T m"]:

@@ -5,13 +5,14 @@ population that decays from iteration to iteration; elites kept within a plan an
 is a candidate in the last iteration; the plan is the cheapest sequence of the search, not the mean.
 Source: Pinneri et al. (2020), "Sample-efficient cross-entropy method for real-time planning", algorithm 1.
 Differs: noise is colored by a circulant filter of white noise, which has the same spectrum and is one small matrix
-product; samples of infinite cost are never elites.
+product; samples of infinite cost are never elites; in the last iteration the mean takes the place of a sample, so that
+iterations of one population share a program.
 """
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from forethought.core import Plan, Problem, box_of
 from forethought.core.settings import settings
@@ -32,6 +33,7 @@ class ICEMState(eqx.Module):
 class ICEMSearch(eqx.Module):
     """The sampling distribution, the elites that are kept, and the cheapest sequence so far."""
 
+    iteration: Int[Array, ""]
     mean: Float[Array, "T m"]
     std: Float[Array, "T m"]
     kept: Float[Array, "kept T m"]
@@ -77,10 +79,9 @@ class ICEM:
         mean = jnp.broadcast_to(middle, (self.horizon, middle.shape[0]))
         return ICEMState(mean, jnp.broadcast_to(mean, (self.kept_count, *mean.shape)))
 
-    @property
-    def stages(self) -> int:
-        """One per iteration: each has its own population."""
-        return self.iterations
+    def stage(self, i: int) -> int:
+        """The first iteration with the population of iteration `i`."""
+        return next(first for first in range(i + 1) if self._population(first) == self._population(i))
 
     def plan(
         self, problem: Problem, x0: Float[Array, "n"], state: ICEMState, *, key: PRNGKeyArray
@@ -92,7 +93,7 @@ class ICEM:
         """Around the warm start; nothing is scored yet."""
         mean, elites = state.mean.astype(x0.dtype), state.elites.astype(x0.dtype)
         std = jnp.broadcast_to(self.noise * box_of(problem.task).half_range[None].astype(x0.dtype), mean.shape)
-        return ICEMSearch(mean, std, elites, BestSequence.none_yet(mean))
+        return ICEMSearch(jnp.array(0), mean, std, elites, BestSequence.none_yet(mean))
 
     def improve(
         self, problem: Problem, x0: Float[Array, "n"], search: ICEMSearch, i: int, *, key: PRNGKeyArray
@@ -102,13 +103,15 @@ class ICEM:
         sample_key, cost_key = quick_split(key, 2)
         noise = self._colored((self._population(i), *mean.shape), mean.dtype, key=sample_key)
         samples = jnp.clip(mean[None] + std[None] * noise, box.low[None, None], box.high[None, None])
-        last = [mean[None]] if i == self.iterations - 1 else []
-        us = jnp.concatenate([samples, search.kept, *last])
+        is_last = search.iteration >= self.iterations - 1
+        samples = samples.at[0].set(jnp.where(is_last, mean, samples[0]))
+        us = jnp.concatenate([samples, search.kept])
         costs = expected_cost(problem, x0, us, particles=self.particles, propagation=self.propagation, key=cost_key)
         elites = Elites.of(us, costs, self.elites)
         fitted_mean, fitted_var = elites.refitted(mean, std**2)
         keep = self.momentum
         return ICEMSearch(
+            iteration=search.iteration + 1,
             mean=keep * mean + (1 - keep) * fitted_mean,
             std=keep * std + (1 - keep) * jnp.sqrt(fitted_var),
             kept=elites.kept(self.kept_count, search.kept),

@@ -117,10 +117,9 @@ class ILQR:
         if self.horizon is not None and self.horizon < 1:
             raise ValueError(f"ILQR.horizon must be at least 1, or None for the task's own; got {self.horizon}.")
 
-    @property
-    def stages(self) -> int:
+    def stage(self, i: int) -> int:
         """The first iteration also searches for the starts."""
-        return 2
+        return min(i, 1)
 
     def init(self, problem: Problem) -> ILQRState:
         """Start in the middle of the action range."""

@@ -66,4 +66,5 @@ def test_the_best_plan_never_gets_worse_and_its_cost_is_its_own(name):
 
 def test_iterations_that_are_alike_share_a_stage():
     assert [stage(PLANNERS["cem"], i) for i in range(4)] == [0, 0, 0, 0]
-    assert [stage(PLANNERS["icem"], i) for i in range(5)] == [0, 1, 1, 1, 1]
+    assert [stage(ICEM(population=64, elites=10, decay=1.5), i) for i in range(6)] == [0, 1, 2, 3, 3, 3]  # 64 42 28 20
+    assert [stage(ICEM(decay=1.0), i) for i in range(4)] == [0, 0, 0, 0]

@@ -189,7 +189,7 @@ def test_anytime_form_improves_and_ends_where_plan_does():
     search = eqx.filter_jit(SHORT.begin)(problem, x0, SHORT.init(problem))
     costs = []
     for i in range(5):
-        search = improve(SHORT, problem, x0, search, min(i, SHORT.stages - 1), jr.key(3))
+        search = improve(SHORT, problem, x0, search, SHORT.stage(i), jr.key(3))
         costs.append(float(search.cost.min()))
     anytime, _ = eqx.filter_jit(SHORT.finish)(problem, x0, search)
     assert costs == sorted(costs, reverse=True)

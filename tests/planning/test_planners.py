@@ -9,7 +9,7 @@ import scipy.optimize
 
 from forethought.core import Problem, Result
 from forethought.planning.cem import CEM
-from forethought.planning.icem import ICEM
+from forethought.planning.icem import ICEM, ICEMState
 from forethought.planning.mpc import MPC
 from forethought.planning.mppi import MPPI
 from forethought.planning.random_shooting import RandomShooting
@@ -102,6 +102,27 @@ def test_warm_start_helps():
 def test_icem_population_decays_but_not_below_two_elites():
     planner = ICEM(population=64, decay=2.0, elites=10)
     assert [planner._population(i) for i in range(4)] == [64, 32, 20, 20]
+
+
+class KeepTo(QuadraticTask):
+    """Costs nothing where all actions are 0.3."""
+
+    def cost(self, x, u, t):
+        return (u[0] - 0.3) ** 2
+
+    def final_cost(self, x):
+        return jnp.zeros(())
+
+
+def test_the_mean_is_a_candidate_of_icem_in_the_last_iteration_only():
+    planner = ICEM(horizon=T, population=24, elites=6, iterations=2, decay=1.0, kept=0.0, particles=1)
+    problem = Problem(double_integrator(), KeepTo())
+    improve = eqx.filter_jit(lambda search, key: planner.improve(problem, X0, search, 0, key=key))
+    mean = jnp.full((T, 1), 0.3)
+    first = improve(planner.begin(problem, X0, ICEMState(mean, jnp.zeros((0, T, 1)))), jr.key(0))
+    last = improve(eqx.tree_at(lambda s: s.mean, first, mean), jr.key(1))
+    assert first.best.cost > 0.1
+    np.testing.assert_allclose(last.best.us, mean, rtol=1e-6)
 
 
 def test_mpc_steers_a_noisy_system_to_the_origin():
