@@ -1,4 +1,4 @@
-"""Learning curves from the metrics of runs: a `Curve` for each run, a `Group` for runs that differ only in the seed."""
+"""Learning curves from the metrics of runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,31 +35,6 @@ class Curve:
     def first_solved(self) -> int | None:
         """Index of the first round that solved the task."""
         return int(np.argmax(self.solved)) if self.solved.any() else None
-
-
-@dataclass(frozen=True)
-class Group:
-    """Runs with the same settings on the same environment; they differ in their seeds."""
-
-    label: str
-    curves: tuple[Curve, ...]
-
-    def mean_and_std(self, points: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Over seeds, as (env_steps, mean return, sample standard deviation), where all runs have data.
-
-        Returns are interpolated linearly between rounds, because episodes of different runs differ in length.
-        """
-        known = [(c.env_steps[np.isfinite(c.returns)], c.returns[np.isfinite(c.returns)]) for c in self.curves]
-        known = [(steps, returns) for steps, returns in known if len(steps)]
-        if not known:
-            return np.empty(0), np.empty(0), np.empty(0)
-        first, last = max(steps[0] for steps, _ in known), min(steps[-1] for steps, _ in known)
-        if last < first:  # the runs do not overlap
-            return np.empty(0), np.empty(0), np.empty(0)
-        grid = np.linspace(first, last, points)
-        values = np.stack([np.interp(grid, steps, returns) for steps, returns in known])
-        std = values.std(0, ddof=1) if len(values) > 1 else np.zeros(points)
-        return grid, values.mean(0), std
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from forethought.core import ForethoughtError, Problem, Transition
 from forethought.policies.uniform import Uniform
 from forethought.report import plots
-from forethought.report.curves import Baseline, Curve, Group
+from forethought.report.curves import Baseline, Curve
 from forethought.report.diagnostics import LEVELS, Calibration, ModelError, examine, reward_is_learned
 from forethought.report.gp_picture import gp_sections
 from forethought.report.hints import Evidence, hints
@@ -133,7 +133,7 @@ def _figures(curve: Curve, findings: Findings | None) -> list[tuple[str, str, st
 
 
 def _curve_section(curve: Curve, findings: Findings | None) -> Section:
-    group, baseline = [Group(curve.label, (curve,))], findings.baseline if findings else None
+    baseline = findings.baseline if findings else None
     caption = (
         "Return (sum of rewards) of each round's last episode against environment steps and seconds of experience."
     )
@@ -141,13 +141,13 @@ def _curve_section(curve: Curve, findings: Findings | None) -> Section:
         caption += " Circles mark rounds whose last episode solved the task."
     if baseline is not None:
         caption += f" Gray: {len(baseline.returns)} episodes of random actions, mean ± one standard deviation."
-    pictures = [Picture(plots.learning_curve(group, baseline), caption)]
+    pictures = [Picture(plots.learning_curve(curve, baseline), caption)]
     if np.isfinite(curve.model_error).any():
         caption = (
             "Model error reported in each round (dimensionless; 1 is about as bad as guessing), measured on new "
             "episodes before the model is fitted to them."
         )
-        pictures.append(Picture(plots.model_error_curve(group), caption))
+        pictures.append(Picture(plots.model_error_curve(curve), caption))
     return Section("Learning curve", pictures=pictures)
 
 

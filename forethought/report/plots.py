@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from forethought.report.curves import Baseline, Group
+from forethought.report.curves import Baseline, Curve
 from forethought.report.diagnostics import LEVELS, Calibration, ModelError
 from forethought.report.plan_prediction import PlanPrediction
 
@@ -83,69 +83,31 @@ def drawn(draw: Callable[[Figure], None], width: float, height: float, image_for
 
 
 @picture()
-def learning_curve(axes: Axes, groups: Sequence[Group], baseline: Baseline | None = None) -> None:
-    """Return per round against environment steps (and seconds of experience).
-
-    Solved rounds are marked; of several runs the first of each.
-    """
+def learning_curve(axes: Axes, curve: Curve, baseline: Baseline | None = None) -> None:
+    """Return per round against environment steps (and seconds of experience); solved rounds are marked."""
     if baseline is not None:
         low, high = baseline.mean - baseline.std, baseline.mean + baseline.std
         axes.axhspan(low, high, color=MUTED, alpha=0.18, linewidth=0)
         axes.axhline(baseline.mean, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="random actions")
-    single = sum(len(group.curves) for group in groups) == 1
-    marked = False
-    for number, group in enumerate(groups):
-        color, alone = SERIES[number % len(SERIES)], len(group.curves) == 1
-        for curve in group.curves:
-            faint: dict[str, Any] = {} if alone else {"alpha": 0.35, "linewidth": 0.9}
-            markers = {"marker": "o", "markersize": 3.2} if len(curve.returns) <= 60 and alone else {}
-            named = {"label": group.label} if alone else {}
-            axes.plot(curve.env_steps, curve.returns, color=color, **faint, **markers, **named)
-            if curve.first_solved is not None:
-                which = curve.solved if single else curve.first_solved
-                steps, returns = curve.env_steps[which], curve.returns[which]
-                label = {} if marked else {"label": "solved" if single else "first solved"}
-                axes.scatter(
-                    steps, returns, s=46, facecolors="none", edgecolors=SOLVED, linewidths=1.6, zorder=3, **label
-                )
-                marked = True
-        if not alone:
-            steps, mean, std = group.mean_and_std()
-            axes.fill_between(steps, mean - std, mean + std, color=color, alpha=0.15, linewidth=0)
-            axes.plot(steps, mean, color=color, label=f"{group.label} (mean of {len(group.curves)} seeds)")
+    markers: dict[str, Any] = {"marker": "o", "markersize": 3.2} if len(curve.returns) <= 60 else {}
+    axes.plot(curve.env_steps, curve.returns, color=SERIES[0], label=curve.label, **markers)
+    if curve.solved.any():
+        steps, returns = curve.env_steps[curve.solved], curve.returns[curve.solved]
+        hollow: dict[str, Any] = {"facecolors": "none", "edgecolors": SOLVED, "linewidths": 1.6}
+        axes.scatter(steps, returns, s=46, zorder=3, label="solved", **hollow)
     axes.set_xlabel("environment steps")
     axes.set_ylabel("return")
     axes.legend(loc="best")
-    _seconds_above(axes, {curve.dt for group in groups for curve in group.curves})
+    _seconds_above(axes, curve.dt)
 
 
 @picture(height=2.8)
-def model_error_curve(axes: Axes, groups: Sequence[Group]) -> None:
+def model_error_curve(axes: Axes, curve: Curve) -> None:
     """The model error that each round reported, against environment steps."""
-    for number, group in enumerate(groups):
-        for i, curve in enumerate(group.curves):
-            label = {"label": group.label} if i == 0 and len(groups) > 1 else {}
-            color = SERIES[number % len(SERIES)]
-            axes.plot(curve.env_steps, curve.model_error, color=color, marker="o", markersize=3, alpha=0.9, **label)
-    _log_if_wide(axes, np.concatenate([c.model_error for g in groups for c in g.curves]))
+    axes.plot(curve.env_steps, curve.model_error, color=SERIES[0], marker="o", markersize=3, alpha=0.9)
+    log_if_wide(axes, curve.model_error)
     axes.set_xlabel("environment steps")
     axes.set_ylabel("model error")
-    if len(groups) > 1:
-        axes.legend()
-
-
-@picture(height=2.8)
-def wall_time(axes: Axes, groups: Sequence[Group]) -> None:
-    """Return against wall-clock minutes of training."""
-    for number, group in enumerate(groups):
-        for i, curve in enumerate(group.curves):
-            label = {"label": group.label} if i == 0 and len(groups) > 1 else {}
-            color = SERIES[number % len(SERIES)]
-            axes.plot(curve.wall_s / 60, curve.returns, color=color, linewidth=1.4, **label)
-    axes.set_xlabel("wall-clock time of training (min)")
-    axes.set_ylabel("return")
-    if len(groups) > 1:
-        axes.legend()
 
 
 @picture()
@@ -158,12 +120,12 @@ def error_by_horizon(axes: Axes, error: ModelError, dt: float) -> None:
     axes.plot(steps, _drawable(error.rmse), color=SERIES[0], linewidth=1.1, linestyle=(0, (1, 1.4)), label="model, RMS")
     axes.plot(steps, _drawable(error.spread), color=SERIES[1], linestyle=(0, (5, 2)), label="predicted error")
     axes.plot(steps, _drawable(error.unchanged), color=MUTED, linewidth=1.2, label="'no change' baseline")
-    _log_if_wide(axes, np.concatenate([error.median, error.unchanged, error.spread]))
+    log_if_wide(axes, np.concatenate([error.median, error.unchanged, error.spread]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("steps ahead")
     axes.set_ylabel("error / std of the data")
     axes.legend(loc="best", ncols=2)
-    _seconds_above(axes, {dt}, "seconds ahead")
+    _seconds_above(axes, dt, "seconds ahead")
 
 
 @picture()
@@ -251,7 +213,7 @@ def _drawable(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _log_if_wide(axes: Axes, values: np.ndarray) -> None:
+def log_if_wide(axes: Axes, values: np.ndarray) -> None:
     """A logarithmic scale where positive values span more than a factor of ten."""
     positive = values[np.isfinite(values) & (values > 0)]
     if len(positive) and positive.max() > 10 * positive.min() and (values[np.isfinite(values)] > 0).all():
@@ -261,11 +223,8 @@ def _log_if_wide(axes: Axes, values: np.ndarray) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _seconds_above(axes: Axes, dts: set[float], label: str = "seconds of experience") -> None:
-    """A second scale above, in seconds, where all curves have one step length."""
-    if len(dts) != 1:
-        return
-    (dt,) = dts
+def _seconds_above(axes: Axes, dt: float, label: str = "seconds of experience") -> None:
+    """A second scale above, in seconds."""
     above = axes.secondary_xaxis("top", functions=(lambda steps: steps * dt, lambda seconds: seconds / dt))
     above.set_xlabel(label, fontsize=9)
     above.spines["top"].set_visible(False)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from forethought.report.curves import Curve, Group
+from forethought.report.curves import Curve
 
 
 def algorithm_name(info: Mapping[str, Any]) -> str:
@@ -44,17 +44,18 @@ def curve_of(run: Any, label: str) -> Curve:
     return Curve.of_metrics(run.metrics, label=label, dt=round(dt, 9))
 
 
-def groups_of(runs: Sequence[Any]) -> list[Group]:
-    """Runs of the same environment and the same settings together; labels tell the groups apart."""
-    gathered: dict[str, list[Any]] = {}
-    for run in runs:
-        gathered.setdefault(repr((run.info["env"], run.info["algorithm"])), []).append(run)
-    sets = list(gathered.values())
-    labels = _labels([members[0].info for members in sets])
-    return [
-        Group(label, tuple(curve_of(run, f"{label}, seed {run.info['seed']}") for run in members))
-        for label, members in zip(labels, sets, strict=True)
-    ]
+def labels_of(algorithms: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The recorded algorithms by name, with those settings that differ between algorithms of one name."""
+    settings = [dict(flat_settings(algorithm)) for algorithm in algorithms]
+    names = [algorithm_name({"algorithm": algorithm}) for algorithm in algorithms]
+    labels = []
+    for kind, mine in zip(names, settings, strict=True):
+        same_kind = [other for other, name in zip(settings, names, strict=True) if name == kind]
+        known = dict.fromkeys(name for other in same_kind for name in other)
+        differing = [name for name in known if len({other.get(name) for other in same_kind}) > 1]
+        parts = [f"{name}={mine[name]}" for name in differing if name in mine]
+        labels.append(" ".join([kind, *parts[:3]]) + (" ..." if len(parts) > 3 else ""))
+    return labels
 
 
 def duration(seconds: float) -> str:
@@ -71,19 +72,3 @@ def number(value: float | None, digits: int = 4) -> str:
     if value is None or not np.isfinite(value):
         return "-"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
-
-
-def _labels(infos: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The algorithm, with the environment and those settings that differ between the groups."""
-    settings = [dict(flat_settings(info["algorithm"])) for info in infos]
-    environments = [str(info["env"]["name"]) for info in infos]
-    labels = []
-    for info, mine, environment in zip(infos, settings, environments, strict=True):
-        parts = [algorithm_name(info)]
-        if len(set(environments)) > 1:
-            parts.append(environment)
-        same_kind = [other for other, i in zip(settings, infos, strict=True) if algorithm_name(i) == parts[0]]
-        differing = [name for name in mine if len({other.get(name) for other in same_kind}) > 1]
-        parts += [f"{name}={mine[name]}" for name in differing[:3]]
-        labels.append(" ".join(parts) + (" ..." if len(differing) > 3 else ""))
-    return labels

@@ -1,7 +1,6 @@
 """The report page: complete, self-contained, and written whatever a run lacks."""
 
 import base64
-import copy
 import re
 
 import pytest
@@ -99,19 +98,6 @@ def test_a_missing_round_run_or_directory_is_a_usage_error(tmp_path):
         write_report([])
     with pytest.raises(UsageError, match="no directory"):
         write_report([fake_run(tmp_path)], out=tmp_path / "nowhere" / "report.html")
-
-
-def test_runs_compared(tmp_path):
-    runs = [fake_run(tmp_path / str(i), seed=i) for i in range(3)]
-    runs[2].info = copy.deepcopy(runs[2].info)
-    runs[2].info["algorithm"]["settings"]["planner"]["settings"]["horizon"] = 12
-    text = write_report(runs, out=tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "3 runs on fake/Oscillator-v0" in text
-    assert "PETS planner.horizon=6 (mean of 2 seeds)" in text and "PETS planner.horizon=12" in text
-    assert "200 steps (12.5 s)" in text  # the fifth round was the first to solve it
-    assert "Settings that differ" in text and outside(text) == []
-    for run in runs:
-        assert str(run.path) in text
 
 
 def test_a_model_that_diverges_still_gives_a_page(tmp_path):

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from forethought.report import plots
-from forethought.report.curves import Baseline, Group
+from forethought.report.curves import Baseline
 from tests.report.test_curves import curve
 from tests.report.test_hints import calibration, model_error
 
-ONE = [Group("one", (curve([10, 20, 30], [1, np.nan, 3], [False, False, True]),))]
-TWO = [*ONE, Group("two", (curve([10, 20], [0, 1]), curve([15, 30], [0, 2], [True, True])))]
+ONE = curve([10, 20, 30], [1, np.nan, 3], [False, False, True])
 BANDS = [(0, np.zeros((3, 4))), (2, np.full((1, 9), 0.5))]
 PICTURES = {
     "learning curve": (
@@ -22,9 +21,7 @@ PICTURES = {
         (ONE, Baseline((0.0, 2.0))),
         ["random actions", "environment steps", "solved"],
     ),
-    "several": (plots.learning_curve, (TWO,), ["two (mean of 2 seeds)", "first solved"]),
-    "model error": (plots.model_error_curve, (TWO,), ["model error"]),
-    "wall time": (plots.wall_time, (TWO,), ["(min)", "one", "two"]),
+    "model error": (plots.model_error_curve, (ONE,), ["model error"]),
     "horizon": (plots.error_by_horizon, (model_error([0.01, np.inf, 3.0]), 0.1), ["seconds ahead", "predicted error"]),
     "coordinates": (plots.error_by_coordinate, (model_error([0.1, 0.2]), ["height", "reward"]), ["height", "2 steps"]),
     "reliability": (plots.reliability, (calibration(2.0), [1]), ["1 step ahead", "overconfident"]),
@@ -50,8 +47,8 @@ def test_png():
 
 
 def test_a_round_without_any_number_is_drawn_empty():
-    nothing = [Group("none", (curve([10, 20], [np.nan, np.nan]),))]
-    assert plots.learning_curve(nothing) and plots.model_error_curve(nothing) and plots.wall_time(nothing)
+    nothing = curve([10, 20], [np.nan, np.nan])
+    assert plots.learning_curve(nothing) and plots.model_error_curve(nothing)
 
 
 def test_importing_the_package_loads_no_large_package():
