@@ -1,6 +1,6 @@
 """Forethought: model-based reinforcement learning.
 
-Learn how a system behaves from a few trials, and plan with what was learned.  Names are loaded when first used.
+Learn a model of a system from a few trials, and plan with that model.  Exported names are imported on first use.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Values, protocols, linear algebra, results and errors: what every other room stands on."""
+"""Values, protocols, linear algebra, results and errors, used by all other packages."""
 
 from typing import TYPE_CHECKING
 

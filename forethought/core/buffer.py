@@ -1,4 +1,4 @@
-"""A buffer of experience on the device: it grows, or it is a ring that forgets the oldest rows."""
+"""A replay buffer on the device: it grows, or it has a fixed capacity and overwrites the oldest rows (a ring)."""
 
 from typing import Any, Generic, TypeVar
 
@@ -18,9 +18,9 @@ Row = TypeVar("Row")  # a pytree of arrays; in a buffer each has a leading axis
 class Buffer(eqx.Module, Generic[Row]):
     """Rows of any pytree in arrays of fixed capacity; each leaf keeps its shape and dtype (images stay uint8).
 
-    Without `ring` the capacity doubles when it is full, so shapes, and what is compiled from them, change log2(N)
-    times.  With `ring` the capacity stays and new rows overwrite the oldest; then `append` works under `jit` too.
-    Places that hold no row are zero.  `episode` numbers the episode that each row belongs to.
+    Without `ring` the capacity doubles when the buffer is full, so that array shapes change, and functions recompile,
+    only log2(N) times.  With `ring` the capacity is fixed and new rows overwrite the oldest; `append` then works under
+    `jit` too.  Unused rows are zero.  `episode` is the number of the episode that each row belongs to.
 
     Example:
         buffer = Buffer.like({"image": np.zeros((8, 8), np.uint8), "action": np.int32(0)}, 1000, ring=True)
@@ -30,16 +30,16 @@ class Buffer(eqx.Module, Generic[Row]):
 
     data: Row  # leading axis [capacity]
     episode: Int[Array, "capacity"]
-    size: Int[Array, ""]  # rows held
-    next: Int[Array, ""] | None = None  # place of the next row in a ring; None in a buffer that grows
+    size: Int[Array, ""]  # number of rows in use
+    next: Int[Array, ""] | None = None  # index where a ring writes its next row; None in a growing buffer
 
     @staticmethod
     def like(row: Row, capacity: int = 256, *, ring: bool = False) -> "Buffer[Row]":
-        """A buffer without data for rows like `row`.
+        """An empty buffer for rows like `row`.
 
         Args:
-            row: an example, without leading axis; its leaves are arrays, numbers or `jax.ShapeDtypeStruct`s.
-            capacity: rows it has room for at first; in a ring, for good.
+            row: an example row without leading axis; its leaves are arrays, numbers or `jax.ShapeDtypeStruct`s.
+            capacity: initial capacity in rows; the capacity of a ring never changes.
             ring: overwrite the oldest rows instead of growing.
         """
         if capacity < 1:
@@ -50,7 +50,7 @@ class Buffer(eqx.Module, Generic[Row]):
 
     @staticmethod
     def empty(n: int, m: int, *, capacity: int = 256, dtype: DTypeLike = jnp.float32) -> "Buffer[Transition]":
-        """A growing buffer without data, for transitions between states [n] under actions [m]."""
+        """An empty growing buffer for transitions between states [n] under actions [m]."""
         x, u, reward, flag = jnp.zeros(n, dtype), jnp.zeros(m, dtype), jnp.zeros((), dtype), jnp.zeros((), bool)
         return Buffer.like(Transition(x, u, x, reward, flag, flag), capacity)
 
@@ -61,12 +61,12 @@ class Buffer(eqx.Module, Generic[Row]):
 
     @property
     def capacity(self) -> int:
-        """Rows there is room for."""
+        """The capacity, in rows."""
         return self.episode.shape[0]
 
     @property
     def mask(self) -> Bool[Array, "capacity"]:
-        """True for places that hold a row."""
+        """True for the rows in use."""
         return jnp.arange(self.capacity) < self.size
 
     def append(
@@ -76,17 +76,17 @@ class Buffer(eqx.Module, Generic[Row]):
         where: Bool[AnyArray, "k"] | None = None,
         episode: Int[AnyArray, "*k"] | int | None = None,
     ) -> "Buffer[Row]":
-        """The buffer with more rows.
+        """The buffer with `rows` appended.
 
-        A growing buffer does this on the host.  A ring does it under `jit` too, where `k` is fixed by the shapes.
+        A growing buffer appends on the host.  A ring can also append under `jit`.
 
         Args:
-            rows: leading axis [k], oldest first; structure, shapes and kinds of number as in `data`.
-            where: append only the rows that are True here; of a ring only.
-            episode: the number of the episode that the rows belong to, or of each; a new one where not given.
+            rows: leading axis [k], oldest first; same structure, shapes and kinds of number as `data`.
+            where: append only the rows for which this is True; only a ring accepts it.
+            episode: the episode number of all rows, or of each row; by default the rows are a new episode.
 
         Raises:
-            ValueError: the rows do not fit, or a growing buffer is given `where`.
+            ValueError: the rows do not match the buffer's structure or shapes, or a growing buffer is given `where`.
         """
         count = _count(self.data, rows)
         number = self._next_episode() if episode is None else episode
@@ -100,9 +100,9 @@ class Buffer(eqx.Module, Generic[Row]):
         return self._overwrite_from_host(rows, count, number)
 
     def sample(self, n: int, *, key: PRNGKeyArray) -> Row:
-        """`n` rows, leading axis [n], each drawn uniformly from all that are held; works under `jit`.
+        """`n` rows, leading axis [n], sampled uniformly with replacement; works under `jit`.
 
-        Under `jit` an empty buffer gives zeros; outside it is an error.
+        An empty buffer gives zeros under `jit` and raises `ValueError` outside of it.
         """
         if not isinstance(self.size, jax.core.Tracer) and not int(self.size):
             raise ValueError("Buffer.sample: the buffer is empty.")
@@ -110,14 +110,14 @@ class Buffer(eqx.Module, Generic[Row]):
         return jax.tree.map(lambda leaf: leaf[places], self.data)
 
     def rows(self) -> Row:
-        """What the buffer holds, oldest first, leading axis [size]; a host operation, not for use under `jit`."""
+        """All rows in use, oldest first, leading axis [size]; runs on the host, not under `jit`."""
         size, oldest = int(self.size), 0 if self.next is None else int(self.next)
         if size < self.capacity or not oldest:
             return jax.tree.map(lambda leaf: leaf[:size], self.data)
         return jax.tree.map(lambda leaf: jnp.roll(leaf, -oldest, axis=0), self.data)
 
     def _next_episode(self) -> Array:
-        """One more than the number of the newest row; 0 in an empty buffer."""
+        """The number of the next episode: one more than that of the newest row; 0 for an empty buffer."""
         newest = self.episode[((self.size if self.next is None else self.next) - 1) % self.capacity]
         return jnp.where(self.size > 0, newest + 1, 0)
 
@@ -149,13 +149,13 @@ class Buffer(eqx.Module, Generic[Row]):
 
 
 def _overwrite(buffer: Buffer, rows: Any, where: Any, number: Any) -> Buffer:
-    """A ring with those rows more that are True in `where`."""
+    """The ring with the rows appended for which `where` is True."""
     capacity, where = buffer.capacity, jnp.asarray(where)
     if where.shape[0] > capacity:
         raise ValueError(f"Buffer.append: {where.shape[0]} rows at once do not fit a ring of {capacity}.")
     assert buffer.next is not None
     order, count = jnp.cumsum(where, dtype=jnp.int32) - 1, jnp.sum(where, dtype=jnp.int32)
-    places = jnp.where(where, (buffer.next + order) % capacity, capacity)  # what goes to `capacity` is dropped
+    places = jnp.where(where, (buffer.next + order) % capacity, capacity)  # JAX drops rows at index `capacity`
 
     def write(old: Array, new: Any) -> Array:
         return old.at[places].set(jnp.asarray(new).astype(old.dtype), mode="drop")
@@ -170,13 +170,13 @@ _overwrite_compiled = eqx.filter_jit(_overwrite)
 
 
 def _zeros(leaf: Any, capacity: int) -> Array:
-    """Room for `capacity` leaves."""
+    """The leaf with its leading axis extended to `capacity`."""
     dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
     return jnp.zeros((capacity, *np.shape(leaf)), jax.dtypes.canonicalize_dtype(dtype))
 
 
 def _count(data: Any, rows: Any) -> int:
-    """The number of rows; raises `ValueError` where they do not fit the data."""
+    """The number of rows; raises `ValueError` if they do not match the buffer's data."""
     have: Any = jax.tree.structure(data)
     given: Any = jax.tree.structure(rows)
     if have != given:

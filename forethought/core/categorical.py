@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 
 class Categorical(eqx.Module):
-    """Integers 0 to n - 1; a logit of -inf excludes one.  What policies over discrete actions and classifiers give."""
+    """A categorical distribution, as discrete policies return it; a logit of -inf gives probability zero."""
 
     logits: Float[Array, "n"]
 
@@ -22,11 +22,11 @@ class Categorical(eqx.Module):
 
     @property
     def mode(self) -> Int[Array, ""]:
-        """The most probable integer, the first of those that are."""
+        """The most probable integer; the smallest one if several are equally probable."""
         return jnp.argmax(self.logits).astype(jnp.int32)
 
     def sample(self, *, key: PRNGKeyArray) -> Int[Array, ""]:
-        """One integer."""
+        """One sample."""
         return jr.categorical(key, self.logits).astype(jnp.int32)
 
     def log_prob(self, y: Int[Array, ""]) -> Float[Array, ""]:
@@ -36,7 +36,7 @@ class Categorical(eqx.Module):
         return jnp.where(inside, log_probs[jnp.where(inside, y, 0)], -jnp.inf)
 
     def entropy(self) -> Float[Array, ""]:
-        """The entropy; integers of probability zero add nothing."""
+        """The entropy, in nats; integers of probability zero contribute nothing."""
         log_probs = jax.nn.log_softmax(self.logits)
         possible = jnp.isfinite(log_probs)
         return -jnp.sum(jnp.where(possible, self.probs * jnp.where(possible, log_probs, 0), 0))

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
 if TYPE_CHECKING:
-    AnyArray = Any  # either may stand where the other is meant; what is really there is checked when tests run
+    AnyArray = Any  # type checkers accept JAX and NumPy arrays alike; tests check the actual types
 else:
     AnyArray = Array | np.ndarray  # episodes are recorded on the host as NumPy arrays
 
@@ -18,8 +18,8 @@ class Transition(eqx.Module):
 
     Observations `x`, `x_next` have any one shape and dtype: [n] real numbers, an image, an integer.  Actions `u` are
     [m] real numbers or one integer [].  All six have the same leading axes.
-    `terminated`: the task ended in `x_next`, nothing follows it.  `truncated`: a time limit ended the episode, and
-    more would have followed.
+    `terminated`: `x_next` is a terminal state.  `truncated`: a time limit ended the episode in a state that is not
+    terminal.
     """
 
     x: Shaped[AnyArray, "..."]
@@ -30,7 +30,7 @@ class Transition(eqx.Module):
     truncated: Bool[AnyArray, "*b"]
 
     def __check_init__(self) -> None:
-        """Leading axes agree, and so do the two observations."""
+        """Check that the leading axes agree, and that the two observations have the same shape."""
         b, x, u = (np.shape(leaf) for leaf in (self.reward, self.x, self.u))
         if x != np.shape(self.x_next) or x[: len(b)] != b or u[: len(b)] != b:
             raise ValueError(

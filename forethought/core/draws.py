@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 
 @runtime_checkable
 class HasDrawMany(Protocol):
-    """Capability: several draws at once, cheaper than one at a time (an ensemble groups particles by member)."""
+    """Capability of models that sample several functions at once, at a lower cost than one at a time (ensembles)."""
 
     def draw_many(self, count: int, *, key: PRNGKeyArray) -> tuple[Any, int]: ...
 
@@ -17,7 +17,7 @@ class HasDrawMany(Protocol):
 def draw_many(function: Any, count: int, *, key: PRNGKeyArray) -> tuple[Any, int]:
     """`count` draws as (stack [G], copies), where `G * copies = count`.
 
-    Use the stack under `eqx.filter_vmap`; each of its G functions stands for `copies` draws.  For an ensemble G is
+    Use the stack under `eqx.filter_vmap`; each of its G functions represents `copies` draws.  For an ensemble G is
     the number of members, so that no copy of the weights is gathered for each particle.
     """
     if isinstance(function, HasDrawMany):

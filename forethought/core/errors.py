@@ -1,4 +1,4 @@
-"""Errors shown to users: one line with the remedy.  The command line prints them without a traceback."""
+"""Errors shown to users: one line that says how to fix the problem.  The command line prints no traceback for them."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class ForethoughtError(Exception):
-    """Something went wrong that is not a programming error."""
+    """A failure that the user can fix or avoid; a programming error is none."""
 
     exit_status = 1  # of the command line
 
@@ -18,9 +18,9 @@ class UsageError(ForethoughtError):
 
 
 class EnvironmentFailure(ForethoughtError):
-    """The environment raised, or returned something no model can learn from.
+    """The environment raised an exception, or returned values that are not finite or have the wrong shape.
 
-    `episode` holds the steps before that (a `Transition`, leading axis [T]), None where there are none.
+    `episode` holds the steps before the failure (a `Transition`, leading axis [T]), or None if there are none.
     """
 
     def __init__(self, message: str, episode: Any = None):
@@ -33,7 +33,7 @@ class NumericalFailure(ForethoughtError):
 
 
 class CheckpointError(ForethoughtError):
-    """A checkpoint is missing, truncated, altered, or of another run."""
+    """A checkpoint is missing, truncated or altered, or belongs to another run."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

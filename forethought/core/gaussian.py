@@ -2,10 +2,10 @@
 
 Symbols
     z ~ N(mean, cov)                 mean [d], cov [d, d], positive semi-definite; cov = 0 is a point
-    y | z ~ N(F z + f, cov)          F [e, d], f [e], cov [e, e]
+    y | z ~ N(F z + f, cov)          F [e, d], f [e], cov [e, e] of the noise
     q(z) = 0.5 z'C z + c'z + const   C [d, d] symmetric, c [d], const []
 
-Everything is unbatched; `jax.vmap` gives stacks.  The dtype follows the input.  Entropies, divergences and
+All functions are unbatched; use `jax.vmap` for batches.  The dtype follows the input.  Entropies, divergences and
 log-densities are in nats.
 Source: Bishop, Pattern Recognition and Machine Learning (2006), section 2.3, equations 2.81-2.82 and 2.113-2.117.
 """
@@ -22,14 +22,14 @@ LOG_2PI = 1.8378770664093453
 
 
 class Gaussian(eqx.Module):
-    """A Gaussian over [n]; `cov` may be singular.  With a leading axis [T] a chain or a stack of them."""
+    """A Gaussian over [n]; `cov` may be singular.  With a leading axis [T] it is a batch of T Gaussians."""
 
     mean: Float[Array, "*T n"]
     cov: Float[Array, "*T n n"]
 
     @staticmethod
     def point(x: Float[Array, "n"]) -> "Gaussian":
-        """The distribution that is certain of `x`."""
+        """The distribution with all its probability at `x`."""
         return Gaussian(x, jnp.zeros((x.shape[0], x.shape[0]), x.dtype))
 
     @property
@@ -48,7 +48,7 @@ class Gaussian(eqx.Module):
         return self.mean + psd_sqrt(self.cov) @ noise
 
     def log_prob(self, x: Float[Array, "n"]) -> Float[Array, ""]:
-        """Log-density at `x`; NaN where `cov` is singular (a density does not exist there)."""
+        """Log-density at `x`; NaN if `cov` is singular, since there is no density then."""
         root = cholesky(self.cov)
         white = jsl.solve_triangular(root, x - self.mean, lower=True)
         return -0.5 * white @ white - jnp.sum(jnp.log(jnp.diagonal(root))) - 0.5 * x.shape[0] * LOG_2PI
@@ -60,7 +60,7 @@ class Gaussian(eqx.Module):
 
 
 class DiagonalGaussian(eqx.Module):
-    """Independent Gaussians, `std` [n] >= 0: what networks predict, without an [n, n] matrix."""
+    """A Gaussian with independent coordinates, `std` [n] >= 0: the output of networks; no [n, n] matrix is stored."""
 
     mean: Float[Array, "n"]
     std: Float[Array, "n"]
@@ -90,9 +90,9 @@ class DiagonalGaussian(eqx.Module):
 
 
 class Delta(eqx.Module):
-    """Certainty: what a system without noise predicts.  Sampling it costs nothing.
+    """All probability at one point: the prediction of a system without noise.
 
-    It has no density; `log_prob` is the log of the probability of exactly that value.
+    There is no density; `log_prob` is the logarithm of the probability of a value.
     """
 
     mean: Float[Array, "n"]
@@ -125,8 +125,8 @@ class Delta(eqx.Module):
 class LinearGaussian(eqx.Module):
     """The conditional `y | z ~ N(F z + f, cov)`.
 
-    One object for iLQR's Taylor expansions, regressed local models, exactly matched moments and linear-Gaussian
-    controllers; with a leading axis [T] it is time-varying.
+    Used for iLQR's Taylor expansions, fitted local models, exact moment matching and linear-Gaussian controllers.
+    With a leading axis [T] it is time-varying.
     """
 
     F: Float[Array, "*T e d"]
@@ -138,7 +138,7 @@ class LinearGaussian(eqx.Module):
         return Gaussian(self.F @ z + self.f, self.cov)
 
     def draw(self, *, key: PRNGKeyArray) -> "LinearGaussian":
-        """Itself: there is no uncertainty about the function, only noise."""
+        """The same conditional: its function is certain, only its noise is random."""
         del key
         return self
 
@@ -205,7 +205,7 @@ def kl(p: Gaussian, q: Gaussian) -> Float[Array, ""]:
 
 
 def expected_kl(p: LinearGaussian, q: LinearGaussian, z: Gaussian) -> Float[Array, ""]:
-    """`E_z KL(p(y|z) || q(y|z))`, in nats, in closed form: what a trust region on controllers limits."""
+    """`E_z KL(p(y|z) || q(y|z))`, in nats, in closed form; a trust region on controllers limits this quantity."""
     difference = LinearGaussian(p.F - q.F, p.f - q.f, jnp.zeros_like(p.cov))
     gap = push_forward(z, difference)
     at_mean = kl(Gaussian(gap.mean, p.cov), Gaussian(jnp.zeros_like(gap.mean), q.cov))

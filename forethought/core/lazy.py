@@ -1,6 +1,6 @@
-"""Names that a package exports and imports only when they are first used (PEP 562).
+"""Lazy imports: a package's exported names are imported when they are first used (PEP 562).
 
-So help, lists and usage errors take a fraction of a second: they do not load JAX.
+Help, lists and usage errors then take a fraction of a second, because they do not load JAX.
 """
 
 import ast
@@ -15,8 +15,8 @@ from forethought.core.errors import nearest
 def lazy_exports(package: str, file: str) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` for the package whose `__init__.py` is `file`.
 
-    The exports are that file's own `from home import name` lines under `if TYPE_CHECKING:`, which type checkers and
-    people read too: there is no second list to keep in step.
+    The exports are that file's `from home import name` lines under `if TYPE_CHECKING:`, which type checkers and
+    people read too, so that no second list has to be kept consistent.
     """
     homes = _guarded_imports(Path(file).read_text(encoding="utf-8"))
 
@@ -25,7 +25,7 @@ def lazy_exports(package: str, file: str) -> tuple[Callable[[str], object], Call
             hint = "" if name.startswith("_") else f"; {nearest(name, homes)}"
             raise AttributeError(f"module '{package}' has no attribute '{name}'{hint}")
         value = getattr(importlib.import_module(homes[name]), name)
-        setattr(sys.modules[package], name, value)  # later look-ups do not come here
+        setattr(sys.modules[package], name, value)  # later look-ups do not call this function
         return value
 
     def dir_() -> list[str]:

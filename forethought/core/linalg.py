@@ -1,8 +1,7 @@
 """Dense linear algebra for covariance matrices.
 
-Covariances may be singular (a point has covariance zero), so every factorization takes a jitter that is relative to
-the matrix's own scale.  An explicit
-inverse is formed only where all of it is wanted.
+Covariances may be singular (a point has covariance zero), so every factorization adds jitter relative to the scale of
+the matrix.  An explicit inverse is computed only if all its entries are needed.
 """
 
 import jax
@@ -17,7 +16,7 @@ def symmetrize(a: Float[Array, "n n"]) -> Float[Array, "n n"]:
 
 
 def cholesky(a: Float[Array, "n n"], *, jitter: float = 0.0) -> Float[Array, "n n"]:
-    """Lower Cholesky factor of `a + jitter * mean(diag a) * I`; NaN where that is not positive definite."""
+    """Lower Cholesky factor of `a + jitter * mean(diag a) * I`; NaN if this matrix is not positive definite."""
     scale = jitter * jnp.trace(a) / a.shape[0]
     return jnp.linalg.cholesky(symmetrize(a) + scale * jnp.eye(a.shape[0], dtype=a.dtype))
 
@@ -31,7 +30,7 @@ def solve_psd(a: Float[Array, "n n"], b: Float[Array, "n *k"], *, jitter: float 
 def inverse_and_log_det(a: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, ""]]:
     """Inverse and log-determinant of a symmetric positive definite matrix, if the whole inverse is needed.
 
-    Its derivative is two products, where that of a factorization is a dozen operations to compile and run.
+    Its derivative takes two matrix products; the derivative of a factorization takes a dozen operations.
     """
     factor = cholesky(a)
     inverse = jsl.cho_solve((factor, True), jnp.eye(a.shape[0], dtype=a.dtype))
@@ -48,7 +47,7 @@ def _inverse_and_log_det_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tu
 def psd_sqrt(a: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """A factor `r` with `r r' = a` for positive semi-definite `a`, singular ones included.
 
-    Negative eigenvalues of rounding size count as zero.
+    Negative eigenvalues, which come from rounding, are set to zero.
     """
     values, vectors = jnp.linalg.eigh(symmetrize(a))
     return vectors * jnp.sqrt(jnp.maximum(values, 0))[None, :]

@@ -1,9 +1,9 @@
-"""Gaussians through functions: exact moments where they are known, sigma points and Taylor expansions elsewhere.
+"""Gaussians through functions: exact moments if they are known, else sigma points or Taylor expansions.
 
-Symbols: z ~ N(mean, cov) in, [d]; y = f(z) out, [e].
-Every rule returns the affine conditional `y | z ~ N(F z + f, cov)` with `F = E[dy/dz]`.  By Stein's lemma
-`Cov(z, y) = cov(z) F'`, so pushing `z` through it reproduces the matched mean and covariance of y and the covariance of
-both; `F` is well defined where `cov(z)` is singular, and no inverse is formed.
+Symbols: input z ~ N(mean, cov) [d]; output y = f(z) [e].
+Each function returns the affine conditional `y | z ~ N(F z + f, cov)` with `F = E[dy/dz]`.  By Stein's lemma
+`Cov(z, y) = cov(z) F'`, so the joint of `z` and this conditional has the mean and covariance of y and the
+cross-covariance of z and y.  `F` is defined even if `cov(z)` is singular, and no inverse is needed.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ Function = Callable[[Float[Array, "d"]], Float[Array, "e"]]
 
 
 def matched(p: Gaussian, mean: Float[Array, "e"], cov: Float[Array, "e e"], F: Float[Array, "e d"]) -> LinearGaussian:
-    """The conditional of y that has the moments given: `mean` and `cov` of y, and `F = E[dy/dz]`."""
+    """The conditional of y with the given moments: `mean` and `cov` of y, and `F = E[dy/dz]`."""
     return LinearGaussian(F, mean - F @ p.mean, symmetrize(cov - F @ p.cov @ F.T))
 
 
@@ -39,7 +39,7 @@ def _cosines(
     """Mean and covariance of y, and `E[dy/dz]`."""
     E = jnp.asarray(waves, p.mean.dtype)
     mean, cov = E @ p.mean + jnp.asarray(phase, p.mean.dtype), E @ p.cov @ E.T
-    half = jnp.sum(cov * jnp.eye(E.shape[0], dtype=E.dtype), 0) / 2  # not `diagonal`: its gradient is a scatter
+    half = jnp.sum(cov * jnp.eye(E.shape[0], dtype=E.dtype), 0) / 2  # not `diagonal`: its gradient is a slow scatter
     shrink = jnp.exp(-half)
     both = half[:, None] + half[None]
     apart = _gain(cov, both) * jnp.cos(mean[:, None] - mean[None])
@@ -82,7 +82,7 @@ def _sine_waves(p: Gaussian, angles: tuple[int, ...]) -> tuple[Float[np.ndarray,
 
 
 def squashed(p: Gaussian, limit: Float[Array, "d"]) -> LinearGaussian:
-    """`y = limit (9 sin z + sin 3z) / 8`, exact: within the limit, and flat where it touches it.
+    """`y = limit (9 sin z + sin 3z) / 8`, exact: y is within the limit, and its slope is zero at the limit.
 
     Source: Deisenroth, Fox & Rasmussen (2015), section on the squashing function; `gSat` of the released code.
     """
@@ -109,7 +109,7 @@ def marginal(p: Gaussian, places: Sequence[int]) -> Gaussian:
 
 
 def choice(places: Sequence[int], p: Gaussian) -> Float[Array, "k d"]:
-    """The matrix that picks coordinates: a small product, where indexing would become scatters in a gradient."""
+    """The matrix that selects coordinates; a small product is faster than indexing, whose gradient is a scatter."""
     return jnp.asarray(np.eye(p.mean.shape[0])[list(places)], p.mean.dtype)
 
 
@@ -140,15 +140,15 @@ def _expected_bump(p: Gaussian, width: Float[Array, ""] | float) -> Float[Array,
 
 
 def unscented(function: Function, p: Gaussian, *, spread: float = 3.0) -> LinearGaussian:
-    """Moments by 2d + 1 sigma points; exact for affine functions, and the mean for cubic ones along each axis.
+    """Moments from 2d + 1 sigma points; exact for affine functions, the mean also for functions cubic along each axis.
 
     Args:
         function: y [e] of z [d].
-        p: distribution of z; `cov` may be singular (a floor of `eps^(2/3)` is added: F is then a finite difference).
+        p: distribution of z; `cov` may be singular (`eps^(2/3)` is added to it; F is then a finite difference).
         spread: squared distance of the points from the mean, in standard deviations: `d + kappa` of the source; 3 also
             matches a Gaussian's fourth moment along each axis.  The center's weight is `1 - d / spread`.
     Source: Julier & Uhlmann (2004), equation 12.
-    Differs: the covariance of y leaves the center out where its weight would be negative, to stay semi-definite.
+    Differs: the covariance of y omits the center point if its weight is negative, to stay positive semi-definite.
     """
     d, dtype = p.mean.shape[0], p.mean.dtype
     floor = jnp.finfo(dtype).eps ** (2 / 3)
@@ -166,6 +166,6 @@ def unscented(function: Function, p: Gaussian, *, spread: float = 3.0) -> Linear
 
 
 def taylor(function: Function, p: Gaussian) -> LinearGaussian:
-    """Moments of the tangent at the mean: certain given z.  Exact for affine functions."""
+    """Moments of the linearization at the mean, without noise given z.  Exact for affine functions."""
     F = jax.jacfwd(function)(p.mean)
     return LinearGaussian(F, function(p.mean) - F @ p.mean, jnp.zeros((F.shape[0], F.shape[0]), F.dtype))

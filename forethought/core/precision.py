@@ -1,4 +1,4 @@
-"""Pytrees in another floating-point precision."""
+"""Conversion of pytrees between float32 and float64."""
 
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ def in_float32(tree: Tree) -> Tree:
 
 
 def in_float64(tree: Tree) -> Tree:
-    """The pytree with its floating-point arrays in float64; call it where JAX's x64 mode is on."""
+    """The pytree with its floating-point arrays in float64; requires JAX's x64 mode."""
     return _cast(tree, jnp.float64)
 
 

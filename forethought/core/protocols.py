@@ -1,10 +1,11 @@
-"""The protocols that authors of models, tasks, planners and controllers meet, and the values they exchange.
+"""The protocols of models, tasks, planners and controllers, and the values that they exchange.
 
 Symbols: state `x` [n], action `u` [m] in task units, step index `t`, planning horizon `T`, cost `c(x, u, t)`
-(minimized; reward is its negative, only at the edge to an RL environment).
+(minimized; only environments use the reward, which is its negative).
 
-Signatures are unbatched: batch with `jax.vmap` where you call.  Epistemic uncertainty is `draw(key)`: one function
-out of a model's posterior.  Aleatoric uncertainty is `.sample(key)` of the distribution that the function returns.
+Signatures are unbatched: the caller uses `jax.vmap`.  `draw(key)` represents epistemic uncertainty: it samples one
+function from a model's posterior.  `.sample(key)` of the distribution that such a function returns represents
+aleatoric uncertainty (noise).
 """
 
 import math
@@ -26,13 +27,13 @@ class Distribution(Protocol):
     def sample(self, *, key: PRNGKeyArray) -> Shaped[Array, "*n"]: ...
 
     def log_prob(self, y: Shaped[Array, "*n"], /) -> Float[Array, ""]:
-        """Log-density at `y`, or log-probability where values are discrete, in nats."""
+        """Log-density at `y`, or log-probability of a discrete `y`, in nats."""
         ...
 
 
 @runtime_checkable
 class Continuous(Distribution, Protocol):
-    """Capability of a distribution over real numbers [n] that knows its first two moments."""
+    """Capability of a distribution over real numbers [n]: its mean and covariance."""
 
     @property
     def mean(self) -> Float[Array, "n"]: ...
@@ -46,7 +47,7 @@ class Continuous(Distribution, Protocol):
 
 @runtime_checkable
 class HasMode(Protocol):
-    """Capability of a distribution that knows its most probable value."""
+    """Capability of a distribution: its most probable value."""
 
     @property
     def mode(self) -> Shaped[Array, "*n"]: ...
@@ -57,17 +58,17 @@ class Conditional(Protocol):
     """`p(y | z)`: a Gaussian process, a network, an ensemble, a table, a memoryless policy."""
 
     def __call__(self, z: Shaped[Array, "*d"], /) -> Distribution:
-        """The predictive distribution of `y`, everything uncertain integrated out."""
+        """The predictive distribution of `y`, with the uncertainty about the function integrated out."""
         ...
 
     def draw(self, *, key: PRNGKeyArray) -> "Conditional":
-        """One function from the posterior; only noise is left in it.  A certain model returns itself."""
+        """One function sampled from the posterior, noise included.  A model without a posterior returns itself."""
         ...
 
 
 @runtime_checkable
 class ContinuousConditional(Protocol):
-    """A `Conditional` of real numbers: what a regression gives."""
+    """A `Conditional` over real numbers: a fitted regression."""
 
     def __call__(self, z: Float[Array, "d"], /) -> Continuous:
         """The predictive distribution of `y` [e]."""
@@ -80,11 +81,11 @@ class ContinuousConditional(Protocol):
 
 @runtime_checkable
 class FitReport(Protocol):
-    """What every model's `fit` returns beside the fitted model."""
+    """The report of a fit, which every model's `fit` returns together with the fitted model."""
 
     @property
     def result(self) -> Any:
-        """A `Result` or its integer, also as an array: whether the fit has a usable answer."""
+        """Whether the fit is usable: a `Result`, or its integer, or an array of that."""
         ...
 
     @property
@@ -98,7 +99,7 @@ class Regression(Protocol):
     """Settings of a model (frozen, hashable) that is fitted to data: `p(y | z)` from rows of z [N, d] and y [N, e]."""
 
     def init(self, d: int, e: int, *, key: PRNGKeyArray) -> Any:
-        """The `Conditional` before any data."""
+        """The `Conditional` before it is fitted."""
         ...
 
     def fit(
@@ -125,49 +126,49 @@ class Dynamics(Protocol):
 
 @runtime_checkable
 class HasSimulate(Protocol):
-    """Capability of dynamics without noise: many open-loop rollouts at once (a simulator with threads of its own)."""
+    """Capability of dynamics without noise: many open-loop rollouts at once, as by a simulator with its own threads."""
 
     def simulate(self, x0: Float[Array, "n"], us: Float[Array, "S T m"]) -> Float[Array, "S T+1 n"]:
-        """The states under each of S action sequences, from `x0` on."""
+        """The states from `x0` on under each of S action sequences."""
         ...
 
 
 @runtime_checkable
 class HasLinearize(Protocol):
-    """Capability of dynamics that know their own derivatives: analytic ones, or a simulator's."""
+    """Capability of dynamics with derivatives of their own, analytic or from a simulator."""
 
     def linearize(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> LinearGaussian:
-        """The affine model over `z = [x; u]` that touches the dynamics at `(x, u)`: F [n, n+m], f [n], cov [n, n]."""
+        """The linearization of the dynamics at `z = [x; u]`: F [n, n+m], f [n], cov [n, n]."""
         ...
 
 
 @runtime_checkable
 class HasMoments(Protocol):
-    """Capability of a conditional that can push a Gaussian through itself in closed form."""
+    """Capability of a conditional: the moments of its output for a Gaussian input, in closed form."""
 
     def moments(self, p: Gaussian) -> LinearGaussian:
-        """The affine conditional that has the moments of y [e] when `z ~ p` [d], and `F = E[dy/dz]`."""
+        """The affine conditional with the moments of y [e] for `z ~ p` [d], and with `F = E[dy/dz]`."""
         ...
 
 
 @runtime_checkable
 class HasCostMoments(Protocol):
-    """Capability of a task that knows its cost's expectation and spread under a Gaussian."""
+    """Capability of a task: mean and variance of its cost for a Gaussian state and action."""
 
     def cost_moments(
         self, p: Gaussian, t: Int[Array, ""], *, smoothing: Float[Array, ""] | float = 0.0
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Mean and variance of `cost(x, u, t)` for `[x; u] ~ p`.
 
-        `smoothing`: standard deviation of noise added to what the cost measures, in its unit.  It widens a narrow
-        cost, so that a search has a slope to follow far from the goal.
+        `smoothing`: standard deviation of noise added to the quantity that the cost measures (such as a distance), in
+        the unit of that quantity.  It widens a narrow cost, so that the gradient does not vanish far from the goal.
         """
         ...
 
 
 @runtime_checkable
 class Task(Protocol):
-    """What is wanted, owned once for the real environment and for every model of it."""
+    """Cost, terminal states, initial states and action space; an environment and all its models share one task."""
 
     @property
     def horizon(self) -> int:
@@ -193,7 +194,7 @@ class Task(Protocol):
     def terminal(self, x: Float[Array, "n"]) -> Bool[Array, ""]: ...
 
     def solved(self, trajectory: Trajectory) -> Bool[Array, ""] | None:
-        """Whether the trajectory meets the task's own test; None where the task has none."""
+        """Whether the trajectory solves the task; None if the task defines no test of success."""
         ...
 
 
@@ -211,10 +212,10 @@ def _step_index(t: Any) -> Int[Array, ""]:
 
 
 class Problem(eqx.Module):
-    """An optimal-control problem: how the system moves, and what is wanted of it.
+    """An optimal-control problem: the dynamics of a system, and the task.
 
-    `t0` is the step index at which planning starts: `Dynamics` and costs may depend on time.  It is an array, so that
-    planning from another time compiles nothing again.
+    `t0` is the step index at which planning starts; dynamics and costs may depend on time.  It is an array, so that a
+    new start time causes no recompilation.
     """
 
     dynamics: Dynamics
@@ -222,10 +223,10 @@ class Problem(eqx.Module):
     t0: Int[Array, ""] = eqx.field(default=0, converter=_step_index)
 
     def __check_init__(self) -> None:
-        """Dynamics that know their time step must agree with the task."""
+        """Check that dynamics with a time step have the task's."""
         dt, expected = getattr(self.dynamics, "dt", None), getattr(self.task, "dt", None)
         if not (isinstance(dt, float) and isinstance(expected, float)):
-            return  # not known, or traced
+            return  # there is no time step to compare, or it is traced
         if not math.isclose(dt, expected, rel_tol=1e-6):
             name = type(self.dynamics).__name__
             raise ValueError(f"{name} has steps of {dt} s, and the task has steps of {expected} s; give both one dt.")
@@ -235,12 +236,12 @@ class Problem(eqx.Module):
         return self.t0 + jnp.arange(steps)
 
     def starting_at(self, t: Any) -> "Problem":
-        """The same problem, planned from step `t` on."""
+        """The same problem with planning from step `t` on."""
         return Problem(self.dynamics, self.task, t)
 
 
 class Plan(eqx.Module):
-    """Every planner's answer: a time-varying linear-Gaussian controller and the states it expects.
+    """The answer of a planner: a time-varying linear-Gaussian controller and the predicted states.
 
     `policy` is stacked [T]: `u_t ~ N(F_t x_t + f_t, cov_t)`; a plan without feedback has `F = 0`.
     `cost` is the expected cost of exactly this policy.
@@ -251,7 +252,7 @@ class Plan(eqx.Module):
     cost: Float[Array, ""]
     result: Int[Array, ""]
     action_space: Box  # limits of the actions
-    iterations: Int[Array, ""] | None = None  # of the planner, where they differ from plan to plan
+    iterations: Int[Array, ""] | None = None  # of the planner, if the number varies
 
     @property
     def us(self) -> Float[Array, "T m"]:
@@ -274,8 +275,8 @@ class Planner(Protocol):
 
 @runtime_checkable
 class Controller(Protocol):
-    """Chooses actions.  `carry` is its memory, `()` where it has none; `act` is pure, so it runs in a scan;
-    see `OnHost` for those that are not.
+    """Chooses actions.  `carry` is its memory, `()` if it has none.  `act` is pure, so it can run inside a scan; a
+    controller whose `act` is not pure is an `OnHost`.
     """
 
     def init(self, x0: Float[Array, "n"], *, key: PRNGKeyArray) -> Any: ...
@@ -287,9 +288,9 @@ class Controller(Protocol):
 
 @runtime_checkable
 class OnHost(Protocol):
-    """Capability of a controller whose `act` cannot be traced (it watches a clock, or asks a device).
+    """Marks a controller whose `act` JAX cannot trace, because it reads a clock or a device.
 
-    It is called with arrays that hold values, one step at a time, and its carry may be anything.
+    It is called with concrete arrays, one step at a time, and its carry may be any object.
     """
 
     @property
@@ -305,15 +306,15 @@ class Learner(Protocol):
     """
 
     def init(self, spaces: Spaces, *, key: PRNGKeyArray) -> Any:
-        """The state before any data.
+        """The initial state, before any update.
 
         Raises:
-            UsageError: observations or actions that it cannot learn with.
+            UsageError: the learner does not support these observations or actions.
         """
         ...
 
     def update(self, state: Any, batch: Any, *, key: PRNGKeyArray) -> tuple[Any, dict[str, Float[Array, ""]]]:
-        """The state after one step on a batch of rows (such as transitions, leading axis [B]), and what it tells."""
+        """The state after one update on a batch of rows (such as transitions, leading axis [B]), and its metrics."""
         ...
 
     def policy(self, state: Any) -> Conditional:

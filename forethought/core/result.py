@@ -1,4 +1,4 @@
-"""How a numerical procedure ended: a value, raised only on demand."""
+"""The outcome of a numerical procedure as a value; a failure becomes an exception only on demand."""
 
 import enum
 
@@ -6,7 +6,7 @@ from forethought.core.errors import NumericalFailure
 
 
 class Result(enum.IntEnum):
-    """Outcome of an iterative procedure, small enough to travel through `jit` as an integer."""
+    """Outcome of an iterative procedure; an integer, so that functions under `jit` can return it."""
 
     converged = 0
     budget_exhausted = 1
@@ -18,12 +18,12 @@ class Result(enum.IntEnum):
 
     @property
     def message(self) -> str:
-        """One line for people."""
+        """The outcome as one line of text."""
         return _MESSAGES[self]
 
     @property
     def usable(self) -> bool:
-        """Whether there is an answer that can be used, optimal or not."""
+        """Whether the answer can be used, even if it is not optimal."""
         return self in _USABLE
 
     def throw(self) -> None:

@@ -1,7 +1,6 @@
-"""`settings`: a frozen dataclass whose values are checked, and whose documentation lists what each one means.
+"""`settings`: a frozen dataclass that checks its values and documents its fields.
 
-The comment behind a field says its meaning and unit.  `--help`, `help(CEM)` and notebooks all show it: it is written
-once.
+The comment after a field gives its meaning and unit; `--help`, `help(CEM)` and notebooks all show this comment.
 """
 
 import dataclasses
@@ -23,8 +22,8 @@ T = TypeVar("T")
 def settings(cls: type[T]) -> type[T]:
     """Make `cls` settings: a frozen dataclass of fields `name: type = default  # meaning, unit`.
 
-    A value of a wrong type is a `ValueError` that names the setting.  Lists become tuples, NumPy's numbers and whole
-    numbers given for real ones become Python's, so that equal settings are equal, and hashable.
+    A value of a wrong type raises a `ValueError` that names the setting.  Values are converted so that settings are
+    hashable and compare equal: lists to tuples, NumPy numbers to Python numbers, integers to floats in float fields.
     """
     refuse: Callable[[Any], None] | None = cls.__dict__.get("__post_init__")
 
@@ -44,10 +43,10 @@ def settings(cls: type[T]) -> type[T]:
 
 
 def convert(value: Any, hint: Any, name: str) -> Any:
-    """`value` as the type that an annotation means.
+    """`value` converted to the type of an annotation.
 
     Raises:
-        ValueError: it is of another type; the message begins with `name`.
+        ValueError: `value` has another type; the message begins with `name`.
     """
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
@@ -70,7 +69,7 @@ def convert(value: Any, hint: Any, name: str) -> Any:
 
 
 def _convert_to_one(value: Any, hints: tuple[Any, ...], name: str) -> Any:
-    """`value` as the first of several types that it fits."""
+    """`value` converted to the first of several types that accepts it."""
     refusals = []
     for hint in hints:
         if hint is type(None):
@@ -109,7 +108,7 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 
 class _Documentation:
-    """A class's `__doc__`, put together from its source when it is first asked for."""
+    """A class's `__doc__`, assembled from its source on first access."""
 
     def __init__(self, written: str):
         self.written = written
@@ -122,7 +121,7 @@ class _Documentation:
 
 
 def field_comments(cls: type) -> Mapping[str, str]:
-    """The comment behind each field of a class, from its source; none where the source cannot be read."""
+    """The comment after each field of a class, from its source; empty if the source cannot be read."""
     try:
         source = textwrap.dedent(inspect.getsource(cls))
     except (OSError, TypeError):
@@ -141,5 +140,5 @@ def field_comments(cls: type) -> Mapping[str, str]:
 
 
 def _shown(default: Any) -> str:
-    """A default as it is written; settings by their class, which has a list of its own."""
+    """A default as it is written in the source; nested settings are shown by their class name only."""
     return f"{type(default).__name__}(...)" if dataclasses.is_dataclass(default) else repr(default)

@@ -1,10 +1,10 @@
-"""When a step is charged, when an episode ends, and when the final cost counts: the one place that decides it.
+"""When a step is charged, when an episode ends, and when the final cost counts, for the whole library.
 
 Symbols: xs [T+1, n] states, us [T, m] actions, times [T] step indices; K is the number of steps in the episode:
 K = t + 1 for the first t with `terminal(x_{t+1})`, else K = T.
     cost of a trajectory = sum_{t < K} c(x_t, u_t, x_{t+1}, t) + [no state is terminal] c_T(x_T)
 The step that ends the episode is charged in full; nothing is charged after it; the final cost is charged only if the
-episode did not end.  The first state is taken as not terminal.  The same table is in docs/notation.md.
+episode reached no terminal state.  The initial state is assumed not to be terminal.  See also docs/notation.md.
 """
 
 from typing import Protocol, runtime_checkable
@@ -18,7 +18,7 @@ from forethought.core.protocols import Task
 
 @runtime_checkable
 class HasStepCost(Protocol):
-    """Capability of a task whose cost of a step may be known only after it (a learned or simulated reward)."""
+    """Capability of a task whose step cost may depend on the next state (a learned or simulated reward)."""
 
     def step_cost(
         self, x: Float[Array, "n"], u: Float[Array, "m"], x_next: Float[Array, "n"], t: Int[Array, ""]
@@ -45,7 +45,7 @@ def alive(task: Task, xs: Float[Array, "T1 n"]) -> Bool[Array, "T1"]:
 def trajectory_costs(
     task: Task, xs: Float[Array, "T1 n"], us: Shaped[Array, "T *m"], times: Int[Array, "T"]
 ) -> Float[Array, "T+1"]:
-    """The cost of each step up to and with the one that ends the episode, zero after it; last the final cost.
+    """The cost of each step, zero after the step that ends the episode; the last entry is the final cost.
 
     Args:
         task: the task.

@@ -1,6 +1,6 @@
-"""Sine and cosine in float32 that XLA vectorizes on a CPU, where XLA's own call the C library for each number.
+"""Sine and cosine in float32 that XLA vectorizes on a CPU; XLA's own functions call the C library for each number.
 
-Symbols: x = k pi + r (sine), x = (k + 1/2) pi + r (cosine), |r| <= pi / 2; both are (-1)^k sin r up to a sign.
+Symbols: x = k pi + r (sine), x = (k + 1/2) pi + r (cosine), |r| <= pi / 2; both are (-1)^k sin r, up to a sign.
 Source: subtraction of k pi in three parts as in Cephes (S. Moshier, 1989); the polynomial for sin r is that of SLEEF
 (Shibata & Petrogalli, 2020), `sinf_u35`.
 """
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-# The first two have so few bits that their products with k are exact up to |x| = 8,000.
+# The first two parts have few bits, so their products with k are exact up to |x| = 8,000.
 _PI_PARTS = (3.140625, 9.67502593994140625e-4, 1.509957990978376432e-7)
 _SINE = (2.6083159809786593541503e-06, -1.981069071916863322258e-4, 8.33307858556509017944336e-3,
          -1.66666597127914428710938e-1)  # fmt: skip
@@ -18,7 +18,7 @@ _SINE = (2.6083159809786593541503e-06, -1.981069071916863322258e-4, 8.3330785855
 
 @jax.custom_jvp
 def sin(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """The sine, to 2e-7 for |x| < 8,000 (rad); dtypes other than float32 take `jnp.sin`."""
+    """The sine, to 2e-7 for |x| < 8,000 (rad); for dtypes other than float32 it is `jnp.sin`."""
     if x.dtype != jnp.float32:
         return jnp.sin(x)
     k = jnp.round(x * np.float32(1 / np.pi))

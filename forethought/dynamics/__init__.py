@@ -1,4 +1,4 @@
-"""How systems move, p(x' given x, u): equations of motion, rigid bodies, MuJoCo, learned dynamics; state spaces."""
+"""Dynamics p(x' given x, u): equations of motion, rigid bodies, MuJoCo, learned dynamics; and state spaces."""
 
 from typing import TYPE_CHECKING
 

@@ -2,7 +2,7 @@
 
 Symbols
     x = [px, py, heading, speed]        position (m), heading counter-clockwise from the first axis (rad), speed (m/s)
-    u = [acceleration, turn rate]       along the heading (m/s^2), and of the heading (rad/s)
+    u = [acceleration, turn rate]       acceleration along the heading (m/s^2), rate of the heading (rad/s)
 """
 
 import equinox as eqx
@@ -16,7 +16,7 @@ from forethought.dynamics.integrate import rk4
 class Car(eqx.Module):
     """Moves only along its heading, forwards or backwards."""
 
-    drag: float = 0.1  # 1/s, loss of speed
+    drag: float = 0.1  # 1/s, rate at which the speed decays
     dt: float = 0.1  # s
     substeps: int = 1  # Runge-Kutta steps within dt
 
@@ -26,7 +26,7 @@ class Car(eqx.Module):
         return Delta(rk4(self.derivative, x, u, dt=self.dt, substeps=self.substeps))
 
     def draw(self, *, key: PRNGKeyArray) -> "Car":
-        """Itself: the system is known."""
+        """The same dynamics: they have no model uncertainty."""
         del key
         return self
 

@@ -4,8 +4,8 @@ Symbols
     x = [p, pdot, theta1, theta2, thetadot1, thetadot2]     cart position (m), its speed (m/s), angles of the rods
                                                             (rad), their angular speeds (rad/s)
     u = [force]                                             on the cart, along p (N)
-    Both angles are from hanging straight down: theta = 0 hangs, theta = pi stands.  The elbow is at
-    (p + l1 sin theta1, -l1 cos theta1), the tip (l2 sin theta2, -l2 cos theta2) further.
+    Both angles are measured from hanging straight down: theta = 0 is down, theta = pi is up.  The elbow is at
+    (p + l1 sin theta1, -l1 cos theta1); the tip is (l2 sin theta2, -l2 cos theta2) away from the elbow.
     M(theta) [pdotdot, thetadotdot1, thetadotdot2] = forces, with M [3, 3] symmetric positive definite.
 """
 
@@ -40,7 +40,7 @@ class CartDoublePendulum(eqx.Module):
         return Delta(rk4(self.derivative, x, u, dt=self.dt, substeps=self.substeps))
 
     def draw(self, *, key: PRNGKeyArray) -> "CartDoublePendulum":
-        """Itself: the system is known."""
+        """The same dynamics: they have no model uncertainty."""
         del key
         return self
 
@@ -53,7 +53,7 @@ class CartDoublePendulum(eqx.Module):
         force = u[0] - self.friction * speed + first * spin1**2 * sin1 + second * spin2**2 * sin2
         torque1 = -twist * spin2**2 - self.gravity * first * sin1
         torque2 = twist * spin1**2 - self.gravity * second * sin2
-        # Cramer's rule for the symmetric 3 by 3 system: calling a solver would take longer than the whole step.
+        # Cramer's rule for the symmetric 3 by 3 system: a call of a solver would take longer than the whole step.
         c00, c01, c02 = m11 * m22 - m12**2, a2 * m12 - a1 * m22, a1 * m12 - a2 * m11
         c11, c12, c22 = total * m22 - a2**2, a1 * a2 - total * m12, total * m11 - a1**2
         determinant = total * c00 + a1 * c01 + a2 * c02
@@ -65,7 +65,7 @@ class CartDoublePendulum(eqx.Module):
         )
 
     def energy(self, x: Float[Array, "6"]) -> Float[Array, ""]:
-        """Kinetic and potential energy, in J; zero potential where both rods are level with the cart."""
+        """Kinetic and potential energy, in J; the potential energy is zero if both rods are level with the cart."""
         _, speed, angle1, angle2, spin1, spin2 = x
         a1, a2, m11, m22, m12, (total, first, second, _) = self._mass_matrix(x)
         squares = 0.5 * (total * speed**2 + m11 * spin1**2 + m22 * spin2**2)
@@ -73,7 +73,7 @@ class CartDoublePendulum(eqx.Module):
         return kinetic - self.gravity * (first * jnp.cos(angle1) + second * jnp.cos(angle2))
 
     def _mass_matrix(self, x: Float[Array, "6"]) -> tuple:
-        """The entries (0, 1), (0, 2), (1, 1), (2, 2), (1, 2) of M, and the constants that they are made of."""
+        """The entries (0, 1), (0, 2), (1, 1), (2, 2), (1, 2) of M, and the constants in them."""
         m1, m2, l1, l2 = self.mass1, self.mass2, self.length1, self.length2
         total, first, second, both = self.cart_mass + m1 + m2, (0.5 * m1 + m2) * l1, 0.5 * m2 * l2, 0.5 * m2 * l1 * l2
         a1, a2, m12 = first * jnp.cos(x[2]), second * jnp.cos(x[3]), both * jnp.cos(x[2] - x[3])

@@ -35,7 +35,7 @@ class CartPole(eqx.Module):
         return Delta(rk4(self.derivative, x, u, dt=self.dt, substeps=self.substeps))
 
     def draw(self, *, key: PRNGKeyArray) -> "CartPole":
-        """Itself: the system is known."""
+        """The same dynamics: they have no model uncertainty."""
         del key
         return self
 
@@ -52,7 +52,7 @@ class CartPole(eqx.Module):
         return jnp.stack([speed, acceleration, spin, spin_up])
 
     def energy(self, x: Float[Array, "4"]) -> Float[Array, ""]:
-        """Kinetic and potential energy, in J; zero potential where the pole is level with the cart."""
+        """Kinetic and potential energy, in J; the potential energy is zero if the pole is level with the cart."""
         _, speed, angle, spin = x
         m, length = self.pole_mass, self.pole_length
         translation = 0.5 * (self.cart_mass + m) * speed**2 + 0.5 * m * length * speed * spin * jnp.cos(angle)

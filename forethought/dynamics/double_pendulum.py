@@ -1,10 +1,10 @@
-"""Two rods in a chain: the equations that the acrobot and the planar arm share, and the acrobot.
+"""A double pendulum: the equations of motion of the acrobot and the planar arm, and the acrobot.
 
 Symbols
     q = [theta1, theta2]     angle of the first rod from hanging, and of the second from the first (rad)
     x = [theta1, theta2, thetadot1, thetadot2]     angles (rad) and angular speeds (rad/s)
     torques = [shoulder, elbow]     in the directions of theta1 and theta2 (N m)
-    The elbow is at l1 (sin theta1, -cos theta1), the tip l2 (sin(theta1 + theta2), -cos(theta1 + theta2)) further.
+    The elbow is at l1 (sin theta1, -cos theta1); the tip is l2 (sin(theta1 + theta2), -cos(theta1 + theta2)) from it.
 """
 
 import equinox as eqx
@@ -41,7 +41,7 @@ class TwoRods(eqx.Module):
         return jnp.stack([spin1, spin2, (m22 * b1 - m12 * b2) / determinant, (m11 * b2 - m12 * b1) / determinant])
 
     def energy(self, x: Float[Array, "4"]) -> Float[Array, ""]:
-        """Kinetic and potential energy, in J; zero potential where both rods are level."""
+        """Kinetic and potential energy, in J; the potential energy is zero if both rods are level."""
         angle1, angle2, spin1, spin2 = x
         m11, m12, m22 = self._mass_matrix(angle2)
         kinetic = 0.5 * (m11 * spin1**2 + 2 * m12 * spin1 * spin2 + m22 * spin2**2)
@@ -56,7 +56,7 @@ class TwoRods(eqx.Module):
         return m11, inertia2 + coupling, inertia2
 
     def _weights(self, x: Float[Array, "4"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """The torques of gravity against each joint, in N m."""
+        """The torque at each joint that compensates gravity, in N m."""
         second = 0.5 * self.gravity * self.mass2 * self.length2 * jnp.sin(x[0] + x[1])
         first = self.gravity * (0.5 * self.mass1 + self.mass2) * self.length1 * jnp.sin(x[0])
         return first + second, second
@@ -80,7 +80,7 @@ class Acrobot(eqx.Module):
         return Delta(rk4(self.derivative, x, u, dt=self.dt, substeps=self.substeps))
 
     def draw(self, *, key: PRNGKeyArray) -> "Acrobot":
-        """Itself: the system is known."""
+        """The same dynamics: they have no model uncertainty."""
         del key
         return self
 
@@ -94,5 +94,5 @@ class Acrobot(eqx.Module):
 
     @property
     def rods(self) -> TwoRods:
-        """The mechanism without the motor."""
+        """The same two rods, with torques at both joints."""
         return TwoRods(self.mass1, self.mass2, self.length1, self.length2, self.friction, self.gravity)

@@ -1,4 +1,4 @@
-"""Numerical integration of equations of motion between two decisions."""
+"""Numerical integration of equations of motion over one control step."""
 
 from collections.abc import Callable
 
@@ -22,10 +22,10 @@ def rk4(
         derivative: `dx/dt` as a function of state and action.
         x: state.
         u: action.
-        dt: time to the next decision, in s.
+        dt: duration of the control step, in s.
         substeps: equal Runge-Kutta steps within `dt`; the error decreases with their fourth power.
-        unrolled: compile the four evaluations of `derivative` one after the other, which runs faster; else one, in a
-            loop: for derivatives of hundreds of operations, whose copies take minutes to compile and differentiate.
+        unrolled: compile four copies of `derivative`, which runs faster; if False, compile one copy in a loop, for a
+            `derivative` of hundreds of operations, whose four copies would take minutes to compile and differentiate.
     Source: the classical fourth-order Runge-Kutta method (Hairer, Norsett & Wanner, 1993, section II.1, table 1.2).
     """
     h = dt / substeps

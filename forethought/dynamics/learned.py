@@ -1,7 +1,7 @@
 """Learned dynamics: a regression in a state space with angle features and difference targets.
 
 Symbols: observation o [n]; state x [n + k], k = 1 where the reward is learned (x = [o; r], r the reward of the step
-that led there), else k = 0; regression input z = [features(o); u], output y = [o_next - o; r].  Where the space names
+that led to x), else k = 0; regression input z = [features(o); u], output y = [o_next - o; r].  Where the space names
 velocities, positions are not in y: they are integrated from their velocities (`StateSpace.flow`).
 """
 
@@ -38,7 +38,7 @@ class LearnedDynamics(eqx.Module):
     model: ContinuousConditional
     space: StateSpace
     n_extra: int = eqx.field(static=True, default=0)
-    # std of positions around the integral of their velocities, for each sampled function; None: no velocities
+    # std of positions around the integral of their velocities, per sampled function; None if no velocities are known
     drift: Float[Array, "*draws p"] | None = None
 
     def __call__(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> DiagonalGaussian:
@@ -54,10 +54,9 @@ class LearnedDynamics(eqx.Module):
     def moments(self, p: Gaussian) -> LinearGaussian:
         """The affine conditional with the moments of the next state when `[x; u] ~ p`: F [n, n + m], with noise.
 
-        The moments of sines and cosines are exact, and so are those of a model that has them in closed form
-        (`HasMoments`); other models are evaluated at sigma points, with the noise at the mean.  The distribution of
-        the features is taken to be Gaussian.  A Gaussian process needs float64 here: in float32 its variances are
-        rounding errors.
+        The moments of sines and cosines are exact, and so are the moments of a model with `HasMoments`.  Other models
+        are evaluated at sigma points, with the noise at the mean.  The features are assumed to be Gaussian.  A Gaussian
+        process needs float64 here: in float32 its variances are dominated by rounding errors.
         """
         size, d = self.space.size, p.mean.shape[0]
         joint = with_sines(p, self.space.angles)  # [x; u; sines; cosines]
@@ -69,9 +68,9 @@ class LearnedDynamics(eqx.Module):
         return _and_sines(p, self.space.angles).then(step)
 
     def onwards(self, joint: Gaussian, z: Sequence[int], change: LinearGaussian) -> LinearGaussian:
-        """The next state given `joint`, whose first entries are the state and whose entries `z` are the model's input.
+        """The next state given `joint`: its first entries are the state, its entries `z` are the model's input.
 
-        `change` is the model's output given that input.
+        `change` is the distribution of the model's output given its input.
         """
         F, now = change.F @ choice(z, joint), choice(range(self.space.size), joint)
         if not self.space.velocities:
@@ -80,7 +79,7 @@ class LearnedDynamics(eqx.Module):
         return LinearGaussian(B @ F + A @ now, B @ change.f, B @ change.cov @ B.T)
 
     def noise(self) -> Float[Array, "n"]:
-        """Standard deviation of the noise in an observed change of state; the model has the attribute `noise`."""
+        """Standard deviation of the noise in an observed change of state; the model must have the attribute `noise`."""
         noise: Any = self.model
         if not self.space.velocities:
             return noise.noise
@@ -104,11 +103,11 @@ class LearnedDynamics(eqx.Module):
         return LinearGaussian(y.F, y.f, y.cov + self.model(z.mean).cov)
 
     def draw(self, *, key: PRNGKeyArray) -> "LearnedDynamics":
-        """Dynamics with one function sampled from the model's posterior."""
+        """The dynamics with one function sampled from the model's posterior."""
         return LearnedDynamics(self.model.draw(key=key), self.space, self.n_extra, self.drift)
 
     def draw_many(self, count: int, *, key: PRNGKeyArray) -> tuple["LearnedDynamics", int]:
-        """`count` functions, shared between particles as the model does it."""
+        """`count` sampled functions, shared between particles in the way of the model."""
         models, copies = draw_many(self.model, count, key=key)
         drift = None if self.drift is None else jnp.broadcast_to(self.drift, (count // copies, *self.drift.shape))
         return LearnedDynamics(models, self.space, self.n_extra, drift), copies
@@ -154,7 +153,7 @@ def fit_dynamics(
 ) -> tuple[LearnedDynamics, FitReport]:
     """Fit the model that `settings` describe to all transitions of the buffer.
 
-    Returns: the dynamics, in the state space of `previous`, and the model's own report of the fit.
+    Returns: the dynamics, in the state space of `previous`, and the model's report of the fit.
     Raises: UsageError where the data contradict the velocities that the space names.
     """
     space = previous.space
@@ -176,7 +175,7 @@ def _drift(space: StateSpace, steps: Transition, mask: Bool[Array, "N"]) -> Floa
 
 
 def _flow(space: StateSpace, n_extra: int, dtype: Any) -> tuple[Float[Array, "n o"], Float[Array, "n e"]]:
-    """`StateSpace.flow` with the reward as one more coordinate, which does not depend on its last value."""
+    """`StateSpace.flow` with the reward as an additional coordinate, which does not depend on its previous value."""
     A, B = space.flow()
     grown = np.pad(B, ((0, n_extra), (0, n_extra)))
     grown[len(A) :, B.shape[1] :] = np.eye(n_extra)
@@ -186,9 +185,9 @@ def _flow(space: StateSpace, n_extra: int, dtype: Any) -> tuple[Float[Array, "n 
 def one_step_error(dynamics: LearnedDynamics, steps: Transition, seen: Buffer) -> Float[Array, ""]:
     """Root mean squared one-step error of the predicted differences of `steps`, each relative to its std in `seen`.
 
-    `seen` is all experience, `steps` included: relative to these steps alone, a coordinate that hardly moved in them
-    would dominate.  About 1 is no better than predicting the mean difference.  Coordinates that never move, up to the
-    rounding of the states, are left out.
+    `seen` is all experience, including `steps`: the std in `steps` alone can be tiny for a coordinate that hardly moved
+    in them.  A value of about 1 means that the prediction is no better than the mean difference.  Coordinates that
+    never change, except for rounding, are ignored.
     """
     count = len(steps)
     capacity = 1 << max(5, (count - 1).bit_length())  # episodes of any length share few compilations
@@ -208,7 +207,7 @@ def _one_step_error(dynamics: LearnedDynamics, steps: Transition, count: Int[Arr
 
 
 def _rounding(dynamics: LearnedDynamics, seen: Buffer) -> Float[Array, "e"]:
-    """The rounding error of each predicted difference of two states; 0 for the reward, which is no difference."""
+    """The rounding error of each predicted difference of two states; 0 for the reward, which is not a difference."""
     magnitude = jnp.max(jnp.where(seen.mask[:, None], jnp.abs(seen.data.x), 0), axis=0)
     learned = magnitude[jnp.asarray(dynamics.space.learned)]
     return jnp.finfo(learned.dtype).eps * jnp.pad(learned, (0, dynamics.n_extra))

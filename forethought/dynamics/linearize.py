@@ -1,4 +1,4 @@
-"""Affine models of dynamics around a point: analytic if the dynamics provide them, else by autodiff or differences.
+"""Linearization of dynamics at a point: analytic if the dynamics provide it, else by autodiff or finite differences.
 
 Symbols
     z = [x; u] [n+m]              state and action side by side
@@ -14,7 +14,7 @@ from forethought.core import Continuous, Dynamics, HasLinearize, LinearGaussian
 
 
 def linearize(dynamics: Dynamics, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> LinearGaussian:
-    """The affine model of `dynamics` at `(x, u)`: value and Jacobian of the mean, and the noise at that point."""
+    """The linearization of `dynamics` at `(x, u)`: value and Jacobian of the mean, and the noise at that point."""
     if isinstance(dynamics, HasLinearize):
         return dynamics.linearize(x, u, t)
     n = x.shape[0]

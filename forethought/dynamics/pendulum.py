@@ -2,7 +2,7 @@
 
 Symbols
     x = [theta, thetadot]   angle (rad) and angular speed (rad/s)
-    u = [torque]            at the hinge, in the direction of theta (N m)
+    u = [torque]            torque at the hinge, in the direction of theta (N m)
     theta = 0 hangs straight down, theta = pi stands upright; the tip is at (length sin theta, -length cos theta), its
     center of mass half-way (a uniform rod).
 """
@@ -16,7 +16,7 @@ from forethought.dynamics.integrate import rk4
 
 
 class Pendulum(eqx.Module):
-    """A uniform rod under gravity and torque; mass and length are those of Gymnasium's Pendulum.
+    """A uniform rod under gravity and torque, with mass and length of Gymnasium's Pendulum.
 
     Differs: Gymnasium measures the angle from upright, clips the speed, and takes one Euler step.
     """
@@ -34,7 +34,7 @@ class Pendulum(eqx.Module):
         return Delta(rk4(self.derivative, x, u, dt=self.dt, substeps=self.substeps))
 
     def draw(self, *, key: PRNGKeyArray) -> "Pendulum":
-        """Itself: the system is known."""
+        """The same dynamics: they have no model uncertainty."""
         del key
         return self
 
@@ -46,7 +46,7 @@ class Pendulum(eqx.Module):
         return jnp.stack([spin, torque / inertia])
 
     def energy(self, x: Float[Array, "2"]) -> Float[Array, ""]:
-        """Kinetic and potential energy, in J; zero potential where the rod is level."""
+        """Kinetic and potential energy, in J; the potential energy is zero if the rod is level."""
         angle, spin = x
         kinetic = self.mass * self.length**2 * spin**2 / 6
         return kinetic - 0.5 * self.mass * self.gravity * self.length * jnp.cos(angle)

@@ -14,7 +14,7 @@ from forethought.dynamics.integrate import rk4
 
 
 class PlanarQuadrotor(eqx.Module):
-    """A rigid body under gravity and two thrusts; more thrust on the right rolls it counter-clockwise."""
+    """A rigid body under gravity and two thrusts; a larger right thrust rolls it counter-clockwise."""
 
     mass: float = 1.0  # kg
     inertia: float = 0.05  # kg m^2, about the center of mass
@@ -29,7 +29,7 @@ class PlanarQuadrotor(eqx.Module):
         return Delta(rk4(self.derivative, x, u, dt=self.dt, substeps=self.substeps))
 
     def draw(self, *, key: PRNGKeyArray) -> "PlanarQuadrotor":
-        """Itself: the system is known."""
+        """The same dynamics: they have no model uncertainty."""
         del key
         return self
 
@@ -42,6 +42,6 @@ class PlanarQuadrotor(eqx.Module):
         return jnp.stack([vx, vz, spin, -lift * jnp.sin(roll), lift * jnp.cos(roll) - self.gravity, spin_up])
 
     def energy(self, x: Float[Array, "6"]) -> Float[Array, ""]:
-        """Kinetic and potential energy, in J; zero potential at height 0."""
+        """Kinetic and potential energy, in J; the potential energy is zero at height 0."""
         _, height, _, vx, vz, spin = x
         return 0.5 * self.mass * (vx**2 + vz**2) + 0.5 * self.inertia * spin**2 + self.mass * self.gravity * height

@@ -1,7 +1,7 @@
 """A two-link arm that moves in a horizontal plane.
 
 Symbols as in `forethought.dynamics.double_pendulum`, except that theta1 is measured from the plane's first axis:
-the elbow is at l1 (cos theta1, sin theta1), the tip l2 (cos(theta1 + theta2), sin(theta1 + theta2)) further.
+the elbow is at l1 (cos theta1, sin theta1); the tip is l2 (cos(theta1 + theta2), sin(theta1 + theta2)) from it.
 """
 
 import equinox as eqx
@@ -29,7 +29,7 @@ class TwoLinkArm(eqx.Module):
         return Delta(rk4(self.derivative, x, u, dt=self.dt, substeps=self.substeps))
 
     def draw(self, *, key: PRNGKeyArray) -> "TwoLinkArm":
-        """Itself: the system is known."""
+        """The same dynamics: they have no model uncertainty."""
         del key
         return self
 
@@ -43,5 +43,5 @@ class TwoLinkArm(eqx.Module):
 
     @property
     def rods(self) -> TwoRods:
-        """The mechanism; without gravity, the direction from which theta1 is measured has no effect."""
+        """The same two rods; without gravity, the direction from which theta1 is measured has no effect."""
         return TwoRods(self.mass1, self.mass2, self.length1, self.length2, self.friction, 0.0)

@@ -48,7 +48,7 @@ from forethought.dynamics.spatial import (
     twist,
 )
 
-FEW = 16  # joints up to which elimination, one fused operation per joint, is faster than a call of LAPACK
+FEW = 16  # largest number of joints for which elimination (one fused operation per joint) is faster than LAPACK
 
 
 class RigidBody(eqx.Module):
@@ -120,7 +120,7 @@ class RigidBody(eqx.Module):
         return Delta(jax.lax.fori_loop(0, self.substeps, lambda _, x: self._euler(x, u), x))
 
     def draw(self, *, key: PRNGKeyArray) -> "RigidBody":
-        """Itself: the system is known."""
+        """The same dynamics: they have no model uncertainty."""
         del key
         return self
 
@@ -130,7 +130,7 @@ class RigidBody(eqx.Module):
         return jnp.concatenate([v, acceleration(self, q, v, u)])
 
     def _euler(self, x: Float[Array, "n"], u: Float[Array, "m"]) -> Float[Array, "n"]:
-        """One semi-implicit step: the new velocities move the positions."""
+        """One semi-implicit Euler step: positions change by the new velocities."""
         h = self.dt / self.substeps
         q, v = jnp.split(x, 2)
         v = v + h * acceleration(self, q, v, u)
@@ -141,7 +141,7 @@ class RigidBody(eqx.Module):
         return _frames(_cast(self, q.dtype), q)
 
     def mass_matrix(self, q: Float[Array, "L"]) -> Float[Array, "L L"]:
-        """M, including armature."""
+        """The mass matrix M, including armature."""
         return _mass_and_bias(_cast(self, q.dtype), q, jnp.zeros_like(q))[0]
 
     def inverse_dynamics(self, q: Float[Array, "L"], v: Float[Array, "L"], a: Float[Array, "L"]) -> Float[Array, "L"]:
@@ -149,7 +149,7 @@ class RigidBody(eqx.Module):
         return _inverse_dynamics(_cast(self, q.dtype), q, v, a)
 
     def energy(self, x: Float[Array, "n"]) -> Float[Array, ""]:
-        """Kinetic and potential energy, including springs, in J; zero potential at the height of the origin."""
+        """Kinetic and potential energy, including springs, in J; that of gravity is zero at height 0."""
         body = _cast(self, x.dtype)
         q, v = jnp.split(x, 2)
         first_moments = jnp.sum(each_times(_frames(body, q)[:, :3], body.inertia[:, :, 3]), axis=0)
@@ -159,7 +159,7 @@ class RigidBody(eqx.Module):
 
 @eqx.filter_custom_jvp
 def acceleration(body: RigidBody, q: Float[Array, "L"], v: Float[Array, "L"], u: Float[Array, "m"]):
-    """dv/dt [L] (rad/s^2 or m/s^2); differentiable by all arguments, by q, v and u through the analytic derivatives."""
+    """dv/dt [L] (rad/s^2 or m/s^2); differentiable, with analytic derivatives with respect to q, v and u."""
     body = _cast(body, q.dtype)
     M, bias = _mass_and_bias(body, q, v)
     force = matvec(body.gear, u) - bias - body.damping * v - body.stiffness * (q - body.rest)
@@ -296,7 +296,7 @@ def _symmetric(lower: Float[Array, "L L"]) -> Float[Array, "L L"]:
 
 
 def _implicit_damping(body: RigidBody) -> Float[Array, "L L"]:
-    """The addition to M from damping that acts on the next velocity."""
+    """The term that implicit damping adds to M."""
     implicit = body.implicit_damping and not body.runge_kutta
     return jnp.diag(body.damping * (body.dt / body.substeps if implicit else 0.0))
 

@@ -1,4 +1,4 @@
-"""What the coordinates of a state mean: names and units, which are angles or rates of change, how two states differ."""
+"""The coordinates of a state: names and units, which are angles or velocities, and differences between states."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from forethought.core.spaces import coordinate_names
 
 
 class StateSpace(eqx.Module):
-    """Coordinates of states [n]; those listed in `angles` (radians) live on a circle.
+    """Coordinates of states [n]; those listed in `angles` (radians) are periodic.
 
-    A pair (i, j) in `velocities` says that coordinate j is the rate of change of coordinate i, per second.  Then only
+    A pair (i, j) in `velocities` states that coordinate j is the rate of change of coordinate i, per second.  Then only
     the change of the velocity has to be learned: x_i' = x_i + dt (x_j + x_j') / 2, by the trapezoidal rule.
-    Static and hashable, so functions can be compiled for it.
+    A space is static and hashable, so it can be a static argument of compiled functions.
     """
 
     size: int = eqx.field(static=True)
     angles: tuple[int, ...] = eqx.field(static=True)
     velocities: tuple[tuple[int, int], ...] = eqx.field(static=True)
-    dt: float = eqx.field(static=True)  # s per step, where there are velocities
+    dt: float = eqx.field(static=True)  # s per step; used only with velocities
     names: tuple[str, ...] = eqx.field(static=True)  # of the coordinates, each with its unit: "cart position (m)"
 
     def __init__(
@@ -38,11 +38,11 @@ class StateSpace(eqx.Module):
         self.names = coordinate_names(names, size, "StateSpace", "x", units={i: "rad" for i in angles})
 
     def __check_init__(self):
-        """Refuse what are no coordinates, a position with two velocities, and velocities without a time step."""
+        """Refuse unknown coordinates, a position with two velocities, and velocities without a time step."""
         named = (*self.angles, *(i for pair in self.velocities for i in pair))
         wrong = sorted({i for i in named if not 0 <= i < self.size})
         if wrong:
-            raise ValueError(f"StateSpace: {wrong} are not coordinates of a state with {self.size} entries.")
+            raise ValueError(f"StateSpace: {wrong} are not indices of a state with {self.size} entries.")
         positions, rates = ([pair[k] for pair in self.velocities] for k in (0, 1))
         if len(set(positions)) < len(positions) or set(positions) & set(rates):
             raise ValueError(
@@ -53,12 +53,12 @@ class StateSpace(eqx.Module):
 
     @property
     def learned(self) -> tuple[int, ...]:
-        """Coordinates whose change a model must predict; positions follow from their velocities."""
+        """Coordinates whose change a model must predict; positions are integrated from their velocities."""
         positions = {i for i, _ in self.velocities}
         return tuple(i for i in range(self.size) if i not in positions)
 
     def without_velocities(self) -> "StateSpace":
-        """The same coordinates, each to be learned."""
+        """The same coordinates without velocities: all of them are learned."""
         return dataclasses.replace(self, velocities=(), dt=0.0)
 
     def flow(self) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "n k"]]:
@@ -75,7 +75,7 @@ class StateSpace(eqx.Module):
         return self.size + len(self.angles)
 
     def features(self, x: Float[Array, "n"]) -> Float[Array, "f"]:
-        """All coordinates but angles, then the sines and the cosines of the angles: continuous where an angle wraps."""
+        """All coordinates except angles, then sines and cosines of the angles, which are continuous at the wrap."""
         if not self.angles:
             return x
         plain = [x[i] for i in range(self.size) if i not in self.angles]

@@ -6,7 +6,7 @@ Symbols
     P = sum over the body's points of mass * [r; 1][r; 1]'     pseudo-inertia [4, 4], symmetric:
         [Sigma, h; h', mass]   second moment, first moment (mass * center), mass
     W = sum of mass * rdot [r; 1]' = twist(v) P                its rate while the body moves with v, upper rows [3, 4]
-In world coordinates, inertias and forces of bodies that move together add up.
+In world coordinates, the inertias and forces of bodies that move together can be added.
 Source: Featherstone, Rigid Body Dynamics Algorithms (2008), chapter 2; pseudo-inertias: Legnani et al. (1996), "A
 homogeneous matrix approach to 3D kinematics and dynamics".
 """

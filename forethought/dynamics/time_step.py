@@ -15,12 +15,12 @@ from forethought.core import Transition, UsageError
 from forethought.dynamics.space import StateSpace
 
 TOLERANCE = 0.2  # relative difference of two time steps that counts as a contradiction
-MISFIT = 1.25  # and the claimed time step must explain the changes worse than the estimate by this factor
-FEWEST = 10  # moving transitions that an estimate needs
+MISFIT = 1.25  # a contradiction also requires that the given time step fits the changes worse by this factor
+FEWEST = 10  # smallest number of transitions with motion for an estimate
 
 
 class _Estimate(NamedTuple):
-    """The time step that one pair of coordinates implies, s."""
+    """The time step implied by one pair of coordinates, s."""
 
     pair: tuple[int, int]
     dt: float
@@ -32,7 +32,7 @@ class _Estimate(NamedTuple):
         return float(np.sum(np.abs(self.change - dt * self.velocity)))
 
     def contradicts(self, dt: float) -> bool:
-        """Whether the data say clearly that the time step is not `dt`."""
+        """Whether the data contradict the time step `dt`."""
         return abs(self.dt - dt) > TOLERANCE * dt and self.misfit(dt) > MISFIT * self.misfit(self.dt)
 
 
@@ -40,7 +40,7 @@ def infer_dt(velocities: tuple[tuple[int, int], ...], steps: Transition, *, angl
     """The time step in s, from transitions stacked [N] and pairs (position, velocity) of coordinates.
 
     Raises:
-        UsageError: nothing moves, a position changes against its velocity, or pairs contradict each other.
+        UsageError: nothing moves, a position changes against its velocity, or the pairs give different time steps.
     """
     space = StateSpace(steps.x.shape[-1], angles)
     estimates = [found for pair in velocities if (found := _estimate(space, pair, steps)) is not None]
@@ -60,7 +60,7 @@ def check_velocities(space: StateSpace, steps: Transition) -> None:
     """Whether positions change as their velocities and `space.dt` say, in transitions stacked [N].
 
     Raises:
-        UsageError: they clearly do not.
+        UsageError: the data contradict `space.dt`.
     """
     estimates = [found for pair in space.velocities if (found := _estimate(space, pair, steps)) is not None]
     wrong = [one for one in estimates if one.contradicts(space.dt)]
@@ -73,7 +73,7 @@ def check_velocities(space: StateSpace, steps: Transition) -> None:
 
 
 def _estimate(space: StateSpace, pair: tuple[int, int], steps: Transition) -> _Estimate | None:
-    """None where too little moves."""
+    """None if too few transitions move."""
     i, j = pair
     x, x_next = (np.asarray(a, np.float64) for a in (steps.x, steps.x_next))
     change = np.asarray(jax.vmap(space.difference)(steps.x_next, steps.x), np.float64)[:, i]

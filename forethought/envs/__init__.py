@@ -1,4 +1,4 @@
-"""Gymnasium environments and shipped systems as systems to learn from; episodes collected, environments checked."""
+"""Gymnasium environments and the shipped systems under one protocol; collection of episodes, and checks."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The controllers of one episode, with their memory: one compiled call per step, or their own where not traceable."""
+"""Acting in an episode: each step of a controller is one compiled call, or a plain call if JAX cannot trace it."""
 
 from functools import partial
 from typing import Any
@@ -14,22 +14,23 @@ from forethought.core import Controller, OnHost
 
 
 class Actor:
-    """Acts through one episode, for one controller or for several in turn.
+    """Chooses the actions of one episode by one controller, or by several in turn.
 
-    The first controller begins its memory, one of the same kind (it differs only in its arrays) takes that over, and
-    one of another kind begins anew.  Controllers of one kind share the compiled step.  A controller is taken apart
-    once and not at every step, which is most of the cost of a call (0.03 ms against 0.15 ms for `eqx.filter_jit`).
+    A controller that differs from its predecessor only in its arrays takes over the predecessor's memory; any other
+    controller starts with a new memory.  Controllers that differ only in their arrays share a compiled step.  A
+    controller is split into arrays and static parts once, not at every step, since splitting takes most of the time of
+    a call (0.03 ms against 0.15 ms for `eqx.filter_jit`).
     """
 
     def __init__(self, *, key: PRNGKeyArray):
-        """Nobody acts yet."""
+        """No controller yet."""
         self._init_key, self._key = jr.split(key)
         self._controller: Any = None
         self._apart: Any = None
         self._carry: Any = None
 
     def take(self, controller: Controller, x: np.ndarray, t: int) -> None:
-        """Let `controller` act from observation `x` at step `t` on."""
+        """Use `controller` from step `t` on, where the observation is `x`."""
         if controller is self._controller:
             return
         known = self._controller is not None and _same_kind(controller, self._controller)
@@ -42,7 +43,7 @@ class Actor:
 
     @property
     def memory(self) -> Any:
-        """What the controller remembers, as `Controller.act` takes it."""
+        """The memory (carry) of the controller."""
         return self._carry if self._apart is None else _put_together(*self._carry)
 
     @memory.setter
@@ -50,7 +51,7 @@ class Actor:
         self._carry = carry if self._apart is None else _take_apart(carry)
 
     def __call__(self, x: np.ndarray, t: Any) -> jax.Array | np.ndarray:
-        """The action in observation `x` at step `t` (a whole number of any type) of the controller last taken."""
+        """The action of the current controller for observation `x` at step `t` (an integer of any type)."""
         if self._apart is None:
             key = jr.fold_in(self._key, t)
             u, self._carry = self._controller.act(jnp.asarray(x), jnp.asarray(t, jnp.int32), self._carry, key=key)
@@ -67,7 +68,7 @@ def runs_on_host(controller: Controller) -> bool:
 
 
 def _same_kind(one: Any, other: Any) -> bool:
-    """Whether two controllers differ in their arrays at most, so that one can go on with the other's memory."""
+    """Whether two controllers differ only in their arrays, so that one can take over the other's memory."""
     structures: list[Any] = [jax.tree.structure(one), jax.tree.structure(other)]
     return type(one) is type(other) and structures[0] == structures[1]
 
@@ -85,7 +86,7 @@ def _act(static: Any, controller: list, x: Any, t: Any, carry: list, key: PRNGKe
 
 
 def _take_apart(tree: Any) -> tuple[list, Any]:
-    """The array leaves, None for others; and the rest, hashable."""
+    """The array leaves (None for other leaves), and the static rest, which is hashable."""
     leaves, structure = jax.tree.flatten(tree)
     arrays = [leaf if eqx.is_array(leaf) else None for leaf in leaves]
     return arrays, (structure, tuple(None if eqx.is_array(leaf) else leaf for leaf in leaves))

@@ -1,4 +1,4 @@
-"""Between Gymnasium's spaces and arrays of one shape and dtype, checked on the way.
+"""Conversion between values of Gymnasium's spaces and arrays of fixed shape and dtype, with checks.
 
 Observations: a `Box` of one axis, and a `Dict` or `Tuple` of boxes, is a state, real numbers [n].  A `Box` of integers
 with two axes or more, or of real numbers with three or more, is an image and keeps its shape and dtype.  `Discrete`,
@@ -21,10 +21,10 @@ _MISFITS = (TypeError, ValueError, KeyError, IndexError, AttributeError)  # what
 
 
 class ObservationCodec:
-    """Observations of a Gymnasium space as arrays, which `observations` describes."""
+    """Converts observations of a Gymnasium space to arrays; `observations` is their shape and dtype."""
 
     def __init__(self, space: gym.Space, name: str):
-        """Raises `UsageError` for a space of other things than numbers."""
+        """Raises `UsageError` for a space that does not consist of numbers."""
         observations = _observations(space)
         if observations is None:
             remedy = "wrap it with gymnasium.wrappers.TransformObservation to give a Box of numbers"
@@ -54,7 +54,7 @@ class ObservationCodec:
                 raw, expected = np.asarray(observation), self.space.shape or ()
             if self.observations.counts is not None and raw.shape == expected:
                 raw = self._numbered(raw)
-            with np.errstate(over="ignore"):  # too large for the dtype becomes inf, which `read` reports
+            with np.errstate(over="ignore"):  # a number too large for the dtype becomes inf, which `read` reports
                 x = raw.astype(self.dtype, copy=True)
         except _MISFITS as error:
             what = f"gave an observation that does not fit its space ({first_line(error)})"
@@ -65,7 +65,7 @@ class ObservationCodec:
         return np.reshape(x, self.observations.shape)
 
     def _numbered(self, raw: np.ndarray) -> np.ndarray:
-        """Integers from 0; raises `ValueError` for others than the space has."""
+        """The observation as integers from 0; raises `ValueError` for values outside the space."""
         assert self.observations.counts is not None
         if not np.issubdtype(raw.dtype, np.integer) and raw.dtype != bool:
             raise TypeError(f"an integer was expected, not {raw.dtype}")
@@ -81,10 +81,10 @@ class ObservationCodec:
 
 
 class ActionCodec:
-    """Actions of a controller in the form that a Gymnasium space wants: a `Box` of real numbers, or `Discrete`."""
+    """Converts a controller's actions to values of a Gymnasium space: a `Box` of real numbers, or `Discrete`."""
 
     def __init__(self, space: gym.Space, name: str):
-        """Raises `UsageError` for another space, or one without finite bounds."""
+        """Raises `UsageError` for any other space, or a `Box` without finite bounds."""
         self.space: Any = space
         self.name = name
         if not isinstance(space, gym.spaces.Discrete):
@@ -94,24 +94,24 @@ class ActionCodec:
                 raise UsageError(f"{name} has the action space {space}; {need}: {remedy}.")
             if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
                 remedy = "give it bounds with gymnasium.wrappers.TransformAction(env, func, action_space)"
-                raise UsageError(f"{name} has actions without finite bounds ({space}); they are needed: {remedy}.")
+                raise UsageError(f"{name} has actions without finite bounds ({space}), which planners need: {remedy}.")
         if isinstance(space, gym.spaces.Box):
             dtype = jnp.result_type(float)
             self.low, self.high = space.low.reshape(-1).astype(dtype), space.high.reshape(-1).astype(dtype)
 
     def actions(self, names: Sequence[str] = ()) -> Box | Discrete:
-        """The space as our own; `names` of the coordinates of a box."""
+        """The space as `Box` or `Discrete` of `forethought.core`; `names` are those of a box's coordinates."""
         if isinstance(self.space, gym.spaces.Discrete):
             return Discrete(int(self.space.n))
         return Box(jnp.asarray(self.low), jnp.asarray(self.high), names)
 
     @property
     def size(self) -> int:
-        """How many numbers a model sees of an action."""
+        """Number of entries of an action as a model's input."""
         return self.actions().size
 
     def read(self, action: Any, t: int) -> np.ndarray:
-        """A controller's answer, clipped to the limits; raises `EnvironmentFailure` if it is not finite."""
+        """The controller's action, clipped to the limits; raises `EnvironmentFailure` if it is not finite."""
         if isinstance(self.space, gym.spaces.Discrete):
             return self._choice(np.asarray(action), t)
         u = np.asarray(action, self.low.dtype)
@@ -134,7 +134,7 @@ class ActionCodec:
         return action.astype(np.int32)
 
     def write(self, u: np.ndarray) -> Any:
-        """The action in the shape and dtype of the space, never beyond its bounds after rounding; a fresh array."""
+        """The action as a new array in the shape and dtype of the space, within its bounds even after rounding."""
         if isinstance(self.space, gym.spaces.Discrete):
             return self.space.dtype.type(u + self.space.start)
         action = u.reshape(self.space.shape).astype(self.space.dtype)
@@ -142,7 +142,7 @@ class ActionCodec:
 
 
 def _observations(space: gym.Space) -> Observations | None:
-    """What arrays stand for the observations of a space; None if they are not numbers."""
+    """Shape and dtype of the arrays that represent the observations of a space; None if they are not numbers."""
     if isinstance(space, gym.spaces.Discrete):
         return Observations((), "int32", (int(space.n),))
     if isinstance(space, gym.spaces.MultiDiscrete):

@@ -27,10 +27,10 @@ _VELOCITIES = (
 
 
 def mujoco_names(env: gym.Env, n: int, m: int) -> tuple[Names, Names]:
-    """Names of the `n` observed coordinates and of the `m` actions; each empty where the model does not tell.
+    """Names of the `n` observed coordinates and of the `m` actions; empty if the model does not determine them.
 
-    An observation is named where it consists of positions and velocities alone, which the environments of Gymnasium
-    declare in `observation_structure`.
+    Observations are named if they consist of positions and velocities only; Gymnasium's environments declare this in
+    `observation_structure`.
     """
     model = _model(env)
     if model is None:
@@ -51,7 +51,7 @@ def state_names(model: "MjModel", *, rewarded: bool) -> Names:
 
 
 def _model(env: gym.Env) -> "MjModel | None":
-    """The model of an environment whose observations and actions no wrapper changes."""
+    """The model of an environment, unless a wrapper changes its observations or actions."""
     mujoco = sys.modules.get("mujoco")  # imported by every environment that has a model
     while isinstance(env, _NEUTRAL):
         env = env.env
@@ -73,12 +73,12 @@ def _of_joints(model: "MjModel", kinds: tuple[tuple[str, ...], ...]) -> Names:
 
 
 def _actuator(model: "MjModel", i: int) -> str:
-    """Named after the joint that it moves where it has no name."""
+    """The actuator's name, or that of the joint it moves."""
     joint = model.actuator_trnid[i, 0] if model.actuator_trntype[i] == 0 else -1  # mjTRN_JOINT
     name = model.actuator(i).name or (model.joint(joint).name if joint >= 0 else "")
     return f"{name or f'actuator {i}'} action"
 
 
 def _distinct(names: Names) -> Names:
-    """The names, or none if two are equal."""
+    """The names, or an empty tuple if two names are equal."""
     return names if len(set(names)) == len(names) else ()

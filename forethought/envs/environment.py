@@ -1,7 +1,7 @@
-"""`Environment`: the name of an environment and the options it is opened with, as one value.
+"""`Environment`: the name of an environment and its options, as one value.
 
-Its fields are the options of `train`, `open_env` and `check_env`, and the flags of the command line, which reads them
-from this file: a new option is a new field here.
+Its fields are the options of `train`, `open_env` and `check_env`.  The command line reads its flags from this file, so
+a new field here is a new option everywhere.
 """
 
 import dataclasses
@@ -28,16 +28,16 @@ from forethought.envs.system_env import with_observation_noise
 Function = Callable[..., Any]
 
 TRIED_STEPS = 200  # steps of random actions from which an unknown time step is inferred
-NO_TIME_LIMIT = 10_000  # longest episode of an environment without a registered time limit, steps
-ALIASES = {"speeds": "velocities"}  # an option's earlier name, in calls, flags and records
+NO_TIME_LIMIT = 10_000  # maximum length of an episode if the environment has no registered time limit, steps
+ALIASES = {"speeds": "velocities"}  # earlier names of options, in calls, flags and records
 
 
 @dataclass(frozen=True)
 class Environment:
-    """An environment, and what is known about it beyond what the environment itself says.
+    """An environment and its options: known functions, the meaning of coordinates, sensor noise, horizon and time step.
 
-    `Environment("Pendulum-v1", cost="costs:upright", angles=(2,)).open()` is a system that episodes can be run on.
-    An option that is not given is read from the environment or learned from its transitions.
+    `Environment("Pendulum-v1", cost="costs:upright", angles=(2,)).open()` returns an `Env`.  The value of an option
+    that is not given is read from the environment or learned from its transitions.
     """
 
     id: Any  # Gymnasium id, "module:Name-v0", shipped system ("forethought/CartPoleSwingUp-v0"), gymnasium.Env or Env
@@ -49,10 +49,10 @@ class Environment:
     observation_noise: float | tuple[float, ...] | None = None  # standard deviation of sensor noise, one or one each
     horizon: int | None = None  # episode length, steps (default: the environment's time limit)
     dt: float | None = None  # time step, s (default: the environment's own)
-    make_kwargs: Any = ()  # keyword arguments of the environment's constructor: a mapping, kept as pairs
+    make_kwargs: Any = ()  # keyword arguments of the environment's constructor: a mapping, stored as pairs
 
     def __post_init__(self):
-        """Check what needs no environment to be checked.
+        """Check the types and ranges of the options.
 
         Raises:
             UsageError: an option of a wrong type or out of range.
@@ -63,12 +63,12 @@ class Environment:
 
     @classmethod
     def of(cls, env: Any, *, known: tuple[str, ...] = (), **options: Any) -> "Environment":
-        """`env`, whatever form it comes in, with `options` in place of what it says.
+        """`env` as an `Environment`, with `options` replacing its own.
 
         Args:
-            env: an `Environment`, or what its `id` may be.
-            known: further names that a misspelled option may have meant.
-            **options: fields of `Environment`; None for those not given.
+            env: an `Environment`, or any value of its field `id`.
+            known: further names to suggest for a misspelled option.
+            **options: fields of `Environment`; None means not given.
         Raises:
             UsageError: an unknown option.
         """
@@ -85,7 +85,7 @@ class Environment:
 
     @property
     def name(self) -> str:
-        """What people call it: its id, its registered id, or its class."""
+        """A name for messages: the id, the registered id, or the class."""
         if isinstance(self.id, str):
             return self.id
         if isinstance(self.id, gym.Env):
@@ -93,13 +93,13 @@ class Environment:
         return getattr(self.id, "name", type(self.id).__name__)
 
     def open(self) -> Env:
-        """The system that episodes can be run on.
+        """The environment that episodes can be run on.
 
         Returns:
             A `SystemEnv` for shipped systems (dynamics, cost and termination known), a `GymEnv` for all others.
         Raises:
-            UsageError: unknown names (the nearest known one is told), options that the environment cannot take, or an
-                environment that nothing here can act in.
+            UsageError: unknown names (the message suggests the nearest known one), options that the environment does
+                not accept, or an environment with unsupported spaces.
         """
         env = self._own() if self._is_own else self._foreign()
         return env if self.observation_noise is None else with_observation_noise(env, self.observation_noise)
@@ -109,13 +109,10 @@ class Environment:
         return self.id.startswith(NAMESPACE) if isinstance(self.id, str) else not isinstance(self.id, gym.Env)
 
     def _own(self) -> Env:
-        """A system that comes with the library, or an object that is an `Env` already.
-
-        Either defines every option except noise.
-        """
+        """A shipped system, or an object that is an `Env` already; both define all options except noise."""
         said = [name for name in self.given() if name != "observation_noise"]
         if said:
-            remedy = "leave it out, or build a SystemEnv with a task of your own"
+            remedy = "remove the option, or build a SystemEnv with a task of your own"
             raise UsageError(f"{self.name} has its own known {', '.join(said)}: {remedy}.")
         if isinstance(self.id, str):
             return shipped(self.id)
@@ -136,7 +133,7 @@ class Environment:
         }
         if isinstance(self.id, gym.Env):
             if self.make_kwargs:
-                raise UsageError("make_kwargs are for environments given by id; this one is made already.")
+                raise UsageError("make_kwargs apply only to environments given by id; this one is an object.")
             env = self.id
         else:
             env = make_gym(self.id, **dict(self.make_kwargs))
@@ -148,7 +145,7 @@ class Environment:
         return GymEnv(env, **options)
 
     def _inferred_time_step(self, env: gym.Env) -> float:
-        """The time step in s that the velocities of random episodes imply, to three digits."""
+        """The time step in s, inferred from the velocities in random episodes, to three digits."""
         trial = GymEnv(
             env, name=self.name, angles=self.angles or (), horizon=self.horizon or time_limit(env) or TRIED_STEPS
         )
@@ -161,15 +158,15 @@ class Environment:
             dt = infer_dt(self.velocities or (), join_pieces(episodes), angles=self.angles or ())
         except UsageError as problem:
             raise UsageError(
-                f"velocities need the time step of {self.name}, which it does not say (it has no attribute dt): "
+                f"velocities need the time step of {self.name}, which does not define it (no attribute dt): "
                 f"{problem} Set it with --dt SECONDS (dt=...)."
             ) from problem
         return float(f"{dt:.3g}")
 
     def record(self) -> dict[str, Any]:
-        """Plain values from which `from_record` makes it again; an object is recorded by name alone.
+        """Plain values for `from_record`; an object is recorded by its name only.
 
-        Options that were added later are in it only where they are given: earlier records stay what they were.
+        Options added in later versions are recorded only if they are given, so that old and new records are equal.
         """
         later: dict[str, Any] = {
             "velocities": _plain(self.velocities),
@@ -189,7 +186,7 @@ class Environment:
         }
 
     def _noise(self) -> float | list[float] | None:
-        """The sensors' noise, given or the object's own; None where there is none."""
+        """The standard deviation of the sensor noise, given or the object's own; None without noise."""
         own = getattr(self.id, "observation_std", None)
         std = self.observation_noise if self.observation_noise is not None else own
         if std is None or not np.any(np.asarray(std)):
@@ -198,18 +195,18 @@ class Environment:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], id: Any = None, **options: Any) -> "Environment":
-        """The environment that `record()` recorded.
+        """The environment described by a record from `record()`.
 
         Args:
-            record: of a run, perhaps of an earlier version.
-            id: the environment where it was given as an object; by default the recorded one.
-            **options: in place of the recorded ones.
+            record: the record of a run, possibly written by an earlier version.
+            id: the environment itself, needed if it was given as an object; by default the recorded id.
+            **options: replacements for the recorded options.
         Raises:
-            UsageError: it was given as an object, and only its name is recorded.
+            UsageError: the environment was given as an object, so that only its name is recorded.
             CheckpointError: the record was altered.
         """
         if not (isinstance(record, Mapping) and isinstance(record.get("spec"), str | None)):
-            raise CheckpointError("the run's record of its environment is damaged: it names no environment.")
+            raise CheckpointError("the run's record of its environment is damaged: it has no name of an environment.")
         recorded = {ALIASES.get(name, name): value for name, value in record.items() if name not in ("spec", "name")}
         missing = sorted({"spec", "name", "cost", "termination", "angles"} - record.keys())
         unknown = sorted(recorded.keys() - set(OPTIONS))
@@ -231,13 +228,13 @@ class Environment:
 
     @classmethod
     def current(cls, record: Mapping[str, Any], env: Any) -> dict[str, Any]:
-        """A record, perhaps of an earlier version, as this version writes it; `env` stands in for an object."""
+        """A record, possibly of an earlier version, in the format of this version; `env` replaces an object."""
         known = {name: record.get(name) for name in ("spec", "name")}
         return cls.from_record(record, known["spec"] or env).record() | known
 
 
 def opening_notes(environment: Environment, opened: Env) -> tuple[str, ...]:
-    """What a person should know about how an environment was opened."""
+    """Notices for the user about the options of an opened environment."""
     notes: list[str] = []
     if not isinstance(opened, GymEnv):
         return ()
@@ -249,7 +246,7 @@ def opening_notes(environment: Environment, opened: Env) -> tuple[str, ...]:
     if environment.velocities and environment.dt is None and opened.own_time_step is None:
         notes.append(
             f"the time step of {opened.name}, {opened.task.dt:g} s, was inferred from its velocities. "
-            "Set it with --dt SECONDS (dt=...)."
+            "Change it with --dt SECONDS (dt=...)."
         )
     return tuple(notes)
 
@@ -264,14 +261,14 @@ def _check(given: Mapping[str, Any]) -> None:
 
 
 def _hashable(value: Any) -> Any:
-    """Lists as the tuples that the fields are, NumPy's numbers as Python's."""
+    """Lists converted to tuples, NumPy numbers to Python numbers."""
     if isinstance(value, np.generic):
         return value.item()
     return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as the lists that JSON has."""
+    """Tuples converted to lists, for JSON."""
     return list(map(_plain, value)) if isinstance(value, tuple) else value
 
 
@@ -304,7 +301,7 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         _are(lambda pair: _are(_is_index)(pair) and len(pair) == 2),
         "pairs (i, j) of indices of observation entries, entry j being the rate of change of entry i",
     ),
-    ("names", _are(lambda name: isinstance(name, str) and bool(name)), "texts, one for each observation entry"),
+    ("names", _are(lambda name: isinstance(name, str) and bool(name)), "strings, one for each observation entry"),
     (
         "observation_noise",
         lambda v: _is_number(v) or _are(_is_number)(v),

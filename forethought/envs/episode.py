@@ -1,4 +1,4 @@
-"""Episodes: the protocol, a whole episode in one call, and what every host loop around Gymnasium needs."""
+"""Episodes: the protocol, whole episodes in one call, and helpers for host loops around Gymnasium environments."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -21,11 +21,11 @@ OnStep = Callable[[int, float], None]  # on_step(steps of the episode so far, re
 
 @runtime_checkable
 class Episode(Protocol):
-    """An episode that goes on while it is advanced.  An environment may have only the last one it started running."""
+    """An episode that runs when it is advanced.  An environment may support only the episode that it started last."""
 
     @property
     def x(self) -> Shaped[np.ndarray, "..."]:
-        """The observation that the next action answers; after the end, the last one."""
+        """The current observation; after the end of the episode, the last one."""
         ...
 
     @property
@@ -34,14 +34,15 @@ class Episode(Protocol):
         ...
 
     def advance(self, controller: Controller, *, steps: int, on_step: OnStep | None = None) -> Transition:
-        """Up to `steps` further steps, fewer where the episode ends; leading axis [T], NumPy arrays.
+        """Run up to `steps` more steps, fewer if the episode ends; leading axis [T], NumPy arrays.
 
-        The controller may be another one each time.  One of the same kind (differing only in its arrays) keeps the
-        memory of the one before it; another kind begins its own.  Pieces joined equal the episode in one piece.
+        Each call may pass another controller.  A controller that differs from its predecessor only in its arrays takes
+        over the predecessor's memory; any other controller starts with a new memory.  The pieces of an episode
+        together are bitwise equal to the episode run in one piece.
 
         Raises:
             EnvironmentFailure: see `Env.run`; its `episode` holds the steps of this call before the failure.
-            UsageError: the episode is over, or the environment has started another one.
+            UsageError: the episode has ended, or the environment has started another one.
         """
         ...
 
@@ -57,7 +58,7 @@ def run_episode(
     frames: list[np.ndarray] | None = None,
     steps: int | None = None,
 ) -> Transition:
-    """One whole episode of `env`: what its method `run` does, see `Env.run`."""
+    """One whole episode of `env`; the implementation of `Env.run`."""
     most = at_most(steps, env.task.horizon)
     episode = env.start(key=key, reset_key=reset_key, options=options, frames=frames)
     rows = episode.advance(controller, steps=most, on_step=on_step)
@@ -65,14 +66,14 @@ def run_episode(
 
 
 def truncated(rows: Transition) -> Transition:
-    """The same steps, cut off after the last one."""
+    """The same steps with the last one marked as truncated."""
     flags = np.array(rows.truncated)
     flags[-1] = not rows.terminated[-1]
     return eqx.tree_at(lambda r: r.truncated, rows, flags)
 
 
 def join_pieces(pieces: list[Transition]) -> Transition:
-    """Pieces of an episode in order, each with a leading axis, as one."""
+    """Concatenate pieces of an episode, in order, along their leading axis."""
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
 
 
@@ -81,7 +82,7 @@ def require_running(episode: Episode, steps: int, *, replaced: bool = False) -> 
     if steps < 1:
         raise ValueError(f"An episode is advanced by at least 1 step, got {steps}.")
     if episode.over:
-        raise UsageError("This episode is over; start another one.")
+        raise UsageError("This episode has ended; start another one.")
     if replaced:
         raise UsageError("The environment has started another episode since; only the last one can be advanced.")
 
@@ -90,7 +91,7 @@ STEP_VALUES, RESET_VALUES = "observation, reward, terminated, truncated, info", 
 
 
 class EpisodeLog:
-    """The steps of an episode as they come, and the `Transition` they make."""
+    """Collects the steps of an episode one by one into a `Transition`."""
 
     def __init__(self) -> None:
         """No steps yet."""
@@ -106,21 +107,21 @@ class EpisodeLog:
         return len(self._rows)
 
     def episode(self) -> Transition | None:
-        """All steps, leading axis [T]; None where there are none."""
+        """All steps, leading axis [T]; None if there are none."""
         return self.whole() if self._rows else None
 
     def whole(self) -> Transition:
-        """All steps, leading axis [T >= 1]; rewards in the dtype of the states where those are real numbers."""
+        """All steps, leading axis [T >= 1]; rewards have the dtype of the states if states are real numbers."""
         x, u, x_next, reward, terminated, truncated = (np.stack(column) for column in zip(*self._rows, strict=True))
         real = x.dtype if np.issubdtype(x.dtype, np.floating) else np.dtype(jnp.result_type(float))
         return Transition(x, u, x_next, reward.astype(real), terminated, truncated)
 
 
 def call_env(name: str, step: int, method: Callable, *args: Any, **kwargs: Any) -> tuple:
-    """What `method` of an environment returns at `step` (0: its reset): two values for `reset`, five for `step`.
+    """The values that `method` of an environment returns at `step` (0: reset): two for `reset`, five for `step`.
 
     Raises:
-        EnvironmentFailure: it raised, or returned another number of values.
+        EnvironmentFailure: the method raised an exception or returned another number of values.
     """
     resets = getattr(method, "__name__", "step") == "reset"
     wanted = RESET_VALUES if resets else STEP_VALUES
@@ -128,7 +129,7 @@ def call_env(name: str, step: int, method: Callable, *args: Any, **kwargs: Any) 
     remedy = f"return Gymnasium's {'two' if resets else 'five'} values: {wanted}"
     try:
         values = method(*args, **kwargs)
-    except Exception as error:  # foreign code may raise anything; the steps before it must not be lost
+    except Exception as error:  # third-party code may raise any exception; the earlier steps must not be lost
         what = f"raised {type(error).__name__} ({first_line(error)})"
         of_a_wrapper = isinstance(error, ValueError) and f"to unpack (expected {count}" in str(error)
         raise EnvironmentFailure(f"{name} {what} {at(step)}{f': {remedy}' if of_a_wrapper else ''}.") from error
@@ -139,17 +140,17 @@ def call_env(name: str, step: int, method: Callable, *args: Any, **kwargs: Any) 
 
 
 def at(step: int) -> str:
-    """When something happened: steps count from 1, 0 is the reset."""
+    """"at step 3", or "when it was reset" for step 0."""
     return f"at step {step}" if step else "when it was reset"
 
 
 def seed_of(key: PRNGKeyArray) -> int:
-    """A seed for `reset`, a function of `key`."""
+    """A seed for `reset`, determined by `key`."""
     return int(jr.randint(key, (), 0, np.iinfo(np.int32).max))
 
 
 def at_most(steps: int | None, horizon: int) -> int:
-    """The length of an episode that the task ends after `horizon` steps and the caller after `steps`, if given."""
+    """The maximum length of an episode: the smaller of `horizon` and `steps`, if `steps` is given."""
     if steps is not None and steps < 1:
         raise ValueError(f"An episode has at least 1 step, got {steps}.")
     return horizon if steps is None else min(steps, horizon)

@@ -1,4 +1,4 @@
-"""A shipped system as a plain `gymnasium.Env`, for any other library."""
+"""A shipped system as a plain `gymnasium.Env`, for use by other libraries."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ from forethought.envs.shipped import shipped
 
 
 class GymnasiumSystem(gym.Env):
-    """Observes the state (float32), acts in the task's units, rewards `-cost(x, u, t)`.
+    """Observations are states (float32), actions are in the task's units, the reward is `-cost(x, u, t)`.
 
-    Only the time limit that `gymnasium.make` adds truncates episodes.
+    The environment never truncates; `gymnasium.make` adds the time limit.
     """
 
     metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 20}
@@ -46,7 +46,7 @@ class GymnasiumSystem(gym.Env):
         return self._observation(), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """One step of `dt`; actions beyond the limits are clipped."""
+        """One step of `dt`; actions are clipped to their limits."""
         if self._state is None:
             raise gym.error.ResetNeeded(f"Call reset() before step() on {self.system.name}.")
         u = np.asarray(action, self._state.dtype)
@@ -59,7 +59,7 @@ class GymnasiumSystem(gym.Env):
         return self._observation(), float(reward), bool(terminated), False, {}
 
     def render(self) -> np.ndarray | None:
-        """The state as an RGB picture [height, width, 3] uint8, or in the window (human)."""
+        """The state as an RGB picture [height, width, 3] uint8, or shown in a window (render mode human)."""
         if self.render_mode != "rgb_array" or self._state is None:
             return None
         return self._picture()

@@ -1,4 +1,4 @@
-"""A user's functions by name: "module:function" loaded, and the name of a function that was given."""
+"""A user's functions by name: load "module:function", and find the name of a given function."""
 
 import contextlib
 import importlib
@@ -14,10 +14,10 @@ from forethought.tasks.function_task import first_line
 
 
 def load_function(spec: str | Callable | None, kind: str) -> Callable | None:
-    """The function that "module:function" names; functions and None as they are.
+    """Load the function named "module:function"; a function or None is returned unchanged.
 
     Raises:
-        UsageError: no such module or function; the nearest name in the module is told.
+        UsageError: no such module or function; the message suggests the nearest name in the module.
     """
     if spec is None or callable(spec):
         return spec
@@ -45,9 +45,9 @@ def load_function(spec: str | Callable | None, kind: str) -> Callable | None:
 
 
 def name_of(function: str | Callable | None) -> str | None:
-    """The "module:function" that names a function; strings and None as they are.
+    """The name "module:function" of a function; a string or None is returned unchanged.
 
-    A function of the script that runs has the name that it has for others who import that script.
+    A function of the running script is named as if the script were imported as a module.
     """
     if function is None or isinstance(function, str):
         return function
@@ -60,7 +60,7 @@ def name_of(function: str | Callable | None) -> str | None:
 
 
 def can_be_loaded(function: str | Callable | None) -> bool:
-    """Whether `load_function(name_of(function))` can give the function again, in a process that finds its module."""
+    """Whether `load_function(name_of(function))` returns the function, in a process that can import its module."""
     if function is None or isinstance(function, str):
         return True
     module, _, name = (name_of(function) or "").partition(":")
@@ -70,8 +70,8 @@ def can_be_loaded(function: str | Callable | None) -> bool:
 
 @contextlib.contextmanager
 def importable_from_here() -> Iterator[None]:
-    """Within it, modules in the working directory can be imported, as `python` itself would; last, so that nothing
-    there hides an installed package.
+    """Context in which modules in the working directory can be imported; they come last in the search path, so that
+    they hide no installed package.
     """
     here = os.getcwd()
     if here in sys.path or "" in sys.path:
@@ -85,16 +85,16 @@ def importable_from_here() -> Iterator[None]:
 
 
 def import_module(module: str, wanted_by: str) -> ModuleType:
-    """The module, imported; whatever goes wrong is a `UsageError` that says who wanted it."""
+    """Import a module; any failure becomes a `UsageError` that names `wanted_by`."""
     try:
         imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is not None and (module == error.name or module.startswith(error.name + ".")):
-            remedy = "is it misspelled, or is the working directory another one?"
+            remedy = "check its spelling and the working directory"
             raise UsageError(f"No module named '{error.name}' for {wanted_by}; {remedy}") from error
         remedy = f"module '{module}' needs it: install it"
         raise UsageError(f"No module named '{error.name}' for {wanted_by}; {remedy}.") from error
-    except Exception as error:  # the module is foreign code
+    except Exception as error:  # third-party code may raise any exception
         what = f"raised {type(error).__name__} when imported: {first_line(error)}"
         raise UsageError(f"Module '{module}', for {wanted_by}, {what}") from error
     hidden = _hidden_by(imported)
@@ -104,7 +104,7 @@ def import_module(module: str, wanted_by: str) -> ModuleType:
 
 
 def _hidden_by(module: ModuleType) -> str:
-    """Which file of the working directory cannot be imported because `module` has its name; empty if there is none."""
+    """A note about a file of the working directory that `module` hides because of its name; empty if there is none."""
     top = module.__name__.partition(".")[0]
     file = getattr(sys.modules[top], "__file__", None)
     for path in (Path(f"{top}.py"), Path(top, "__init__.py")):
@@ -114,7 +114,7 @@ def _hidden_by(module: ModuleType) -> str:
 
 
 def is_script(module: str) -> bool:
-    """Whether the running script is the file that `module` names."""
+    """Whether `module` is the running script."""
     main = sys.modules.get("__main__")
     script = getattr(main, "__file__", None)
     return script is not None and getattr(main, "__spec__", None) is None and Path(script).stem == module

@@ -1,4 +1,4 @@
-"""Any Gymnasium environment with continuous or discrete actions, as a system that episodes can be run on."""
+"""Any Gymnasium environment with continuous or discrete actions, as an `Env`."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ Make = Callable[..., gym.Env]  # make(render_mode=...) -> a fresh instance of th
 
 
 class GymEnv:
-    """A `gymnasium.Env`: numbers of any shape as observations, bounded `Box` or `Discrete` actions (see `codecs`).
+    """Wraps a `gymnasium.Env` with numeric observations and bounded `Box` or `Discrete` actions (see `codecs`).
 
     If a cost function is given, the recorded reward is `-cost(x, u)`, so that returns of the real environment and of a
     model of it are comparable.  If a termination function is given, it alone sets `terminated`; an episode that the
@@ -59,19 +59,19 @@ class GymEnv:
         dt: float | None = None,
         make: Make | None = None,
     ):
-        """Read off what the environment tells about itself.
+        """Read the attributes of the environment and check the options.
 
         Args:
-            env: the environment; owned and stepped by this object.
-            name: how people call it; its registered id where not given.
+            env: the environment; only this object may step it.
+            name: name for messages; by default the registered id.
             cost: `cost(x [n], u [m]) -> []`, traceable by JAX; None to learn it from rewards.
             termination: `termination(x [n]) -> bool []`, traceable by JAX; None to learn it from episodes.
             angles: coordinates of the observation that are angles in radians.
             velocities: pairs (i, j): coordinate j is the rate of change of coordinate i, per second.
-            names: of the coordinates of the observation, with units; read from a MuJoCo environment where not given.
-            horizon: steps in an episode; the environment's time limit where not given.
-            dt: s per step; `env.unwrapped.dt`, else one picture (`render_fps`), else 1, where not given.
-            make: makes another instance, given `render_mode`; `env.spec` is used where not given.
+            names: names of the observation's coordinates, with units; by default read from a MuJoCo environment.
+            horizon: steps in an episode; by default the environment's time limit.
+            dt: s per step; by default `env.unwrapped.dt`, else the time of one picture (`render_fps`), else 1.
+            make: makes another instance, given `render_mode`; by default `env.spec` is used.
 
         Raises:
             UsageError: actions or observations of other kinds, no time limit, or functions that
@@ -105,12 +105,12 @@ class GymEnv:
 
     @property
     def nondeterministic(self) -> bool:
-        """Whether the environment says that a seed does not decide an episode."""
+        """Whether the environment declares itself nondeterministic (a seed does not determine an episode)."""
         return self._env.spec is not None and self._env.spec.nondeterministic
 
     @property
     def own_time_step(self) -> float | None:
-        """Seconds per step as the environment says; None where it does not."""
+        """Seconds per step as the environment defines it; None if it does not."""
         return own_time_step(self._env)
 
     @property
@@ -130,18 +130,18 @@ class GymEnv:
     ) -> "GymEpisode":
         """A new episode, which ends the one before it; see `Env.start`.
 
-        Without `reset_key`, `key` gives the seed of the reset, which decides the environment's noise too.  With it,
-        the seed of the reset comes from `reset_key`, and the environment's generator (`np_random`) is seeded anew from
-        `key` after the reset; noise from another source than that generator follows the reset's seed.
+        Without `reset_key`, `key` determines the seed of the reset, and hence the environment's noise too.  With it,
+        `reset_key` determines the seed of the reset, and the environment's generator (`np_random`) is reseeded from
+        `key` after the reset; noise from any other generator depends on the seed of the reset.
 
         Args:
             key: as in `Env.start`.
             reset_key: as in `Env.start`.
             options: passed on to the environment's `reset`.
-            frames: where given, pictures are appended.
+            frames: a list to which pictures are appended, if given.
 
         Raises:
-            EnvironmentFailure: the reset raised, or gave an observation that does not fit the space.
+            EnvironmentFailure: the reset raised an exception or returned an observation outside of the space.
         """
         env = self._env if frames is None else self._pictured_env()
         seed_key, act_key = jr.split(key)
@@ -156,7 +156,7 @@ class GymEnv:
         return self._running
 
     def close(self) -> None:
-        """Close the environment, and the one that makes pictures."""
+        """Close the environment, and the second instance that renders."""
         for env in (self._env, self._pictured):
             if env is not None:
                 env.close()
@@ -198,7 +198,7 @@ class GymEnv:
         if frames is None:
             return
         try:
-            with warnings.catch_warnings():  # graphics libraries complain at length before they fail
+            with warnings.catch_warnings():  # graphics libraries warn at length before they fail
                 warnings.simplefilter("ignore")
                 picture = env.render()
         except Exception as error:  # graphics drivers raise anything
@@ -208,7 +208,7 @@ class GymEnv:
         frames.append(np.asarray(picture[..., :3], np.uint8))
 
     def _pictured_env(self) -> gym.Env:
-        """The instance that renders: this one if it does, else a second one, made on first use."""
+        """The instance that renders: this one if it can render, else a second one, made on first use."""
         if self._env.render_mode == "rgb_array":
             return self._env
         if self._pictured is None:
@@ -229,7 +229,7 @@ class GymEnv:
         return self._pictured
 
     def _no_picture(self, error: Exception) -> EnvironmentFailure:
-        remedy = "train and evaluate work without pictures"
+        remedy = "train and evaluate need no pictures"
         if "mujoco" in type(self._env.unwrapped).__module__ or "mujoco" in type(error).__module__:
             remedy = "MuJoCo needs OpenGL; without a screen set MUJOCO_GL=egl (GPU) or MUJOCO_GL=osmesa (software)"
         return EnvironmentFailure(f"{self.name} could not render ({first_line(error)}): {remedy}.")
@@ -238,24 +238,24 @@ class GymEnv:
 class GymEpisode:
     """An episode of a `GymEnv`, see `Episode`.
 
-    The environment itself holds the state, so only the episode that was started last can be advanced.
+    The environment holds the state, so only the episode that was started last can be advanced.
     """
 
     def __init__(self, env: GymEnv, world: gym.Env, x: np.ndarray, key: PRNGKeyArray, frames: list[np.ndarray] | None):
-        """In its initial state; `world` is the instance that is stepped."""
+        """An episode in its initial state; `world` is the instance that is stepped."""
         self.x, self.over = x, False
         self._env, self._world, self._frames = env, world, frames
         self._actor = Actor(key=key)
         self._t, self._total = 0, 0.0
 
     def advance(self, controller: Controller, *, steps: int, on_step: OnStep | None = None) -> Transition:
-        """Up to `steps` further steps; see `Episode.advance`.
+        """Run up to `steps` more steps; see `Episode.advance`.
 
         Raises:
-            EnvironmentFailure: the environment raised, or gave values that are not finite or of another shape, or
-                the controller's action is not finite; its `episode` holds the steps of this call before that, None
-                where there are none.
-            UsageError: the episode is over, or another one was started since.
+            EnvironmentFailure: the environment raised an exception or returned values that are not finite or have
+                another shape, or the controller's action is not finite; its `episode` holds the steps of this call
+                before the failure, or None if there are none.
+            UsageError: the episode has ended, or another one was started since.
         """
         require_running(self, steps, replaced=self._env._running is not self)
         log = EpisodeLog()
@@ -292,7 +292,7 @@ def _terminal(task: FunctionTask, x: Any) -> jax.Array:
 
 
 def _short(values: np.ndarray) -> str:
-    """An array in one line."""
+    """An array as one line of text."""
     return " ".join(np.array2string(np.asarray(values), precision=3, threshold=8).split())
 
 
@@ -307,7 +307,7 @@ def _state_space(
     for what, given in (("angles", angles), ("velocities", tuple(i for pair in velocities for i in pair))):
         wrong = [i for i in given if not 0 <= i < n]
         if wrong:
-            raise UsageError(f"{what} {wrong} are not coordinates of {name}: its observations have 0 to {n - 1}.")
+            raise UsageError(f"{what} {wrong} are not coordinates of {name}, whose observations have 0 to {n - 1}.")
     try:
         return StateSpace(n, tuple(angles), tuple(velocities), dt if velocities else 0.0, names)
     except ValueError as error:
@@ -328,7 +328,7 @@ def _horizon(env: gym.Env, horizon: int | None, name: str) -> int:
 
 
 def time_limit(env: gym.Env) -> int | None:
-    """Steps after which the environment truncates an episode; None where it never does."""
+    """Steps after which the environment truncates an episode; None without a time limit."""
     if env.spec is not None and env.spec.max_episode_steps is not None:
         return env.spec.max_episode_steps
     while isinstance(env, gym.Wrapper):
@@ -339,13 +339,13 @@ def time_limit(env: gym.Env) -> int | None:
 
 
 def own_time_step(env: gym.Env) -> float | None:
-    """Seconds per step as the environment says (`env.unwrapped.dt`); None where it does not."""
+    """Seconds per step as the environment defines it (`env.unwrapped.dt`); None if it does not."""
     own = getattr(env.unwrapped, "dt", None)
     return float(own) if isinstance(own, int | float) and own > 0 else None
 
 
 def time_step(env: gym.Env) -> float | None:
-    """Seconds per step: the environment's own, else one picture (`render_fps`); None where neither is known."""
+    """Seconds per step: the environment's own, else the time of one picture (`render_fps`), else None."""
     own = own_time_step(env)
     if own is not None:
         return own

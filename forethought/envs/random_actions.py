@@ -1,4 +1,4 @@
-"""A controller for trying an environment out."""
+"""A controller with random actions, for checks of environments."""
 
 import equinox as eqx
 from jaxtyping import Array, PRNGKeyArray

@@ -1,8 +1,8 @@
 """Registration of the shipped systems with Gymnasium: `gymnasium.make("forethought/Name-v0")` in any library.
 
-Gymnasium 1.x finds no plugins by itself: a package registers when it is imported.  Importing Gymnasium for that would
-triple the time that `import forethought` takes, so the entries are made when Gymnasium is there: at once where it is
-imported already, else as soon as it has been.
+Gymnasium 1.x does not discover plugins: a package must register its environments when it is imported.  Importing
+Gymnasium for this would triple the time of `import forethought`.  The shipped systems are therefore registered at once
+if Gymnasium is already imported, else right after it is imported.
 """
 
 import sys
@@ -38,7 +38,7 @@ class _Waiting(MetaPathFinder):
     """An import hook: imports the registry as usual, then registers the shipped systems and removes itself."""
 
     def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
-        """The usual specification, of this one module only."""
+        """The module's usual specification, with registration added; None for any other module."""
         if fullname != REGISTRY:
             return None
         sys.meta_path.remove(self)

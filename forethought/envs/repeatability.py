@@ -1,4 +1,4 @@
-"""Whether an episode depends on its keys and actions alone, or on the episodes before it too."""
+"""Tests whether an episode depends only on its keys and actions, and not on earlier episodes."""
 
 import jax
 import jax.random as jr
@@ -9,20 +9,19 @@ from forethought.core import Transition
 from forethought.envs.env import Env
 from forethought.envs.random_actions import RandomActions
 
-TRIED_STEPS = 20  # of each of the three episodes
+TRIED_STEPS = 20  # maximum length of each of the three episodes
 
 
 def carries_state(env: Env, *, steps: int = TRIED_STEPS, key: PRNGKeyArray) -> str | None:
-    """What differs when an episode is run again after another one; None where nothing does.
+    """The difference between an episode and its repetition after another episode, in words; None if they are equal.
 
-    Three short episodes of random actions, cheap enough for the start of a run: one, another one, and the first again
-    with the same keys and so the same actions.  An environment in which something survives a reset (a running
-    normalization, a generator that is not seeded) is noticed if that shows within `steps`; a run on such an environment
-    cannot be resumed exactly.
+    Runs three short episodes of random actions: one, another one, and the first again with the same keys and hence the
+    same actions.  They differ if the environment keeps information across resets (such as a running normalization or
+    an unseeded generator) that affects the first `steps` steps; a run on such an environment cannot be resumed exactly.
 
     Args:
-        env: what is tried; its own state, where it has one, is changed by that.
-        steps: the length of each episode, at most.
+        env: the environment; its state, if it has any, changes.
+        steps: maximum length of each episode.
         key: seeds the episodes.
     Raises:
         EnvironmentFailure: as in `Env.run`.
@@ -35,12 +34,14 @@ def carries_state(env: Env, *, steps: int = TRIED_STEPS, key: PRNGKeyArray) -> s
     if step is None:
         return None
     return (
-        "the same seed gave another first state" if step == 0 else f"the same seed and actions gave another step {step}"
+        "the same seed gave a different initial state"
+        if step == 0
+        else f"the same seed and actions gave a different result at step {step}"
     )
 
 
 def first_difference(first: Transition, again: Transition) -> int | None:
-    """The first step, counted from 1, in which two episodes differ; 0: in their first state, None: nowhere."""
+    """The first step, counted from 1, in which two episodes differ; 0 for the initial state, None if they are equal."""
     if not np.array_equal(first.x[0], again.x[0]):
         return 0
     pairs = list(zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True))

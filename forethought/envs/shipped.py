@@ -1,7 +1,7 @@
-"""The systems that come with the library, by name.
+"""The systems that are part of the library, by name.
 
-Listing them imports nothing heavy: dynamics, task and picture are named as "module:attribute" and loaded when a
-system is made.
+Listing them imports no large package: dynamics, task and picture are given as "module:attribute" and loaded when a
+system is created.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ NAMESPACE = "forethought/"
 
 @dataclass(frozen=True)
 class Shipped:
-    """What a shipped system is made of."""
+    """The parts of a shipped system."""
 
     description: str  # one line
     dynamics: str  # in forethought.dynamics
     task: str  # in forethought.tasks
     picture: str  # in forethought.envs.drawing.pictures
-    horizon: int  # steps in an episode; the task's own, here so that Gymnasium can be told without loading it
+    horizon: int  # steps in an episode; equals the task's, so that registration need not load the task
     names: tuple[str, ...]  # of the coordinates of the state, with units
-    angles: tuple[int, ...] = ()  # those of them that are angles
+    angles: tuple[int, ...] = ()  # indices of the coordinates that are angles
     velocities: tuple[tuple[int, int], ...] = ()  # (i, j): coordinate j is the rate of change of coordinate i
 
 
@@ -42,7 +42,7 @@ SHIPPED = {
         velocities=((0, 1), (2, 3)),
     ),
     "PendulumSwingUp-v0": Shipped(
-        "swing a rod upright with a motor too weak to lift it at once",
+        "swing a rod upright with a motor too weak to lift it directly",
         dynamics="pendulum:Pendulum",
         task="pendulum_swing_up:PendulumSwingUp",
         picture="pendulum",
@@ -52,7 +52,7 @@ SHIPPED = {
         velocities=((0, 1),),
     ),
     "AcrobotSwingUp-v0": Shipped(
-        "stand two hinged rods on end with one motor, between them",
+        "swing two hinged rods upright with one motor, at the hinge between them",
         dynamics="double_pendulum:Acrobot",
         task="acrobot_swing_up:AcrobotSwingUp",
         picture="acrobot",
@@ -67,7 +67,7 @@ SHIPPED = {
         velocities=((0, 2), (1, 3)),
     ),
     "CartDoublePendulum-v0": Shipped(
-        "stand two hinged rods on end by pushing the cart that they hang from",
+        "swing two hinged rods upright by pushing the cart that they hang from",
         dynamics="cart_double_pendulum:CartDoublePendulum",
         task="cart_double_pendulum_swing_up:CartDoublePendulumSwingUp",
         picture="cart_double_pendulum",
@@ -128,10 +128,10 @@ SHIPPED = {
 
 
 def shipped(name: str) -> SystemEnv:
-    """The shipped system `name`, namespace or not: "CartPoleSwingUp-v0" or "forethought/CartPoleSwingUp-v0".
+    """The shipped system `name`, with or without namespace: "CartPoleSwingUp-v0" or "forethought/CartPoleSwingUp-v0".
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no system of this name.
     """
     from forethought.core import Problem, UsageError, nearest
     from forethought.dynamics.space import StateSpace

@@ -1,10 +1,11 @@
 """Episodes from a Gymnasium vector environment, in all three of its autoreset modes.
 
-After an episode of a sub-environment has ended, Gymnasium starts the next one in one of three ways.  A reset looks like
-a step in each of them, and must never be recorded as a transition.
+After an episode of a sub-environment has ended, Gymnasium starts the next one in one of three modes.  In each mode a
+reset looks like a step, but it must not be recorded as a transition.
 
     NEXT_STEP   the next `step` ignores the action and returns the first observation of the new episode
-    SAME_STEP   this `step` returns that observation already; the last one of the old episode is in `final_obs`
+    SAME_STEP   the `step` that ends an episode returns the first observation of the new one; the last observation of
+                the old episode is in `final_obs`
     DISABLED    nothing happens until `reset(options={"reset_mask": mask})`
 """
 
@@ -36,17 +37,17 @@ def collect_vector(
     """Episodes of a vector environment with B sub-environments, in the order in which they ended.
 
     Args:
-        envs: the vector environment; `metadata["autoreset_mode"]` tells how it starts new episodes.
+        envs: the vector environment; `metadata["autoreset_mode"]` defines how it starts new episodes.
         controller: chooses the actions; batched over sub-environments, with a new memory in each episode.
         key: seeds the first reset and the controller.
-        steps: stop once this many transitions are recorded; episodes still running then end there, and their
-            last step counts as truncated.  Give either this or `episodes`.
-        episodes: this many whole episodes, an equal number from each sub-environment, so that short episodes are not
-            preferred.
+        steps: number of transitions after which to stop; the last step of an unfinished episode is marked as
+            truncated.  Give either `steps` or `episodes`.
+        episodes: number of whole episodes, equally many from each sub-environment, so that the sample is not biased
+            towards short episodes.
 
     Raises:
-        UsageError: spaces that are not supported, an unknown autoreset mode, not exactly one budget, or a controller
-            that works on the host.
+        UsageError: unsupported spaces, an unknown autoreset mode, both or neither of `steps` and `episodes`, or a
+            controller that runs on the host.
         EnvironmentFailure: as in `Env.run`; `episode` holds the steps of the sub-environment that failed.
     """
     if (steps is None) == (episodes is None):
@@ -60,9 +61,9 @@ def collect_vector(
 
 
 class _VectorRun:
-    """The sub-environments during their episodes.
+    """The sub-environments and their running episodes.
 
-    `fresh` [B]: an episode begins in this state.  `resetting` [B]: the coming step only resets (NEXT_STEP).
+    `fresh` [B]: an episode starts in this state.  `resetting` [B]: the next step only resets (NEXT_STEP).
     """
 
     def __init__(self, envs: VectorEnv, controller: Controller, key: PRNGKeyArray):
@@ -71,8 +72,8 @@ class _VectorRun:
         self.observation = ObservationCodec(envs.single_observation_space, self.name)
         self.action = ActionCodec(envs.single_action_space, self.name)
         self.logs = [EpisodeLog() for _ in range(envs.num_envs)]
-        self.done: list[tuple[int, Transition]] = []  # with the sub-environment it came from
-        self.counts = np.zeros(envs.num_envs, int)  # of episodes done
+        self.done: list[tuple[int, Transition]] = []  # each with the index of its sub-environment
+        self.counts = np.zeros(envs.num_envs, int)  # number of finished episodes
         self.steps = self.calls = 0
         seed_key, init_key, self.key = jr.split(key, 3)
         self.xs = self.read(call_env(self.name, 0, envs.reset, seed=seed_of(seed_key))[0])
@@ -81,7 +82,7 @@ class _VectorRun:
         self.resetting = np.zeros(envs.num_envs, bool)
 
     def step(self) -> None:
-        """Step all sub-environments, record what are steps, and start new episodes after those that ended."""
+        """Step all sub-environments, record all steps except resets, and start new episodes after those that ended."""
         ts = np.array([len(log) for log in self.logs], np.int32)
         key = jr.fold_in(self.key, self.calls)
         wishes, self.carry = _act(self.controller, self.xs, ts, self.carry, self.fresh, key)
@@ -97,7 +98,7 @@ class _VectorRun:
         self.restart(starts, over)
 
     def arrivals(self, starts: np.ndarray, over: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
-        """The observations [B, *n] that the step led to, even where `starts` has those of the next episode."""
+        """The observations [B, *n] after the step, also if `starts` holds the first ones of new episodes."""
         if self.mode != AutoresetMode.SAME_STEP or not over.any():
             return starts
         arrived = starts.copy()
@@ -106,7 +107,7 @@ class _VectorRun:
         return arrived
 
     def record(self, i: int, u: np.ndarray, x_next: np.ndarray, reward: float, ended: bool, cut: bool) -> None:
-        """One step of sub-environment `i`."""
+        """Record one step of sub-environment `i`."""
         if not np.isfinite(reward):
             failure = f"{self.name} gave the reward {reward} in sub-environment {i} at step {self.calls}."
             raise EnvironmentFailure(failure, self.logs[i].episode())
@@ -118,7 +119,7 @@ class _VectorRun:
             self.counts[i] += 1
 
     def restart(self, starts: np.ndarray, over: np.ndarray) -> None:
-        """Prepare the next step; `starts` [B, n] is what this one returned, episodes ended where `over` [B]."""
+        """Prepare the next step; `starts` [B, n] are the returned observations, `over` [B] marks ended episodes."""
         self.xs, self.fresh = starts, over
         if self.mode == AutoresetMode.NEXT_STEP:
             self.fresh, self.resetting = self.resetting, over
@@ -138,7 +139,7 @@ class _VectorRun:
         return np.stack(rows)
 
     def enough(self, steps: int | None, episodes: int | None) -> bool:
-        """Whether the budget is spent."""
+        """Whether the number of steps or episodes is reached."""
         if steps is not None:
             return self.steps >= steps
         return bool((self.counts >= self.shares(episodes or 0)).all())
@@ -149,7 +150,7 @@ class _VectorRun:
         return share + (np.arange(self.envs.num_envs) < rest)
 
     def cut(self) -> list[Transition]:
-        """All episodes; those still running end here, truncated."""
+        """All episodes; unfinished ones are marked as truncated."""
         running = [log.whole() for log in self.logs if len(log)]
         return [episode for _, episode in self.done] + [_truncated(episode) for episode in running]
 

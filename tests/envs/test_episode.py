@@ -187,6 +187,6 @@ def test_what_survives_a_reset_is_noticed():
         return carries_state(GymEnv(limited(env)), key=jr.key(0))
 
     assert tried(Linear()) is None and tried(Noisy()) is None
-    assert tried(Normalized()) == "the same seed and actions gave another step 1"
-    assert tried(Unseeded()) == "the same seed gave another first state"
+    assert tried(Normalized()) == "the same seed and actions gave a different result at step 1"
+    assert tried(Unseeded()) == "the same seed gave a different initial state"
     assert carries_state(NOISY_SYSTEM, steps=3, key=jr.key(0)) is None

@@ -140,7 +140,7 @@ def test_warnings_of_what_can_be_made_are_passed_on():
 def test_objects():
     env = open_env(limited(Linear()), angles=(0,))
     assert env.name == "Linear" and env.space.angles == (0,)
-    refused("make_kwargs are for", limited(Linear()), make_kwargs={"a": 1})
+    refused("make_kwargs apply only", limited(Linear()), make_kwargs={"a": 1})
     refused("not a float", 3.0)
     assert open_env(env) is env
     refused("has its own known cost", env, cost=lambda x, u: x[0])

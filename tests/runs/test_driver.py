@@ -127,7 +127,7 @@ def test_functions_without_a_name_are_said_and_passed_again(tmp_path):
 def test_an_environment_that_carries_something_between_episodes_is_noticed(tmp_path):
     """Only resuming is affected, so it is a note."""
     options = {"iterations": 1, "progress": False}
-    with pytest.warns(UserWarning, match=r"carries something .*another step 1.* will not be bitwise identical"):
+    with pytest.warns(UserWarning, match=r"carries something .*different result at step 1.*not be bitwise identical"):
         ft.train(Wander(2), limited(Drifting(), 4), out=tmp_path / "drifting", **options)
     ft.train(Wander(2), limited(Linear(), 4), out=tmp_path / "sound", **options)  # a warning would be an error
 

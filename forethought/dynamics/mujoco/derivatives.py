@@ -3,7 +3,8 @@
 Symbols as in `forethought.dynamics.mujoco.simulator`; B pairs, w = 2 nv + na coordinates of the tangent space.
     ds' = D [ds; du]          D [k, k + m] = [G(s') A G(s)^+, G(s') B], A [w, w] and B [w, m] in tangent coordinates
 The columns of G are orthogonal, so that G^+ is its transpose with rows scaled.
-Source: MuJoCo documentation, "mjd_transitionFD"; for the RK4 integrator, which it lacks, central differences.
+Source: MuJoCo documentation, "mjd_transitionFD"; it does not support the RK4 integrator, for which central differences
+are used.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ STEP = 1e-6  # of the differences, in the units of each coordinate; float64
 
 
 def step_derivatives(simulator: Simulator, s: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """The derivatives of s' by [s; u], [B, k, k + m], at s [B, k] and u [B, m]."""
+    """The derivatives of s' with respect to [s; u], [B, k, k + m], at s [B, k] and u [B, m]."""
     model = simulator.model
     if model.opt.integrator == mujoco.mjtIntegrator.mjINT_RK4:
         up = tangents(model, s)
@@ -33,7 +34,7 @@ def step_derivatives(simulator: Simulator, s: np.ndarray, u: np.ndarray) -> np.n
 
 
 def _transitions(simulator: Simulator, s: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The states s' [B, k] and their derivatives A [B, w, w] by dv and B [B, w, m] by u, in tangent coordinates."""
+    """The states s' [B, k]; in tangent coordinates, their derivatives A [B, w, w] (dv) and B [B, w, m] (u)."""
     model, (batch, k) = simulator.model, s.shape
     w, m = 2 * model.nv + model.na, u.shape[1]
     after, A, B = np.empty((batch, k)), np.empty((batch, w, w)), np.empty((batch, w, m))
@@ -55,7 +56,7 @@ def _transitions(simulator: Simulator, s: np.ndarray, u: np.ndarray) -> tuple[np
 
 
 def _transition(simulator: Simulator, data: mujoco.MjData, u: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same for one state, which `data` holds."""
+    """The same for one state, stored in `data`."""
     model = simulator.model
     w = 2 * model.nv + model.na
     A, B = np.eye(w), np.zeros((w, u.size))
@@ -69,7 +70,7 @@ def _transition(simulator: Simulator, data: mujoco.MjData, u: np.ndarray) -> tup
 
 
 def _differences(simulator: Simulator, s: np.ndarray, u: np.ndarray, G: np.ndarray) -> np.ndarray:
-    """Central differences of rollouts: ds' by [dv; u], [B, k, w + m], for G [B, k, w]."""
+    """Central differences of rollouts: derivatives of s' with respect to [dv; u], [B, k, w + m], for G [B, k, w]."""
     batch, k, w = G.shape
     m = u.shape[1]
     moves = np.zeros((batch, w + m, k + m))
@@ -98,7 +99,7 @@ def _times_inverse(D: np.ndarray, G: np.ndarray) -> np.ndarray:
 
 
 def tangents(model: mujoco.MjModel, s: np.ndarray) -> np.ndarray:
-    """G(s) [B, k, w]: derivatives of states [B, k] by their tangent coordinates."""
+    """G(s) [B, k, w]: derivatives of states [B, k] with respect to their tangent coordinates."""
     nq, nv, (batch, k) = model.nq, model.nv, s.shape
     G = np.zeros((batch, k, k - nq + nv))
     G[:, nq:, nv:] = np.eye(k - nq)
@@ -114,6 +115,6 @@ def tangents(model: mujoco.MjModel, s: np.ndarray) -> np.ndarray:
 
 
 def _half_turns(q: np.ndarray) -> np.ndarray:
-    """Derivatives of unit quaternions [B, 4], (w, x, y, z), by a rotation about their own axes, [B, 4, 3]."""
+    """Derivatives of unit quaternions [B, 4], (w, x, y, z), with respect to rotations about body axes, [B, 4, 3]."""
     w, x, y, z = q.T
     return 0.5 * np.array([[-x, -y, -z], [w, -z, y], [z, w, -x], [-y, x, w]]).transpose(2, 0, 1)

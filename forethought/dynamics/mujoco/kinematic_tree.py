@@ -1,7 +1,7 @@
-"""The kinematic tree of a compiled MuJoCo model, and the features of a model that a tree does not have.
+"""The kinematic tree of a compiled MuJoCo model, and the features of a model that `RigidBody` does not support.
 
-A link is what moves with one joint: bodies welded to it belong to it, and a body with several joints is several links,
-all but the last without mass.  Links are numbered as MuJoCo numbers joints, so a parent comes before its children.
+Each joint has one link.  Bodies welded to a link belong to it.  A body with several joints becomes several links, of
+which only the last has mass.  Links have the numbers of their joints in MuJoCo, so parents precede their children.
 """
 
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ _INTEGRATORS = {
 
 
 def require_tree(model: mujoco.MjModel) -> None:
-    """Raise if the model has more than hinges, slides and motors.
+    """Raise if the model has other parts than hinges, slides and motors.
 
     Raises:
-        UsageError: it names everything that is not supported.
+        UsageError: the model has unsupported parts; the message names all of them.
     """
     found = [*_more_than_joints(model), *_more_than_passive(model), *_more_than_motors(model)]
     if found:
@@ -49,7 +49,7 @@ def link_parents(model: mujoco.MjModel) -> tuple[int, ...]:
 
 
 def link_inertias(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-    """Pseudo-inertias [nv, 4, 4] about the links' joints, axes along the world's, where `data` has them placed."""
+    """Pseudo-inertias [nv, 4, 4] of the links about their joints, in world axes, for the pose in `data`."""
     P = np.zeros((model.nv, 4, 4))
     for body in range(1, model.nbody):
         link = _link_of(model, body)

@@ -1,7 +1,7 @@
-"""`last_derivative`: marks values that cannot be differentiated any more, and says so in a `UsageError`.
+"""`last_derivative`: marks values that have no derivative; differentiating them raises a `UsageError`.
 
-A primitive of its own, since `jax.custom_jvp` is not enough: inside `jax.lax.scan`, reverse-mode differentiation
-evaluates the function without its custom rule, and a second differentiation then fails somewhere in JAX.
+It is a JAX primitive, because `jax.custom_jvp` is not enough: inside `jax.lax.scan`, reverse-mode differentiation
+evaluates the function without its custom rule, and a second differentiation then fails inside JAX.
 """
 
 from typing import Any
@@ -16,10 +16,10 @@ _last_derivative = Primitive("last_derivative")
 
 
 def last_derivative(x: Shaped[Array, "*shape"]) -> Shaped[Array, "*shape"]:
-    """`x` itself, for functions of `x` that have no derivative.
+    """`x` unchanged, marked as having no derivative.
 
     Raises:
-        UsageError: it is differentiated, in forward or reverse mode.
+        UsageError: the value is differentiated, in forward or reverse mode.
     """
     return _last_derivative.bind(x)
 

@@ -1,4 +1,4 @@
-"""MuJoCo's warnings, which it prints and writes into a file MUJOCO_LOG.TXT in the current folder."""
+"""MuJoCo's warnings, which by default are printed and written to a file MUJOCO_LOG.TXT in the current folder."""
 
 import contextlib
 import sys
@@ -9,14 +9,14 @@ from typing import Any
 
 @contextlib.contextmanager
 def no_warnings() -> Iterator[None]:
-    """Drops warnings: a simulation that diverges ends in NaN, which is reported by those who use the states."""
+    """Ignores MuJoCo's warnings: a simulation that diverges ends in NaN, which the caller detects and reports."""
     with _handled(lambda _: None):
         yield
 
 
 @contextlib.contextmanager
 def python_warnings() -> Iterator[None]:
-    """Makes them Python warnings, each once, after the block; if the block raises, its exception says enough."""
+    """Turns MuJoCo's warnings into Python warnings, each once, at the end of the block, unless the block raises."""
     messages: dict[str, None] = {}
     with _handled(lambda message: messages.setdefault(message.partition("Time =")[0].strip())):
         yield
@@ -26,7 +26,7 @@ def python_warnings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _handled(handler: Callable[[str], Any]) -> Iterator[None]:
-    mujoco = sys.modules.get("mujoco")  # where it is not loaded, nothing can warn
+    mujoco = sys.modules.get("mujoco")  # without it there are no warnings
     if mujoco is None:
         yield
         return

@@ -3,11 +3,11 @@
 Symbols
     s = [qpos; qvel; act]   physics state [k], k = nq + nv + na
     x = s, or x = [s; r; done] with a reward function: r is the reward of the step that led to x, and done is 1 from
-        the state that ended the episode on, else 0; after that state nothing moves and r = 0
+        the state that ended the episode on, else 0; after that state, s does not change and r = 0
     u = ctrl [nu], held for `frame_skip` steps of the simulator
     dv [2 nv + na]          a small change of s in the tangent space, where a quaternion has three coordinates:
                             ds = G(s) dv, dv = G(s)^+ ds   (see `forethought.dynamics.mujoco.derivatives`)
-MuJoCo computes in float64 on the host, whatever the dtype of the states, which follows x.
+MuJoCo computes in float64 on the host; the results are converted to the dtype of x.
 Source: MuJoCo documentation, "Simulation: the state" and "mjd_transitionFD"; Todorov, Erez & Tassa (2012).
 """
 
@@ -27,7 +27,7 @@ from forethought.dynamics.mujoco.simulator import Simulator
 
 @runtime_checkable
 class RewardFunction(Protocol):
-    """Gives simulated steps their rewards, and says where the episode ends; on the host."""
+    """Computes the rewards of simulated steps and whether they end the episode; runs on the host."""
 
     def __call__(
         self, start: np.ndarray, nearly: np.ndarray, after: np.ndarray, us: np.ndarray
@@ -35,16 +35,16 @@ class RewardFunction(Protocol):
         """Rewards [B, T], and whether each step ended the episode [B, T], for B rollouts.
 
         Args:
-            start: first states, s [B, k].
-            nearly: states one simulator step before the end of each step, s [B, T, k].
-            after: states at the end of each step, s [B, T, k].
+            start: initial states, s [B, k].
+            nearly: states one simulator step before the end of each control step, s [B, T, k].
+            after: states at the end of each control step, s [B, T, k].
             us: actions [B, T, m].
         """
         ...
 
 
 class MujocoDynamics(eqx.Module):
-    """`x' = f(x, u)` by MuJoCo; see the symbols above.  Under `vmap`, calls go to the simulator's threads together."""
+    """`x' = f(x, u)` by MuJoCo; see the symbols above.  Under `vmap`, the batch is simulated by several threads."""
 
     simulator: Simulator = eqx.field(static=True)
     reward_function: RewardFunction | None = eqx.field(static=True, default=None)
@@ -60,12 +60,12 @@ class MujocoDynamics(eqx.Module):
         return self.simulator.size + (0 if self.reward_function is None else 2)
 
     def __call__(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Delta:
-        """The state after one action; differentiable once, by the derivatives of `linearize`."""
+        """The state after one action; differentiable once, with the derivatives of `linearize`."""
         del t
         return Delta(self._path(x, u[None])[0])
 
     def draw(self, *, key: PRNGKeyArray) -> "MujocoDynamics":
-        """Itself: the system is known."""
+        """The same dynamics: they have no model uncertainty."""
         del key
         return self
 
@@ -77,8 +77,8 @@ class MujocoDynamics(eqx.Module):
     def linearize(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> LinearGaussian:
         """`x' = F [x; u] + f` around (x, u), by finite differences; see `HasLinearize`.
 
-        Under `vmap`, one call and all threads serve the whole batch: a trajectory's derivatives cost one call.
-        Quaternions are differentiated along the unit sphere, and rewards by central differences.
+        Under `vmap` the whole batch is one call on all threads, such as the derivatives along a trajectory.
+        Quaternions are differentiated in the tangent space of the unit sphere, rewards by central differences.
         """
         del t
         (after,), (F,) = self._derivatives(x, u[None])
@@ -87,9 +87,9 @@ class MujocoDynamics(eqx.Module):
     def _derivatives(
         self, x0: Float[Array, "n"], us: Float[Array, "T m"]
     ) -> tuple[Float[Array, "T n"], Float[Array, "T n d"]]:
-        """The states x' after each action and the derivatives F [n, n + m] of each by the [x; u] before it.
+        """The states x' after each action, and the derivatives F [n, n + m] of each with respect to [x; u] before it.
 
-        They cannot be differentiated again.
+        The derivatives cannot be differentiated again.
         """
         (n,), (T, m) = x0.shape, us.shape
         shapes = jax.ShapeDtypeStruct((T, n), x0.dtype), jax.ShapeDtypeStruct((T, n, n + m), x0.dtype)
@@ -97,7 +97,7 @@ class MujocoDynamics(eqx.Module):
         return jax.pure_callback(self._derivatives_on_host, shapes, x0, us, vmap_method="broadcast_all")
 
     def _path(self, x0: Float[Array, "n"], us: Float[Array, "T m"]) -> Float[Array, "T n"]:
-        """The states after each action; with derivatives, one call computes them for all steps together."""
+        """The states after each action; differentiable, with one call for the derivatives of all steps."""
 
         @jax.custom_jvp
         def path(x0, us):
@@ -119,10 +119,10 @@ class MujocoDynamics(eqx.Module):
         return path(x0, us)
 
     def _roll(self, x0: Any, us: Any) -> np.ndarray:
-        """On the host, with any leading axes: x0 [..., n], us [..., T, m]."""
+        """The states after each action, on the host, with any leading axes: x0 [..., n], us [..., T, m]."""
         x0, us = np.asarray(x0), np.asarray(us)
         *batch, T, m = us.shape
-        x0_rows = x0.reshape(-1, x0.shape[-1])  # sizes are written out: a model without actuators has m = 0
+        x0_rows = x0.reshape(-1, x0.shape[-1])  # explicit sizes instead of -1: a model without actuators has m = 0
         xs = self.roll(x0_rows.astype(float), us.reshape(len(x0_rows), T, m).astype(float))
         with np.errstate(over="ignore"):
             return xs.astype(x0.dtype).reshape(*batch, T, x0.shape[-1])
@@ -140,7 +140,7 @@ class MujocoDynamics(eqx.Module):
         return _stopped(x0, after, rewards, ended)
 
     def _derivatives_on_host(self, x0: Any, us: Any) -> tuple[np.ndarray, np.ndarray]:
-        """On the host, with any leading axes: x' [..., T, n] and its derivatives [..., T, n, n + m] by [x; u]."""
+        """On the host, with any leading axes: x' [..., T, n] and its derivatives by [x; u], [..., T, n, n + m]."""
         x0, us = np.asarray(x0), np.asarray(us)
         (*batch, T, m), n, dtype = us.shape, x0.shape[-1], x0.dtype
         starts = x0.reshape(-1, n).astype(float)
@@ -153,7 +153,7 @@ class MujocoDynamics(eqx.Module):
     def _step_derivatives(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
         """The derivatives [B, n, n + m] of x' by [x; u], at x [B, n] and u [B, m]."""
         n, m, k = x.shape[1], u.shape[1], self.simulator.size
-        physics = np.r_[0:k, n : n + m]  # neither r nor done moves anything
+        physics = np.r_[0:k, n : n + m]  # r and done have no effect on the dynamics
         F = np.zeros((x.shape[0], n, n + m))
         if self.reward_function is None:
             F[:, :k, physics] = step_derivatives(self.simulator, x, u)
@@ -166,18 +166,18 @@ class MujocoDynamics(eqx.Module):
         return F
 
     def _reward_derivative(self, x: np.ndarray, u: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """The derivative of r by moves of [x; u] along directions [D, n + m], [B, 1, D]."""
+        """The derivatives [B, 1, D] of r along D directions of [x; u], [D, n + m]."""
         n = x.shape[1]
         moves = np.broadcast_to(directions, (x.shape[0], *directions.shape))
         return central_differences(lambda z: self.roll(z[:, :n], z[:, None, n:])[:, 0, -2:-1], x, u, moves)
 
 
 def _stopped(x0: np.ndarray, after: np.ndarray, rewards: np.ndarray, ended: np.ndarray) -> np.ndarray:
-    """The states x [B, T, n] of rollouts that stand still after the step that ended their episode."""
+    """The states x [B, T, n] of rollouts, constant after the step that ended the episode."""
     was_over = x0[:, -1:] > 0.5
     over = np.concatenate([was_over, was_over | np.logical_or.accumulate(ended, axis=1)], axis=1)  # [B, T + 1]
     states = np.concatenate([x0[:, None, :-2], after], axis=1)
-    # Where an episode is over already, the last state in which it was not: the latest t whose predecessor went on.
+    # After the end of an episode, its terminal state is repeated: that of the latest t at whose start it still ran.
     moved = np.concatenate([np.ones_like(was_over), ~over[:, :-1]], axis=1)
     last = np.maximum.accumulate(np.where(moved, np.arange(moved.shape[1]), 0), axis=1)
     states = np.take_along_axis(states, last[..., None], axis=1)[:, 1:]

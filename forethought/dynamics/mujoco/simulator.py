@@ -1,4 +1,4 @@
-"""MuJoCo as a batch simulator: rollouts on threads of its own, without any state between them.
+"""MuJoCo as a batch simulator: rollouts on several threads; no state is kept between calls.
 
 Symbols: physics state s = [qpos; qvel; act] [k], k = nq + nv + na; controls u = ctrl [m], held for `frame_skip` steps.
 MuJoCo computes in float64 on the host.
@@ -20,16 +20,16 @@ _PHYSICS = mujoco.mjtState.mjSTATE_FULLPHYSICS
 
 
 class Simulator:
-    """A model, and the threads that roll it out.  It holds no state: rollouts depend on their arguments only.
+    """A model and its simulation threads.  It keeps no state: rollouts depend on their arguments only.
 
-    A rollout that diverges ends in NaN; MuJoCo by itself would start again from its default state.
+    A rollout that diverges ends in NaN; MuJoCo by default would reset to its default state.
 
-    Rollouts start the contact solver from zero, episodes of an environment from its last solution: with contacts, they
-    differ in the last digits (see `forethought.envs.mujoco.known_model`).
+    The contact solver starts from zero in a rollout, but from its last solution in an environment; with contacts, the
+    results differ in the last digits (see `forethought.envs.mujoco.known_model`).
     """
 
     def __init__(self, model: mujoco.MjModel, *, frame_skip: int = 1, threads: int | None = None):
-        """Copy `model`; `threads`: None takes as many as cores may be used."""
+        """Copy `model`; `threads`: None means one per available core."""
         if frame_skip < 1:
             raise ValueError(f"frame_skip must be at least 1 step of the simulator, got {frame_skip}.")
         self.model = _copy(model)
@@ -42,7 +42,7 @@ class Simulator:
         self.data = [mujoco.MjData(self.model) for _ in range(max(1, self.threads))]  # scratch, one for each thread
         self._pool = mujoco.rollout.Rollout(nthread=self.threads if self.threads > 1 else 0)
         self._width = mujoco.mj_stateSize(self.model, _PHYSICS)
-        self._limit = min(1.0, self.model.opt.timestep) * mujoco.mjMAXVAL  # beyond it MuJoCo itself calls a state bad
+        self._limit = min(1.0, self.model.opt.timestep) * mujoco.mjMAXVAL  # MuJoCo treats larger values as invalid
 
     @property
     def dt(self) -> float:
@@ -53,7 +53,7 @@ class Simulator:
         """The states s [B, T, frame_skip, k] after each simulator step, from s [B, k] under actions [B, T, m]."""
         batch, steps, _ = us.shape
         begin = np.zeros((batch, self._width))
-        begin[:, 1 : 1 + self.size] = start  # the time comes first
+        begin[:, 1 : 1 + self.size] = start  # column 0 is the time
         controls = np.repeat(us, self.frame_skip, axis=1)
         data = self.data if self.threads > 1 else self.data[:1]
         with self.lock, no_warnings(), np.errstate(all="ignore"):
@@ -64,7 +64,7 @@ class Simulator:
         return states.reshape(batch, steps, self.frame_skip, self.size)
 
     def put(self, data: mujoco.MjData, s: np.ndarray) -> None:
-        """Set the physics state; nothing derived from it is computed."""
+        """Set the physics state, without computing derived quantities."""
         nq, nv, _ = self.sizes
         mujoco.mj_resetData(self.model, data)
         data.qpos[:], data.qvel[:], data.act[:] = s[:nq], s[nq : nq + nv], s[nq + nv :]
@@ -75,10 +75,10 @@ class Simulator:
 
 
 def load_model(source: str | os.PathLike) -> mujoco.MjModel:
-    """The model in an MJCF file, or in a string that is MJCF itself.
+    """The model of an MJCF file or MJCF string.
 
     Raises:
-        UsageError: there is no such file, or MuJoCo cannot compile it.
+        UsageError: there is no such file, or MuJoCo cannot compile the model.
     """
     text = os.fspath(source)
     try:
@@ -93,10 +93,10 @@ def load_model(source: str | os.PathLike) -> mujoco.MjModel:
 
 
 def _copy(model: mujoco.MjModel) -> mujoco.MjModel:
-    """A copy, so that flags set here do not change the model of the caller."""
+    """A copy, so that changed flags do not affect the caller's model."""
     return copy.copy(model)
 
 
 def _usable_cores() -> int:
-    """Cores that this process may use; all cores, on systems that do not tell."""
+    """Number of cores that this process may use; all cores if the system does not report it."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

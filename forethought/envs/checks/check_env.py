@@ -1,4 +1,4 @@
-"""`check_env`: finds mistakes in an environment, its cost and its termination function, by random actions."""
+"""`check_env`: tests an environment, its cost function and its termination function with random actions."""
 
 import re
 import warnings
@@ -29,27 +29,27 @@ from forethought.envs.repeatability import first_difference
 from forethought.envs.shipped import NAMESPACE
 from forethought.tasks.function_task import CostFunction, TerminationFunction, first_line
 
-LEAST_STEPS = 200  # steps of all episodes together, at least
-MOST_STEPS = 3000  # steps after which no further episode begins
-UNLIMITED_HORIZON = 500  # longest episode of an environment without a time limit, steps
-LARGE_STATE = 500  # largest number of entries of a state; more are taken for an image
+LEAST_STEPS = 200  # smallest total number of steps
+MOST_STEPS = 3000  # total number of steps after which no new episode starts
+UNLIMITED_HORIZON = 500  # maximum length of an episode if the environment has no time limit, steps
+LARGE_STATE = 500  # largest number of entries of a state; a larger observation is treated as an image
 
-REMEDIES = ("return ", "look for ", "guard ")  # how the remedies in errors about an episode begin
+REMEDIES = ("return ", "look for ", "guard ")  # first words of the remedies in errors about an episode
 
-# Gymnasium's own checker warns of these; they do no harm here.
+# Harmless warnings of Gymnasium's own checker.
 HARMLESS = ("minimum value is -infinity", "maximum value is infinity", "symmetric and normalized", "render mode")
 
 
 def check_env(env: Any, *, episodes: int = 5, seed: int = 0, **options: Any) -> CheckReport:
-    """Run episodes of random actions and report everything that would hinder learning to control the environment.
+    """Run episodes of random actions and report everything that would hinder learning.
 
     Args:
         env: as in `open_env`.
-        episodes: number of episodes; more if they are short, fewer if they are long.
+        episodes: number of episodes; more are run if they are short, fewer if they are long.
         seed: random seed of the episodes.
-        **options: the fields of `Environment`; cost and termination are compared with what the environment says.
+        **options: the fields of `Environment`; cost and termination are compared with the environment's own.
     Raises:
-        UsageError: there is no such environment, module or function: nothing to check.
+        UsageError: there is no such environment, module or function.
     """
     environment = Environment.of(env, **options)
     cost = load_function(environment.cost, "cost")
@@ -94,7 +94,7 @@ def _data_and_functions(
     termination: TerminationFunction | None,
     angles: tuple[int, ...],
 ) -> Iterator[Finding]:
-    """What episodes of random actions show."""
+    """Findings from episodes of random actions."""
     if trial:
         if spaces_of(env).observations.is_vector:
             yield from check_data(trial, angles, env.task.dt)
@@ -106,7 +106,7 @@ def _data_and_functions(
 
 
 def _velocities(env: Env, trial: list[Transition]) -> Finding:
-    """Whether positions change as their velocities and the time step say."""
+    """Whether changes of positions agree with the velocities and the time step."""
     try:
         check_velocities(env.space, join_pieces(trial))
     except UsageError as error:
@@ -116,7 +116,7 @@ def _velocities(env: Env, trial: list[Transition]) -> Finding:
 
 
 def _try_out(env: Env, episodes: int, key: PRNGKeyArray) -> tuple[list[Transition], list[Finding]]:
-    """Episodes of random actions, the first of them twice, and what went wrong in them."""
+    """Episodes of random actions, the first of them run twice, and the findings about them."""
     controller = RandomActions(env.task.action_space)
     trial: list[Transition] = []
     steps = 0
@@ -134,12 +134,12 @@ def _try_out(env: Env, episodes: int, key: PRNGKeyArray) -> tuple[list[Transitio
 
 
 def _with_remedy(message: str) -> tuple[str, str]:
-    """What an error about an episode says, and its remedy: its own, or the one for numbers that are not finite."""
+    """An error about an episode, split into description and remedy; the default remedy is for non-finite numbers."""
     for start in REMEDIES:
         what, found, rest = message.partition(f": {start}")
         if found:
             return what, f"{start}{rest}".rstrip(".")
-    return message, "guard the arithmetic of the environment, or end the episode before it gets there"
+    return message, "guard the arithmetic of the environment, or end the episode before such a state"
 
 
 def _repeatability(env: Env, first: Transition, again: Transition) -> Finding:
@@ -149,11 +149,11 @@ def _repeatability(env: Env, first: Transition, again: Transition) -> Finding:
         return Finding(name, "ok", "the same seed and actions give the same episode")
     nondeterministic = isinstance(env, GymEnv) and env.nondeterministic
     if step == 0:
-        detail = "the same seed gave another first state"
+        detail = "the same seed gave a different initial state"
         remedy = "call super().reset(seed=seed) in reset, and draw from self.np_random only"
     else:
-        detail = f"the same seed and actions gave another step {step}"
-        remedy = "draw from self.np_random only, and let nothing (a running normalization, say) survive a reset"
+        detail = f"the same seed and actions gave a different result at step {step}"
+        remedy = "draw from self.np_random only, and keep nothing across resets (such as a running normalization)"
     return Finding(
         name, "warn" if nondeterministic else "fail", detail, f"{remedy}; otherwise runs do not resume exactly"
     )
@@ -172,8 +172,8 @@ def _spaces(env: gym.Env, name: str) -> Iterator[Finding]:
             continue
         discrete = isinstance(space, gym.spaces.Discrete)
         if size > LARGE_STATE and not discrete:
-            detail = f"{size} numbers: an image rather than a state"
-            yield Finding(kind, "warn", detail, "give planners a state of few numbers")
+            detail = f"{size} numbers: an image, not a state"
+            yield Finding(kind, "warn", detail, "planners need a state with few entries")
         else:
             shown = " ".join(str(space).split())
             short = shown if len(shown) <= 60 else f"{shown[:57]}..."
@@ -202,7 +202,7 @@ def _wrappers(env: gym.Env) -> Iterator[Finding]:
     layer = env
     while isinstance(layer, gym.Wrapper):
         if isinstance(layer, gym.wrappers.Autoreset):
-            remedy = "leave it out: here each episode is reset from its own seed"
+            remedy = "remove it: each episode is reset with its own seed here"
             yield Finding("wrappers", "warn", "Autoreset starts a new episode by itself", remedy)
         layer = layer.env
 
@@ -214,7 +214,7 @@ def _gymnasium(env: gym.Env) -> Iterator[Finding]:
         warnings.simplefilter("always")
         try:
             gymnasium_check(env.unwrapped, skip_render_check=True, skip_close_check=True)
-        except Exception as error:  # it raises AssertionError, or whatever the environment does
+        except Exception as error:  # AssertionError, or any exception of the environment
             said.append(Finding("gymnasium", "fail", _plain(first_line(error)), "see Gymnasium's documentation of Env"))
     messages = {_plain(str(warning.message)) for warning in caught}
     serious = sorted(m for m in messages if not any(harmless in m for harmless in HARMLESS))
@@ -223,5 +223,5 @@ def _gymnasium(env: gym.Env) -> Iterator[Finding]:
 
 
 def _plain(message: str) -> str:
-    """Without terminal colors and level."""
+    """The text without terminal colors and without its level."""
     return re.sub(r"\x1b\[\d+m", "", message).strip().removeprefix("WARN: ")

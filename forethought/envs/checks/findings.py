@@ -12,16 +12,16 @@ class Finding:
     """One finding of a check."""
 
     name: str  # subject
-    level: Level  # ok; warn: may hinder learning; fail: cannot work, or learns something wrong
+    level: Level  # ok; warn: may hinder learning; fail: training fails or learns something wrong
     detail: str  # observation, one line
     remedy: str = ""  # remedy, one line; empty if none is needed
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """All findings about an environment and the functions given with it."""
+    """All findings about an environment and its cost and termination functions."""
 
-    env: str  # its name
+    env: str  # name of the environment
     findings: tuple[Finding, ...]
     episodes: int  # number of episodes of random actions
     steps: int  # number of environment steps
@@ -37,12 +37,12 @@ class CheckReport:
         return int(self.failed)
 
     def named(self, name: str) -> tuple[Finding, ...]:
-        """The findings about one thing."""
+        """The findings with the given name."""
         return tuple(finding for finding in self.findings if finding.name == name)
 
 
 def coordinates(indices: Iterable[int], limit: int = 6) -> str:
-    """Coordinates of a state, for people: "coordinates 0, 3"."""
+    """Coordinates of a state as text: "coordinates 0, 3"."""
     chosen = list(indices)
     more = f" and {len(chosen) - limit} more" if len(chosen) > limit else ""
     return f"coordinate{'s' if len(chosen) > 1 else ''} {', '.join(map(str, chosen[:limit]))}{more}"

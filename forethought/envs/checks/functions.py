@@ -10,13 +10,13 @@ from forethought.core import Transition, UsageError
 from forethought.envs.checks.findings import Finding, Level
 from forethought.tasks.function_task import CostFunction, TerminationFunction, require_cost, require_termination
 
-SAME = 1e-4  # relative to the largest reward: float32, and sums in another order
+SAME = 1e-4  # tolerance relative to the largest reward, for rounding errors in float32
 OPPOSED = -0.5  # correlation
-RARE = 1e-3  # share of steps: a threshold decided differently in float32
+RARE = 1e-3  # share of steps that may differ, because of thresholds in float32
 
 
 def check_cost(cost: CostFunction, episodes: list[Transition]) -> Iterator[Finding]:
-    """Whether JAX can trace it, its values and gradients are finite, and it means what the reward means."""
+    """Whether JAX can trace the cost, its values and gradients are finite, and it agrees with the reward."""
     try:
         require_cost(cost, episodes[0].x[0], episodes[0].u[0])
     except UsageError as error:
@@ -36,12 +36,12 @@ def check_cost(cost: CostFunction, episodes: list[Transition]) -> Iterator[Findi
 
 
 def check_termination(termination: TerminationFunction | None, episodes: list[Transition]) -> Iterator[Finding]:
-    """Whether it says of every state what the environment said."""
+    """Whether the termination function agrees with the environment in every state."""
     ended = np.concatenate([e.terminated for e in episodes])
     yield from _end_by_the_clock(episodes)
     seen = f"{ended.sum()} of {len(episodes)} episodes terminated"
     if termination is None:
-        yield Finding("termination", "ok", f"{seen}; to be learned, as no function is given")
+        yield Finding("termination", "ok", f"{seen}; termination will be learned, since no function is given")
         return
     try:
         require_termination(termination, episodes[0].x[0])
@@ -66,7 +66,7 @@ def check_termination(termination: TerminationFunction | None, episodes: list[Tr
 
 
 def _end_by_the_clock(episodes: list[Transition]) -> Iterator[Finding]:
-    """Whether all terminations come after the same number of steps, as a time limit reported as termination does."""
+    """Whether all terminations come after the same number of steps, which suggests a time limit."""
     lengths = [len(e) for e in episodes if e.terminated[-1]]
     if len(lengths) >= 3 and len(set(lengths)) == 1 and lengths[0] > 1:
         detail = f"all {len(lengths)} episodes that terminated did so after exactly {lengths[0]} steps"
@@ -82,19 +82,19 @@ def _against_reward(
     if difference.max() <= tolerance:
         return Finding("cost", "ok", f"is the negative reward at all {len(reward)} steps")
     if np.abs(cost_after + reward).max() <= tolerance:
-        remedy = "fine for a planner, which sees a whole path; the return then counts the first state, not the last"
+        remedy = "planners can use it; but the return then includes the initial state and omits the last one"
         return Finding("cost", "warn", "is the negative reward of the state after the step", remedy)
     if np.ptp(cost) == 0:
-        return Finding("cost", "warn", f"always {cost[0]:.4g} under random actions", "does it depend on the state?")
+        return Finding("cost", "warn", f"always {cost[0]:.4g} under random actions", "does the cost depend on x?")
     i = int(difference.argmax())
     at_most = f"differs most {_where(episodes, i)}: cost {cost[i]:.4g}, reward {reward[i]:.4g}"
     if np.ptp(reward) == 0:
-        return Finding("cost", "warn", at_most, "the reward does not change, so they cannot be compared")
+        return Finding("cost", "warn", at_most, "the reward is constant, so cost and reward cannot be compared")
     correlation = float(np.corrcoef(-cost.astype(float), reward.astype(float))[0, 1])
     detail = f"correlation of -cost with the reward {correlation:.2f}; {at_most}"
     if correlation < OPPOSED:
-        return Finding("cost", "fail", detail, "is its sign wrong? A cost is minimized")
-    return Finding("cost", "warn", detail, "fine if you mean another goal than the reward's")
+        return Finding("cost", "fail", detail, "check the sign: a cost is minimized")
+    return Finding("cost", "warn", detail, "correct only if the cost is meant to differ from the reward")
 
 
 def _gradients(cost: CostFunction, x: np.ndarray, u: np.ndarray, episodes: list[Transition]) -> Finding:
@@ -110,7 +110,7 @@ def _gradients(cost: CostFunction, x: np.ndarray, u: np.ndarray, episodes: list[
     if not finite.all():
         first = _where(episodes, int(np.flatnonzero(~finite)[0]))
         places.append(f"at {(~finite).sum()} of {len(finite)} steps, first {first}")
-    remedy = "only gradient-based planners mind; keep roots and norms away from 0, as in sqrt(d2 + 1e-6)"
+    remedy = "matters for gradient-based planners only; keep roots and norms away from 0, as in sqrt(d2 + 1e-6)"
     return Finding("cost gradient", "warn", f"not finite {' and '.join(places)}", remedy)
 
 
@@ -119,7 +119,7 @@ def _batched(function: Callable, *arguments: np.ndarray) -> np.ndarray:
 
 
 def _where(episodes: list[Transition], row: int) -> str:
-    """Where a row of the concatenated episodes is, counted from 1."""
+    """Episode and step of a row of the concatenated episodes, counted from 1."""
     for number, episode in enumerate(episodes, start=1):
         if row < len(episode):
             return f"in episode {number} at step {row + 1}"

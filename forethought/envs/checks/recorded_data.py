@@ -9,15 +9,15 @@ from forethought.envs.checks.findings import Finding, coordinates
 
 LARGE = 1e6  # magnitude beyond which something is probably in the wrong unit
 TINY = 1e-5  # magnitude below which something is probably in the wrong unit
-OFFSET = 1e4  # mean over spread beyond which float32 (7 digits) loses the changes
+OFFSET = 1e4  # ratio of mean to spread above which float32 (7 digits) cannot represent the changes
 FULL_TURN = 2 * np.pi
-JUMP = 0.5  # rad: how far from a full turn a jump may be, the movement itself included
-EXPLAINED = 0.99  # share of variance
-POORLY = 0.9  # share of variance
+JUMP = 0.5  # rad, tolerance of a jump around a full turn, motion within the step included
+EXPLAINED = 0.99  # share of the variance above which the rest counts as noise
+POORLY = 0.9  # share of the variance below which much is unexplained
 
 
 def check_data(episodes: list[Transition], angles: tuple[int, ...], dt: float) -> Iterator[Finding]:
-    """Constant, huge or offset coordinates; angles; and what the reward depends on."""
+    """Checks for constant, very large or offset coordinates, for angles, and for the inputs of the reward."""
     x, u, x_next, reward = (
         np.concatenate([getattr(e, name) for e in episodes]).astype(float) for name in ("x", "u", "x_next", "reward")
     )
@@ -30,9 +30,9 @@ def check_data(episodes: list[Transition], angles: tuple[int, ...], dt: float) -
 def _constant(states: np.ndarray) -> Iterator[Finding]:
     still = np.flatnonzero(np.ptp(states, axis=0) == 0)
     if still.size == states.shape[1]:
-        yield Finding("observations", "fail", "no coordinate ever changed", "does step return the new state?")
+        yield Finding("observations", "fail", "no coordinate ever changed", "check that step returns the new state")
     elif still.size:
-        remedy = "harmless, but leave them out if they carry nothing"
+        remedy = "harmless, but remove them if they carry no information"
         yield Finding("observations", "warn", f"{coordinates(still.tolist())} never changed", remedy)
     else:
         yield Finding("observations", "ok", "every coordinate changes")
@@ -48,16 +48,16 @@ def _scale(states: np.ndarray) -> Iterator[Finding]:
         yield Finding("scale", "warn", detail, "use another unit, or end the episode before it diverges")
     if tiny.size:
         detail = f"{coordinates(tiny.tolist())} stayed below {magnitude[tiny].max():.2g}"
-        yield Finding("scale", "warn", detail, "use another unit: tolerances are meant for numbers near 1")
+        yield Finding("scale", "warn", detail, "use another unit: tolerances assume numbers near 1")
     if offset.size:
-        detail = f"{coordinates(offset.tolist())} vary little relative to their size: float32 loses the changes"
+        detail = f"{coordinates(offset.tolist())} vary little relative to their size: float32 rounds their changes away"
         yield Finding("scale", "warn", detail, "subtract the constant part in the environment")
     if not huge.size + tiny.size + offset.size:
         yield Finding("scale", "ok", f"largest magnitude {magnitude.max():.3g}")
 
 
 def _angles(x: np.ndarray, x_next: np.ndarray, angles: tuple[int, ...], dt: float) -> Iterator[Finding]:
-    """Coordinates that jump by a full turn; and, where no angles are given, such that move smoothly beyond it."""
+    """Coordinates that jump by a full turn; and, if no angles are given, those that exceed a full turn smoothly."""
     candidates = [i for i in range(x.shape[1]) if i not in angles]
     wrapped = [i for i in candidates if _jumps(x[:, i], x_next[:, i])]
     unwrapped = [i for i in candidates if not angles and i not in wrapped and _turns(x, x_next, i, dt)]
@@ -70,7 +70,7 @@ def _angles(x: np.ndarray, x_next: np.ndarray, angles: tuple[int, ...], dt: floa
             yield Finding("angles", "warn", f"{coordinates(indices)} {what}", f"{certainty}pass --angles {flags}")
     if not wrapped and not unwrapped:
         known = f"{coordinates(angles)} given; " if angles else ""
-        yield Finding("angles", "ok", f"{known}no other coordinate looks like one" if angles else "none seen")
+        yield Finding("angles", "ok", f"{known}no other coordinate looks like an angle" if angles else "none seen")
 
 
 def _jumps(x: np.ndarray, x_next: np.ndarray) -> bool:
@@ -80,7 +80,7 @@ def _jumps(x: np.ndarray, x_next: np.ndarray) -> bool:
 
 
 def _turns(x: np.ndarray, x_next: np.ndarray, i: int, dt: float) -> bool:
-    """Whether coordinate `i` goes further than a full turn, and is the integral of another coordinate."""
+    """Whether coordinate `i` covers more than a full turn and is the integral of another coordinate."""
     if np.ptp(np.concatenate([x[:, i], x_next[:, i]])) <= FULL_TURN:
         return False
     change, rates = x_next[:, i] - x[:, i], dt * 0.5 * (x + x_next)
@@ -90,16 +90,16 @@ def _turns(x: np.ndarray, x_next: np.ndarray, i: int, dt: float) -> bool:
 
 
 def _reward(x: np.ndarray, u: np.ndarray, x_next: np.ndarray, reward: np.ndarray) -> Iterator[Finding]:
-    """Whether the reward is not constant, and whether it is determined by state and action."""
+    """Whether the reward varies, and whether state and action determine it."""
     name = "reward"
     if np.ptp(reward) == 0:
-        remedy = "give a cost function, or reward progress, so that random actions tell something"
+        remedy = "give a cost function, or a reward that varies under random actions"
         yield Finding(name, "warn", f"always {reward[0]:.4g} under random actions", remedy)
         return
     before, after = _explained(np.hstack([x, u]), reward), _explained(np.hstack([x_next, u]), reward)
     if before < POORLY and after > EXPLAINED:
         detail = f"depends on the state after the step ({after:.0%} explained; {before:.0%} by the state before it)"
-        yield Finding(name, "warn", detail, "a cost(x, u) only knows the state before: it can but follow on average")
+        yield Finding(name, "warn", detail, "a cost(x, u) knows only the state before the step: it can match the mean")
     else:
         yield Finding(name, "ok", f"from {reward.min():.4g} to {reward.max():.4g}")
 

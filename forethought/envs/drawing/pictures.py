@@ -1,4 +1,4 @@
-"""How each shipped system looks: a function from problem, state, action and time to an RGB picture."""
+"""Pictures of the shipped systems: functions from problem, state, action and time to an RGB picture."""
 
 import numpy as np
 
@@ -109,7 +109,7 @@ def reacher(problem: Problem, x: np.ndarray, u: np.ndarray | None, seconds: floa
 
 
 def car(problem: Problem, x: np.ndarray, u: np.ndarray | None, seconds: float) -> np.ndarray:
-    """From above: a street with parked cars, and the free place among them."""
+    """From above: a street with parked cars and a free parking place."""
     task, (px, py, heading, _) = problem.task, (float(v) for v in x)
     canvas = Canvas(scale=62, center=(0, 1.2))
     canvas.stroke((canvas.left, -0.85), (canvas.right, -0.85), GRAY, 0.07)
@@ -155,7 +155,7 @@ def _target(canvas: Canvas, place: Point, radius: Number) -> None:
 
 
 def _rail(canvas: Canvas, mark: Number) -> None:
-    """A line at height zero with a mark, as long as told, every half meter."""
+    """A horizontal line at height zero with a tick mark every half meter."""
     canvas.stroke((canvas.left, 0), (canvas.right, 0), GRAY, 0.2 * mark)
     for place in np.arange(np.floor(2 * canvas.left), 2 * canvas.right + 1) / 2:
         canvas.stroke((place, -0.5 * mark), (place, 0), GRAY, 0.13 * mark)

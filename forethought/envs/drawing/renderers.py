@@ -1,6 +1,6 @@
 """A canvas for pictures of systems: coordinates in meters, anti-aliased, without a display.
 
-Everything is drawn at `OVERSAMPLING` times the size and smoothly scaled down.  Pygame is loaded when first used.
+Everything is drawn at `OVERSAMPLING` times the size and scaled down with smoothing.  Pygame is loaded on first use.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Canvas:
 
     Args:
         scale: pixels per meter.
-        center: the point of the world in the middle of the picture (m).
+        center: world coordinates of the middle of the picture (m).
     """
 
     def __init__(self, *, scale: Number, center: Point = (0.0, 0.0)):
@@ -74,7 +74,7 @@ class Canvas:
         self._pygame.draw.circle(self._surface, color, self._pixel(center), radius * self._scale)
 
     def ring(self, center: Point, radius: Number, color: Color, width: Number = 0.01) -> None:
-        """A circle of `width` meters."""
+        """A circle drawn with a line of `width` meters."""
         thickness = max(1, round(width * self._scale))
         self._pygame.draw.circle(self._surface, color, self._pixel(center), radius * self._scale, thickness)
 
@@ -117,8 +117,8 @@ class Canvas:
         Args:
             center: of the arc.
             radius: of the arc (m).
-            share: of the greatest torque; a full one turns by 2.4 rad.
-            toward: direction that the arc is centered on (rad).
+            share: torque as a share of its limit; the full torque is an arc of 2.4 rad.
+            toward: direction of the middle of the arc (rad).
         """
         sweep = 2.4 * float(np.clip(share, -1, 1))
         if abs(sweep) < 0.15:
@@ -151,7 +151,7 @@ class Canvas:
         x, y = (float(v) for v in point)
         across = WIDTH * OVERSAMPLING / 2 + (x - self._center[0]) * self._scale
         down = HEIGHT * OVERSAMPLING / 2 - (y - self._center[1]) * self._scale
-        limit = 20_000.0  # far outside the picture; keeps pygame's integers from overflowing
+        limit = 20_000.0  # far outside the picture; larger numbers overflow pygame's integers
         return max(-limit, min(limit, across)), max(-limit, min(limit, down))
 
 

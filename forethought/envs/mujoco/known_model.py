@@ -1,4 +1,4 @@
-"""MuJoCo environments and models as known problems: exact dynamics, with the environment's own reward and end."""
+"""MuJoCo environments and models as known problems: exact dynamics, the environment's own reward and termination."""
 
 import math
 import os
@@ -51,21 +51,21 @@ def known_model(
     threads: int | None = None,
     make_kwargs: Mapping[str, Any] | None = None,
 ) -> Problem:
-    """The exact model of a system with known equations or a known simulator, as a `Problem` for any planner.
+    """The exact model of a system with known equations or a known simulator, as a `Problem` for planners.
 
-    States are [qpos; qvel; act] for MuJoCo, followed by [r; done] where the environment's own reward or end is used.
+    States are [qpos; qvel; act] for MuJoCo, followed by [r; done] if the environment's reward or termination is used.
 
     Args:
         source: a Gymnasium MuJoCo environment (id or object), an MJCF file or string, an `mujoco.MjModel`, or one of
             the shipped systems ("forethought/CartPoleSwingUp-v0", or a `SystemEnv`).
-        cost: `cost(x [k], u [m]) -> []` of [qpos; qvel; act], traceable by JAX, or "module:function"; faster than the
-            environment's own reward, which is used if None: a second instance of the environment, with its wrappers,
+        cost: `cost(x [k], u [m]) -> []` of [qpos; qvel; act], traceable by JAX, or "module:function".  If None, the
+            environment's own reward is used, which is slower: a second instance of the environment, with its wrappers,
             steps through the simulated states in Python.
-        termination: `termination(x [k]) -> bool []` likewise; the environment's own if None (models have none).
+        termination: `termination(x [k]) -> bool []` likewise; if None, the environment's own (a model has none).
         horizon: steps in an episode; the environment's own if None, else 1000.
         frame_skip: steps of the simulator per action, for a model; 1 if None.
         dt: s per action, in place of `frame_skip`; for an environment it must be its own.
-        threads: of the simulator; as many as cores may be used if None.
+        threads: threads of the simulator; one per available core if None.
         make_kwargs: passed on to the environment's constructor.
 
     MuJoCo's contact solver starts from its last solution, which is not part of the state.  So a simulation that starts
@@ -73,9 +73,9 @@ def known_model(
     `Hopper-v5`: 1e-16 after one step, 1e-10 after 50).
 
     Raises:
-        UsageError: no such source; no cost for a bare model; actuators without limits; an environment that does more
-            between two actions than simulate; or one whose rewards or ends depend on more than state, action and next
-            state, such as the time or the previous action.
+        UsageError: no such source; no cost for a bare model; actuators without limits; an environment whose step does
+            more than simulate; or an environment whose reward or termination depends on more than state, action and
+            next state, such as the time or the previous action.
     """
     if isinstance(source, SystemEnv) or (isinstance(source, str) and source.startswith(NAMESPACE)):
         system = shipped(source) if isinstance(source, str) else source
@@ -108,11 +108,11 @@ def known_model(
 
 
 def known_system(source: Source, **options: Any) -> tuple[Env, Problem]:
-    """The real environment, observed by its state, and the exact problem for it; `options` as in `known_model`.
+    """The real environment, with states as observations, and its exact problem; `options` as in `known_model`.
 
-    A controller made of the problem, such as `MPC(planner, problem)`, acts in the environment as it is.  Returns are
-    the environment's own; for an MJCF file or an `mujoco.MjModel`, which is simulated by its own dynamics from its
-    first keyframe, they are those of `cost`.
+    A controller of the problem, such as `MPC(planner, problem)`, can act in the environment.  Returns are sums of the
+    environment's rewards.  An MJCF file or `mujoco.MjModel` is simulated from its first keyframe; its returns are
+    negative sums of `cost`.
 
     Raises:
         UsageError: as `known_model`.
@@ -153,7 +153,7 @@ def _problem(
 
 
 def _model_env(source: Any, problem: Problem) -> tuple[SystemEnv, Problem]:
-    """A bare model as a system to act in."""
+    """A bare model as an environment."""
     dynamics = problem.dynamics
     assert isinstance(dynamics, MujocoDynamics)
     model = dynamics.simulator.model
@@ -162,7 +162,7 @@ def _model_env(source: Any, problem: Problem) -> tuple[SystemEnv, Problem]:
 
 
 def model_name(source: Any) -> str:
-    """What a model is called: its file without the ending, else "model"."""
+    """The name of a model: its file name without extension, else "model"."""
     if isinstance(source, mujoco.MjModel) or str(source).lstrip().startswith("<"):
         return "model"
     return Path(source).stem
@@ -182,7 +182,7 @@ def _require_dt(dt: float | None, actual: float, name: str) -> None:
 def _require_same_actions(env: gym.Env) -> None:
     if require_mujoco(env).action_space != env.action_space:
         remedy = "give it without that wrapper"
-        raise UsageError(f"A wrapper changes the actions of {env}, which the model does not know: {remedy}.")
+        raise UsageError(f"A wrapper changes the actions of {env}, which the model cannot reproduce: {remedy}.")
 
 
 def _is_mjcf(source: Any) -> bool:
@@ -211,13 +211,13 @@ def _home(model: mujoco.MjModel, seed: int) -> np.ndarray:
 
 
 def _spare(env: gym.Env, name: str) -> gym.Env:
-    """Another instance, wrappers included, for replays and first states."""
+    """Another instance, wrappers included, for replays and initial states."""
     remedy = "register it and give its id, or pass cost=... and termination=..."
     if env.spec is None:
         raise UsageError(f"{name} was given as an object without a spec, so its reward cannot be replayed: {remedy}.")
     try:
         return _made_again(env.spec, disable_env_checker=True, render_mode=None)
-    except Exception as error:  # wrappers that do not record their arguments, and code of others
+    except Exception as error:  # wrappers that do not record their arguments, or failures in third-party code
         what = f"{name} cannot be made again with its wrappers ({first_line(error)})"
         raise UsageError(f"{what}, so its reward cannot be replayed: {remedy}.") from error
 

@@ -1,4 +1,4 @@
-"""The reward and the end that a Gymnasium MuJoCo environment itself gives to simulated steps."""
+"""Reward and termination of simulated steps, computed by the Gymnasium MuJoCo environment itself."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _NEUTRAL = (gym.wrappers.TimeLimit, gym.wrappers.OrderEnforcing, gym.wrappers.Pa
 
 
 class StateObservation(gym.Wrapper):
-    """The environment, observed by its physics state [qpos; qvel; act], with [r; done] = 0 behind it if `rewarded`."""
+    """The environment with its physics state [qpos; qvel; act] as observation; with [r; done] = 0 if `rewarded`."""
 
     def __init__(self, env: gym.Env, rewarded: bool):
         super().__init__(env)
@@ -24,12 +24,12 @@ class StateObservation(gym.Wrapper):
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, self._state().shape, np.float64)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        """The first state."""
+        """The initial state."""
         _, info = self.env.reset(seed=seed, options=options)
         return self._state(), info
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """The environment's own step; r = done = 0 in the state, as a plan from it needs them."""
+        """The environment's step; r = done = 0 in the observation, because a plan starts with these values."""
         _, reward, terminated, truncated, info = self.env.step(action)
         return self._state(), float(reward), terminated, truncated, info
 
@@ -39,27 +39,27 @@ class StateObservation(gym.Wrapper):
 
 
 class Replay:
-    """The reward function that lets a second instance of the environment go through the simulated states.
+    """The reward function that steps a second instance of the environment through the simulated states.
 
-    Its `step` runs as it is, wrappers included, but in place of the simulation the state that the rollout came to is
-    copied in: all but the last simulator step are skipped, and the last one computes what the environment may read
-    beside the state (positions of bodies, contact forces).  That one is skipped too for an environment that gives the
-    same rewards with NaN in all derived quantities (`plain`).  Derived quantities of the very first state of a rollout
-    are those after a reset; in an episode they lag behind by one simulator step.
+    The instance's own `step` runs, wrappers included, but its simulation is replaced by the simulated state.  Only the
+    last simulator step is run, to compute the derived quantities that the environment may read (positions of bodies,
+    contact forces).  It is skipped too if the environment gives the same rewards with NaN in all derived quantities
+    (`plain`).  In the initial state of a rollout, derived quantities are those after a reset; in an episode they lag
+    behind by one simulator step.
     """
 
     def __init__(self, env: gym.Env, simulator: Simulator, *, rewards: bool = True, ends: bool = True):
-        """Takes `env` over.  Without `ends`, episodes go on where the environment ends them.
+        """Check that `env` can be replayed.
 
         Args:
-            env: an instance that nobody else uses.
-            simulator: of the model of the environment.
+            env: an instance that nothing else uses.
+            simulator: the simulator of the environment's model.
             rewards: whether the rewards will be used.
-            ends: whether the ends of episodes will be used.
+            ends: whether terminations will be used; if False, rollouts continue after a termination.
 
         Raises:
-            UsageError: the steps of the environment do more than hold the action and simulate, or its rewards or ends
-                depend on more than state, action and next state.
+            UsageError: the environment's step does more than hold the action and simulate, or its reward or
+                termination depends on more than state, action and next state.
         """
         self._env, self._simulator, self._ends = require_mujoco(env), simulator, ends
         self._step = _without_neutral(env).step
@@ -78,7 +78,7 @@ class Replay:
     def __call__(
         self, start: np.ndarray, nearly: np.ndarray, after: np.ndarray, us: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Rewards and ends [B, T]; see `RewardFunction`.  Zero after an end; NaN where the simulation diverged."""
+        """Rewards and terminations [B, T]; see `RewardFunction`.  Zero after a termination, NaN after divergence."""
         with self._simulator.lock, no_warnings():
             return self._replay(start, nearly, after, us)
 
@@ -102,7 +102,7 @@ class Replay:
         return rewards, ended
 
     def _land(self, ctrl: np.ndarray, n_frames: int) -> None:
-        """Replaces `do_simulation`: the last simulator step, and the state in which the rollout ended it."""
+        """Replaces `do_simulation`: runs the last simulator step, then sets the simulated state."""
         del n_frames
         model, data = self._env.model, self._env.data
         if not self.plain:
@@ -128,7 +128,7 @@ class Replay:
             data.act[:] = s[nq + nv :]
 
     def _ignores_derived(self, seed: int) -> bool:
-        """Whether a random step has the same reward and end if nothing but the state is valid."""
+        """Whether a random step has the same reward and termination if all derived quantities are NaN."""
         rng, size = np.random.default_rng(seed), self._simulator.size
         self._env.reset(seed=seed)
         start = self._simulator.get(self._env.data)[None] + 0.1 * rng.standard_normal((1, size))
@@ -142,7 +142,7 @@ class Replay:
         _spoil(self._env.data)
         try:
             without = self(*steps)
-        except Exception:  # code of others may not cope with NaN
+        except Exception:  # third-party code may fail on NaN
             return False
         finally:
             self.plain = False
@@ -150,14 +150,14 @@ class Replay:
         return all(np.array_equal(a, b) for a, b in zip(without, expected, strict=True))
 
     def _require_held(self, env: gym.Env, name: str) -> None:
-        """Try one step: the environment must simulate `frame_skip` steps under the action itself."""
+        """Try one step: the environment must simulate `frame_skip` steps under the unchanged action."""
         seen: list[tuple[np.ndarray, int]] = []
         self._env.do_simulation = lambda ctrl, n: seen.append((np.array(ctrl, float), n))
         action = 0.3 * self._env.action_space.low + 0.7 * self._env.action_space.high
         try:
             env.reset(seed=0)
             self._step(action.astype(self._dtype))
-        except Exception as error:  # code of others may raise anything
+        except Exception as error:  # third-party code may raise any exception
             raise UsageError(f"{name} cannot be replayed: its step raised {first_line(error)}.") from error
         held = len(seen) == 1 and np.allclose(seen[0][0], action) and seen[0][1] == self._simulator.frame_skip
         if not held:
@@ -179,14 +179,14 @@ def name_of(env: gym.Env) -> str:
 
 
 def _without_neutral(env: gym.Env) -> gym.Env:
-    """The environment without outer wrappers that change no reward and no end."""
+    """The environment without outer wrappers that change neither reward nor termination."""
     while isinstance(env, _NEUTRAL):
         env = env.env
     return env
 
 
 def _spoil(data: mujoco.MjData) -> None:
-    """NaN in every array of numbers."""
+    """Set every array of derived quantities to NaN."""
     for name in dir(data):
         value = None if name.startswith("_") else getattr(data, name)
         if isinstance(value, np.ndarray) and value.dtype == np.float64:

@@ -1,9 +1,9 @@
-"""Whether the rewards and ends of an environment can be replayed: tried on its own episodes before a planner uses them.
+"""Checks that rewards and terminations of an environment can be replayed, before a planner uses them.
 
-Rewards and ends must be functions of state, action and next state.  A reward that depends on the time, on the previous
-action or on a counter is found because replays of recorded episodes must give
-    the same as the episodes themselves, from their start and from their middle (another time, other previous actions);
-    the same again in any order, and however often they are repeated (nothing is remembered between them).
+Both must be functions of state, action and next state.  Replays of recorded episodes detect a dependence on the time,
+on the previous action or on a counter.  They must give
+    the recorded values, from the start and from the middle of the episode (another time, other previous actions);
+    the same values in any order and after any number of repetitions (nothing is stored between steps).
 """
 
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from forethought.core import UsageError
 from forethought.dynamics.mujoco.simulator import Simulator
 from forethought.tasks.function_task import first_line
 
-EPISODES, STEPS = 2, 50  # recorded episodes, and the most steps of each
-REPEATED = 1200  # steps of all replays together; finds counters up to the usual time limits
-TOLERANCE = 1e-4  # of rewards and states, relative to the largest; the solver of contacts is accurate to less than that
+EPISODES, STEPS = 2, 50  # number of recorded episodes, maximum steps of each
+REPEATED = 1200  # total number of replayed steps; detects counters up to the usual time limits
+TOLERANCE = 1e-4  # of rewards and states, relative to the largest; above the error of the contact solver
 REMEDY = "pass cost=... and termination=..., or plan with the MJCF file as the model"
 
-Replayed = tuple[np.ndarray, np.ndarray]  # rewards and ends [B, T]
+Replayed = tuple[np.ndarray, np.ndarray]  # rewards and terminations [B, T]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class RecordedEpisode:
 
 
 def recorded_episode(env: gym.Env, simulator: Simulator, *, seed: int, name: str) -> RecordedEpisode:
-    """An episode of random actions, wrappers included.
+    """An episode of random actions, with all wrappers.
 
     Raises:
         UsageError: the environment raised.
@@ -69,19 +69,19 @@ def require_replayable(
     rewards: bool,
     ends: bool,
 ) -> None:
-    """Raise `UsageError` unless replays give the rewards and the ends, as far as they will be used, of the episodes."""
+    """Raise `UsageError` unless replays reproduce the rewards and terminations that will be used."""
     halves = [(episode, first) for episode in episodes for first in (0, len(episode.us) // 2)]
     tries = [(episode, first, _steps(episode, simulator, first, name)) for episode, first in halves]
     used = [i for i, wanted in enumerate((rewards, ends)) if wanted]
     before = [[replay(*steps)[i] for i in used] for _, _, steps in tries]
     for (episode, first, _), replayed in zip(tries, before, strict=True):
         for i, found in zip(used, replayed, strict=True):
-            # What is derived from the first state may differ: see `Replay`.
+            # Quantities derived from the initial state may differ: see `Replay`.
             if not _close(found[0, 1:], (episode.rewards, episode.ended)[i][first + 1 :]):
                 what = ("reward", "end")[i]
                 raise UsageError(
                     f"The {what} of {name} cannot be replayed: computed from states and actions alone it differs from "
-                    "that of an episode. It may depend on the time, on earlier steps or on the reset: "
+                    "the recorded one. It may depend on the time, on earlier steps or on the reset: "
                     f"{REMEDY}."
                 )
     done = 0
@@ -99,7 +99,7 @@ def require_replayable(
 def _steps(
     episode: RecordedEpisode, simulator: Simulator, first: int, name: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The steps of an episode from `first` on, each simulated from its real state: arguments of a `RewardFunction`."""
+    """Arguments of a `RewardFunction`: steps of an episode from `first` on, each simulated from its recorded state."""
     starts, us = episode.xs[first:-1], episode.us[first:]
     fine = simulator.roll(starts, us[:, None].astype(float))[:, 0]
     after = fine[:, -1]

@@ -115,8 +115,8 @@ class Forgetful(Linear):
 
 
 def test_repeatability():
-    checked(limited(Forgetful(), 20), "repeatability", "fail", "another first state", "self.np_random")
-    checked(limited(Drifting(), 20), "repeatability", "fail", "another step 1", "survive a reset")
+    checked(limited(Forgetful(), 20), "repeatability", "fail", "different initial state", "self.np_random")
+    checked(limited(Drifting(), 20), "repeatability", "fail", "different result at step 1", "across resets")
 
 
 def test_velocities_and_their_time_step():
@@ -237,7 +237,7 @@ def test_costs_that_differ_from_the_reward():
     def cost(sign=1.0, extra=0.0):
         return lambda x, u: sign * quadratic(x, u) + extra * jnp.where(x[0] > 1, 1.0, 0.0)
 
-    checked(linear(), "cost", "fail", "is its sign wrong", cost=cost(-1.0))
+    checked(linear(), "cost", "fail", "check the sign", cost=cost(-1.0))
     checked(linear(), "cost", "warn", "correlation", "differs most in episode", cost=cost(1.0, 10.0))
     checked(linear(), "cost", "warn", "always 2", cost=lambda x, u: 2.0)
     checked(linear(), "cost", "fail", "nan at", "guard", cost=lambda x, u: jnp.log(x[0]))
