@@ -1,7 +1,7 @@
 """Exhaustive test of a player: at each of the opponent's turns, all legal replies are tried.
 
-Feasible for games as small as Tic-tac-toe.  Unlike any number of sampled games, it proves that a player with these
-random numbers cannot be beaten.
+Feasible for games as small as Tic-tac-toe.  Unlike sampled games, it proves that the player cannot be beaten, given its
+random numbers.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from forethought.games.rules import Position, Rules
 
 @dataclass(frozen=True)
 class Lines:
-    """How many lines of play the player won, drew and lost."""
+    """The number of lines of play that the player won, drew and lost."""
 
     won: int
     drawn: int
@@ -30,9 +30,9 @@ def against_all_replies(hand: Hand, *, moves_first: bool, batch: int = 48, key: 
     """Count the lines of play that end in a win, a draw and a loss for the player.
 
     Args:
-        hand: the player, which makes one move in each position that it reaches, and the game.
-        moves_first: whether it moves first.
-        batch: positions evaluated at once; the player is compiled once, for this size.
+        hand: the game and the player, which makes one move in each position that it reaches.
+        moves_first: whether the player moves first.
+        batch: number of positions per batch; the player is compiled once, for this size.
         key: random key of the player.
     """
     seat = 0 if moves_first else 1
@@ -49,7 +49,7 @@ def against_all_replies(hand: Hand, *, moves_first: bool, batch: int = 48, key: 
 
 
 def _batches(count: int, batch: int) -> list[np.ndarray]:
-    """The numbers below `count` in batches of the same size; the last number is repeated to fill the last one."""
+    """The numbers below `count` in batches of equal size; the last batch is filled by repeating the last number."""
     return [np.minimum(np.arange(start, start + batch), count - 1) for start in range(0, count, batch)]
 
 
@@ -76,7 +76,7 @@ def _settle(positions: Position, seat: int, ended: dict[int, int]) -> Position:
 
 
 def _play(rules: Rules, positions: Position, moves: np.ndarray, batch: int) -> Position:
-    """The positions after one move in each, in batches of one size, so that it is compiled once."""
+    """The positions after one move in each, in batches of equal size, so that the function is compiled once."""
     count = len(moves)
     if count == 0:
         return positions

@@ -1,4 +1,4 @@
-"""The games that come with the library: their names, boards and notation.  This module imports no large package.
+"""The games of the library: names, boards and notation.  This module imports no large package.
 
 A board has `rows` x `columns` cells, numbered from 0 by rows from the top left; a cell is 0 (empty), 1 (a stone of the
 player who moved first) or 2 (of the other).  A move is a number in [0, moves).
@@ -20,7 +20,7 @@ PASS = "pass"
 class Game:
     """Description of a game: its board, and how moves are written."""
 
-    title: str  # name shown to people
+    title: str  # name as displayed
     about: str  # one line
     pgx_id: str  # name in pgx
     rows: int  # of the board

@@ -38,7 +38,7 @@ class ValueFunction(eqx.Module):
     function: Callable[[Array], tuple[Array, Array]]
 
     def __call__(self, rules: Rules, position: Position, *, key: PRNGKeyArray) -> Evaluation:
-        """The function's answer; moves that are not sensible are excluded."""
+        """The function's output; moves that are never useful are excluded."""
         del key
         logits, value = self.function(rules.observe(position))
         return Evaluation(jnp.where(rules.sensible(position), logits, NEVER), value)

@@ -21,7 +21,7 @@ class Go(eqx.Module):
         return self._verdict(*area(board.own, board.other), state._x.color)
 
     def pointless(self, state: Any) -> Bool[Array, "A"]:
-        """Filling an own eye; and passing, unless it ends the game or no other move is left."""
+        """Moves that fill an own eye; and passing, unless it ends the game or no other move is left."""
         board = self.board(state)
         bad = unpack(eyes(board.own, board.other)).ravel()
         left = jnp.any(state.legal_action_mask[:-1] & ~bad)
@@ -40,7 +40,7 @@ class Go(eqx.Module):
         return Board(pack(signs > 0), pack(signs < 0), pack(ko))
 
     def _verdict(self, own: Int[Array, ""], other: Int[Array, ""], color: Int[Array, ""]) -> Float[Array, "2"]:
-        """From the points of the player to move, who is black (0) or white (1)."""
+        """The score of both players; `own` is the area of the player to move, black if `color` is 0."""
         lead = jnp.where(color == 0, own - other, other - own) > self.komi
         black = jnp.where(lead, 1.0, -1.0)
         return jnp.stack([black, -black])

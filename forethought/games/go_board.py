@@ -4,9 +4,9 @@ Notation
     rows        [N] of unsigned integers, bit c of row r is the point (r, c); a set of points is one such array
     own, other  stones of the player to move, and of the opponent;  empty: the other points
     liberty     an empty point beside a chain; a chain without one is captured
-    area        of a player: own stones, and empty points from which no path of empty points leads to one of the other
-Shifting a few words visits the neighbors of all points at once, which makes random moves much faster than with the full
-rules of pgx; parts of the rules that random games do not need are left out.
+    area        of a player: own stones, and empty points from which no path of empty points leads to the opponent's
+Shifting a few words visits the neighbors of all points at once, so random moves are much faster than with the full
+rules of pgx.  Rules that random games do not need are omitted.
 """
 
 import equinox as eqx
@@ -23,7 +23,7 @@ class Board(eqx.Module):
 
     own: Rows  # of the player to move
     other: Rows
-    ko: Rows  # the point where recapture is forbidden (ko), if any
+    ko: Rows  # the point at which the ko rule forbids recapture, if any
 
 
 def pack(points: Bool[Array, "N N"]) -> Rows:
@@ -62,7 +62,7 @@ def eyes(own: Rows, other: Rows) -> Rows:
 
 
 def area(own: Rows, other: Rows) -> tuple[Int[Array, ""], Int[Array, ""]]:
-    """The points of both players; a neutral point counts for neither."""
+    """The area of each player; a neutral point belongs to neither."""
     empty = _full(own) & ~own & ~other
     reach_own, reach_other = (spread(empty & beside(stones), empty) for stones in (own, other))
     return count(own | empty & ~reach_other), count(other | empty & ~reach_own)
@@ -83,7 +83,7 @@ def random_game(
         return (played < moves) & (passes < 2)
 
     def step(carry):
-        board, refused, played, tries, passes = carry  # refused: points found illegal in this turn
+        board, refused, played, tries, passes = carry  # refused: points that were illegal in this turn
         choices = _full(none) & ~(board.own | board.other | refused | board.ko | eyes(board.own, board.other))
         left = count(choices)
         stone = _nth(choices, jnp.floor(left * jr.uniform(jr.fold_in(key, tries))).astype(left.dtype))

@@ -1,7 +1,7 @@
 """Matches: many games between two players in a batch; each player moves first in half of the games.
 
-The two halves of the games are one ply apart: while one player moves in its half, the other moves in the other half,
-then they swap.  So each player is computed only for positions in which it is to move.
+The two halves of the games are one ply apart: while one player moves in one half, the other player moves in the other
+half, and then they swap.  Each player is therefore evaluated only in positions in which it is to move.
 """
 
 import time
@@ -27,7 +27,7 @@ class Match:
 
     as_first: tuple[int, int, int]  # games won, drawn and lost by `a` when it moved first
     as_second: tuple[int, int, int]  # the same when it moved second
-    plies: float  # moves in a game, of both players together, on average
+    plies: float  # mean number of moves in a game, both players together
     seconds: tuple[float, float]  # processor time per move of `a` and `b`, without compilation
 
     @property
@@ -42,7 +42,7 @@ class Match:
 
     @property
     def drawn(self) -> int:
-        """Games that nobody won."""
+        """Number of drawn games."""
         return self.as_first[1] + self.as_second[1]
 
     @property
@@ -65,11 +65,11 @@ def play_match(
 
     Args:
         rules: the game.
-        a: one player; a `Hand` stays compiled for the next match.
-        b: the other.
+        a: one player; a `Hand` is reused in the next match without recompilation.
+        b: the other player.
         games: number of games, even.
         key: random key of all moves.
-        compact: remove finished games from the batch when three quarters are finished; this compiles again.
+        compact: remove finished games from the batch when three quarters are finished; this recompiles.
         progress: called after each ply with its number and the number of finished games.
 
     Raises:
@@ -109,7 +109,7 @@ class Hand:
 
         self.rules, self.player = rules, player
         self._choose: Any = eqx.filter_jit(choose)
-        self._compiled: dict[int, Any] = {}  # by batch size
+        self._compiled: dict[int, Any] = {}  # compiled functions by batch size
         self._spent, self._moves = 0.0, 0
 
     def choose(self, positions: Position, keys: Key[Array, "B"]) -> Any:
@@ -125,17 +125,17 @@ class Hand:
 
     @property
     def seconds_per_move(self) -> float:
-        """Mean processor time of a move."""
+        """Mean processor time per move."""
         return self._spent / max(self._moves, 1)
 
 
 class _Half:
-    """Games in which the same player moves first."""
+    """The games in which the same player moves first."""
 
     def __init__(self, rules: Rules, games: int):
         self.rules = rules
         self.positions = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (games, *leaf.shape)), rules.opening)
-        self.games = np.arange(games)  # which games are still in the batch
+        self.games = np.arange(games)  # indices of the games still in the batch
         self.results = np.zeros((games, 2))
         self.over = np.zeros(games, bool)
         self.lengths = np.zeros(games, int)
@@ -149,7 +149,7 @@ class _Half:
         return float(self.lengths.mean())
 
     def move(self, hand: Hand, key: PRNGKeyArray) -> None:
-        """One ply in all games."""
+        """Play one ply in all games."""
         if self.done:
             return
         moves = hand.choose(self.positions, jr.split(key, len(self.games)))
@@ -159,7 +159,7 @@ class _Half:
         self.results[self.games] = np.asarray(self.positions.outcome)
 
     def compact(self) -> None:
-        """Keep a quarter of the batch if it can hold all unfinished games."""
+        """Reduce the batch to a quarter if that holds all unfinished games."""
         going = np.flatnonzero(~self.over[self.games])
         size = len(self.games) // 4
         if self.done or len(going) > size:

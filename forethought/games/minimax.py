@@ -1,7 +1,7 @@
 """Tic-tac-toe by exhaustive search: the value of every position, and the moves that preserve it.
 
-Notation: a board is a tuple of 9 cells, 0 empty, 1 and 2 the players' stones, 1 moves first; values are 1, 0 or -1 for
-the player to move.  The rules are implemented here independently, so that this file can test `forethought.games.rules`.
+Notation: a board is a tuple of 9 cells: 0 empty, 1 and 2 the players' stones; player 1 moves first.  Values are 1, 0 or
+-1 for the player to move.  The rules are implemented here independently, to test `forethought.games.rules`.
 """
 
 from functools import cache
@@ -33,7 +33,7 @@ def value(board: Board) -> int:
 
 
 def best_moves(board: Board) -> list[bool]:
-    """Which of the 9 moves preserve the value of the position; none if the game is over."""
+    """The moves, out of 9, that preserve the value of the position; none if the game is over."""
     after = replies(board)
     return [move in after and -value(after[move]) == value(board) for move in range(9)]
 
@@ -52,7 +52,7 @@ def won(board: Board) -> bool:
 
 
 def number(board: Board) -> int:
-    """The board read as digits to base 3, the first cell being the last digit."""
+    """The board as a number in base 3; the first cell is the last digit."""
     return sum(cell * 3**i for i, cell in enumerate(board))
 
 
@@ -69,7 +69,7 @@ def positions() -> tuple[Board, ...]:
 
 
 def decisions() -> tuple[Board, ...]:
-    """Positions in which some move is a mistake, one of each set of mirror images and rotations."""
+    """Positions in which some move is a mistake; only one of all its mirror images and rotations."""
     return tuple(sorted({min(_images(board)) for board in positions() if _may_err(board)}))
 
 

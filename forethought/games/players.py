@@ -1,4 +1,4 @@
-"""Players: tree search, and the baselines it is compared with.  In finished games they may return any move."""
+"""Players: tree search, and the baselines for comparison.  In finished games they may return any move."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -49,7 +49,7 @@ class OnePlyPlayer:
     """Looks one move ahead: an immediate win, else the best score if the game has a score."""
 
     def choose(self, rules: Rules, position: Position, *, key: PRNGKeyArray) -> Int[Array, ""]:
-        """A best sensible move, ties broken at random."""
+        """A best useful move, ties broken at random."""
 
         def worth(move: Array) -> Float[Array, ""]:
             after = rules.play(position, move)
@@ -62,7 +62,7 @@ class OnePlyPlayer:
 
 @dataclass(frozen=True)
 class MonteCarloPlayer:
-    """Flat Monte Carlo: the same number of random games after each move, then the move with the best mean.  No tree.
+    """Flat Monte Carlo: the same number of random games after each move; the move with the best mean is chosen.
 
     Source: Bruegmann (1993), without the annealing.
     """
@@ -75,7 +75,7 @@ class MonteCarloPlayer:
         order_key, play_key, tie_key = jr.split(key, 3)
         sensible = rules.sensible(position)
         shuffled = jnp.where(sensible, jr.uniform(order_key, sensible.shape), jnp.inf)
-        order = jnp.argsort(shuffled)  # the sensible moves first, in random order
+        order = jnp.argsort(shuffled)  # useful moves first, in random order
         moves = order[jnp.arange(self.simulations) % jnp.sum(sensible)]
 
         def simulate(totals, inputs):

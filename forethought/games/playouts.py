@@ -12,11 +12,11 @@ from forethought.games.rules import Position, Rules
 
 @settings
 class Playouts:
-    """Settings of the evaluation by random games; every sensible move has the same prior.
+    """Settings of the evaluation by random games; all useful moves have the same prior.
 
     Source: Bruegmann (1993); not filling eyes, and passing only if nothing else is left, are usual in Go.
     Decisive moves: Teytaud & Teytaud (2010).
-    Differs: they are detected in the position itself only, not within the random games.
+    Differs: decisive moves are detected only in the evaluated position, not within the random games.
     """
 
     playouts: int = 1  # random games from each position, averaged
@@ -42,7 +42,7 @@ class Playouts:
 
 
 def playout(rules: Rules, position: Position, depth: int, *, key: PRNGKeyArray) -> Float[Array, "2"]:
-    """The outcome for each player after at most `depth` random moves, then by score if the game has one.
+    """The outcome for each player of a random game; if it is unfinished after `depth` moves, the score if there is one.
 
     Differs: in Go, random games may repeat a position; in the tree, the player who repeats it loses.
     """
@@ -68,6 +68,6 @@ def winning(rules: Rules, position: Position) -> Bool[Array, "A"]:
 
 
 def pick(mask: Bool[Array, "A"], *, key: PRNGKeyArray) -> Int[Array, ""]:
-    """One of the true entries, each with the same probability."""
+    """A random true entry, all with the same probability."""
     count = jnp.cumsum(mask)
     return jnp.searchsorted(count, jr.randint(key, (), 1, count[-1] + 1))

@@ -2,13 +2,13 @@
 
 Notation
     edge    from a position p to the one after the move a; Q(p, a) = reward + discount * (value of the position after)
-    exact   an edge whose discount is 0: its reward is its value, whatever the playouts below it returned
-The end of a game makes the edge to it exact.  A position whose mover has an exact win, or all of whose moves are exact,
-is exact too, with the best of them.  Proofs need no memory of their own: they are written into the edges of mctx's
-tree, where every later simulation reads and backs up the exact value.
+    exact   an edge whose discount is 0: its value is its reward and does not depend on the playouts below it
+The edge to a finished game is exact.  A position is proven if the player to move has an exact winning move, or if all
+its moves are exact; its value is that of the best exact move, and the edge to it becomes exact.  Proofs are stored in
+the edges of mctx's tree, so every later simulation reads and backs up the exact value.
 
-Reason: a mean over simulations includes replies that were tried once and lose at once, as if they might be played.
-Here a proven value is backed up unchanged, and a move proven to lose is not searched again.
+Reason: a mean over simulations includes replies that were tried once and lose immediately, although no opponent would
+play them.  Here a proven value is backed up unchanged, and a move proven to lose is not searched again.
 
 Source: Winands, Bjornsson & Saito (2008), MCTS-Solver.  Differs: draws are proven too, and exact edges are backed up
 as values, not as infinities.
@@ -27,7 +27,7 @@ WIN = 1.0  # the largest outcome of a game
 
 
 def prove_after_each(start: int, stop: int, simulate: Callable[[Any, Any], Any], state: Any) -> Any:
-    """The loop of mctx (its `loop_fn`), with an update of the proofs after each simulation."""
+    """A loop for mctx (its `loop_fn`) that updates the proofs after each simulation."""
 
     def step(i: Any, state: Any) -> Any:
         key, tree = simulate(i, state)
@@ -37,7 +37,7 @@ def prove_after_each(start: int, stop: int, simulate: Callable[[Any, Any], Any],
 
 
 def prove(tree: Any, leaf: Int[Array, ""]) -> Any:
-    """Propagate what the new leaf proves up the tree (of mctx, unbatched); exact losses are excluded from the prior."""
+    """Propagate the proof of a new leaf up the (unbatched) tree of mctx; exact losses are excluded from the prior."""
     edges = tree.children_rewards, tree.children_discounts, tree.children_prior_logits
 
     def goes_on(carry):
@@ -45,7 +45,7 @@ def prove(tree: Any, leaf: Int[Array, ""]) -> Any:
         return node != tree.ROOT_INDEX
 
     def climb(carry):
-        """Whether the edge into `node`, if exact, makes its parent exact."""
+        """Update the parent of `node`; go on with the parent if it is proven."""
         node, (rewards, discounts, logits) = carry
         p, a = tree.parents[node], tree.action_from_parent[node]
         exact = (discounts[p] == 0) & (tree.children_index[p] != tree.UNVISITED)
@@ -65,7 +65,7 @@ def prove(tree: Any, leaf: Int[Array, ""]) -> Any:
 def best(
     values: Float[Array, "A"], exact: Bool[Array, "A"], candidates: Bool[Array, "A"]
 ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
-    """The best exact value, and whether it is that of the position: it is a win, or all moves are exact."""
+    """The best exact value, and whether it proves the position: it is a win, or all moves are exact."""
     value = jnp.max(jnp.where(exact, values, -WIN))
     return value, (value >= WIN) | jnp.all(exact | ~candidates)
 
@@ -73,10 +73,10 @@ def best(
 def respect_proofs(
     tree: Any, weights: Float[Array, "A"], sensible: Bool[Array, "A"]
 ) -> tuple[Bool[Array, "A"], Float[Array, "A"], Float[Array, ""]]:
-    """The moves that a search (its tree of mctx, unbatched) may choose: exact wins if any, else no exact loss.
+    """The moves that a search may choose, given its (unbatched) tree: exact wins if any, else all but exact losses.
 
     Returns:
-        the moves that may be chosen; the weights of these, which sum to one; the value of the root, exact if proven.
+        the allowed moves; their weights, which sum to one; the value of the root, exact if proven.
     """
     root = tree.ROOT_INDEX
     values = tree.children_rewards[root]

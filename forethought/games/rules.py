@@ -1,14 +1,14 @@
-"""The rules of a board game as a model: the position after a move, who is to move, and who has won.
+"""The rules of a board game as a model: the position after a move, the player to move, and the outcome.
 
 Notation
     position   the state of a game; two players, 0 (who moves first) and 1, move in turn
     move       a number in [0, A)
     outcome    [2], for each player: 1 won, -1 lost, 0 for a draw and during the game; it sums to zero
     score      [2], the same for an unfinished game, by the game's own scoring, in [-1, 1]
-A game is not a `Dynamics`: its state is not a vector, and it has two opposing players.  As with every known model,
-nothing has to be learned: tree search (`forethought.games.tree_search`) plans with the rules.
+A game is not a `Dynamics`: its state is not a vector, and it has two opposing players.  The
+model is known, so nothing has to be learned: tree search (`forethought.games.tree_search`) plans with the rules.
 
-Source: the rules are those of pgx (Koyamada et al., 2023), which is needed: pip install 'forethought[games]'.
+Source: the rules are those of pgx (Koyamada et al., 2023); to install it: pip install 'forethought[games]'.
 """
 
 import importlib
@@ -23,13 +23,13 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from forethought.core import UsageError
 from forethought.games.catalog import Game, game
 
-AnyArray = Any  # of JAX, or of NumPy on the host
+AnyArray = Any  # a JAX array, or a NumPy array on the host
 
 
 class Position(eqx.Module):
     """The state of a game."""
 
-    state: Any  # of pgx, without its observation, which `Rules.observe` computes on demand
+    state: Any  # pgx's state without its observation, which `Rules.observe` computes on demand
 
     @property
     def mover(self) -> Int[AnyArray, "*B"]:
@@ -38,7 +38,7 @@ class Position(eqx.Module):
 
     @property
     def legal(self) -> Bool[AnyArray, "*B A"]:
-        """Which moves are allowed; after the end of the game all, without effect."""
+        """Which moves are legal; after the end of the game all are, without effect."""
         return self.state.legal_action_mask
 
     @property
@@ -65,7 +65,7 @@ class Knowledge(Protocol):
         ...
 
     def random_game(self, state: Any, moves: int, *, key: PRNGKeyArray) -> Float[Array, "2"]:
-        """The score after at most `moves` random moves that are not pointless; faster than with the full rules."""
+        """The score after at most `moves` random useful moves; faster than with the full rules."""
         ...
 
 
@@ -78,14 +78,14 @@ class Rules(eqx.Module):
     pgx_env: Any = eqx.field(static=True)
 
     def play(self, position: Position, move: Int[Array, ""]) -> Position:
-        """The position after a move.  A move that is not legal loses at once; one after the end changes nothing."""
+        """The position after a move.  An illegal move loses at once; a move after the end of the game has no effect."""
         with jax.numpy_rank_promotion("allow"):  # pgx's code relies on it
             after = self.pgx_env.step(position.state, move)
-        outcome = jnp.where(position.over, position.outcome, after.rewards)  # pgx clears it at the next move
+        outcome = jnp.where(position.over, position.outcome, after.rewards)  # pgx clears the rewards at the next move
         return Position(after.replace(rewards=outcome, observation=position.state.observation))
 
     def replay(self, moves: Int[Array, "T"]) -> Position:
-        """The position after these moves from the opening; negative ones are skipped."""
+        """The position after these moves from the opening; negative numbers are skipped."""
 
         def step(position: Position, move: Int[Array, ""]):
             after = self.play(position, jnp.maximum(move, 0))
@@ -94,11 +94,11 @@ class Rules(eqx.Module):
         return jax.lax.scan(step, self.opening, moves)[0]
 
     def result(self, position: Position) -> Float[Array, "2"]:
-        """The score if the game has one, finished or not; else the outcome, zero for an unfinished game."""
+        """The score, also of an unfinished game, if the game has one; else the outcome, zero for an unfinished game."""
         return position.outcome if self.knowledge is None else self.knowledge.score(position.state)
 
     def sensible(self, position: Position) -> Bool[Array, "A"]:
-        """The legal moves that are not pointless; there is always one."""
+        """The legal moves except those that are never useful; there is always one."""
         if self.knowledge is None:
             return position.legal
         return position.legal & ~self.knowledge.pointless(position.state)
@@ -123,7 +123,7 @@ def load_rules(name: str) -> Rules:
     """
     described = game(name)
     env = need("pgx").make(described.pgx_id)
-    # pgx draws who moves first; here it is player 0.
+    # pgx chooses the first player at random; here it is player 0.
     start = jax.jit(env.init)
     first = next(state for state in (start(jr.key(i)) for i in range(64)) if state.current_player == 0)
     opening = Position(first.replace(observation=jnp.zeros(0)))

@@ -2,14 +2,14 @@
 
 Notation
     s, a        position, move; N(s, a) visits, Q(s, a) mean value for the player to move in s, P(a | s) prior
-    simulation  one descent of the tree, which adds one position and evaluates it
+    simulation  one descent of the tree, which adds and evaluates one position
 The game is zero-sum: a value is for the player to move, and its sign changes from one ply to the next (discount -1);
 the end of a game has discount 0 and its outcome as the reward of the player who moved.
 Values lie in [-1, 1] by the rules and are compared without rescaling.
 
-Differs: mctx, like MuZero, rescales values to [0, 1] among siblings.  With values from single playouts, this turns a
-negligible difference (-0.95 against -1) into the largest possible one, and a move whose first playout was lost is not
-tried again, even if it is the only defense against four in a row.
+Differs: mctx, like MuZero, rescales values to [0, 1] among siblings.  With values from single playouts, a
+negligible difference (-0.95 and -1) then becomes the largest possible one, and a move whose first playout was lost is
+never tried again, even if it is the only defense against four in a row.
 Differs: proven values are distinguished from sampled ones (`forethought.games.proofs`).
 """
 
@@ -27,7 +27,7 @@ from forethought.games.evaluation import Evaluator
 from forethought.games.proofs import prove_after_each, respect_proofs
 from forethought.games.rules import Position, Rules, need
 
-TIE_BREAK = 1e-3  # in log-probability: orders moves of equal prior at random
+TIE_BREAK = 1e-3  # largest random addition to log-probabilities: orders moves of equal prior at random
 
 
 class Choice(eqx.Module):
@@ -71,7 +71,7 @@ class GumbelSearch:
             raise ValueError(f"GumbelSearch.noise must not be negative, got {self.noise}.")
 
     def search(self, rules: Rules, position: Position, evaluate: Evaluator, *, key: PRNGKeyArray) -> Choice:
-        """Sequential halving at the root, the improved policy below it."""
+        """Sequential halving at the root; below it, the improved policy."""
         mctx = need("mctx")
         scale = partial(
             mctx.qtransform_completed_by_mix_value,
@@ -92,7 +92,7 @@ class GumbelSearch:
 class PUCTSearch:
     """Settings of PUCT: descend by `Q(s, a) + c P(a | s) sqrt(N(s)) / (1 + N(s, a))`, play the most visited move.
 
-    Q counts from 0 (lost) to 1 (won); a move not yet tried counts as lost.
+    Q is scaled to [0, 1] (0: lost, 1: won); an untried move counts as lost.
     Source: Schrittwieser et al. (2020), appendix B.
     """
 
@@ -113,7 +113,7 @@ class PUCTSearch:
             raise ValueError(f"PUCTSearch.temperature must not be negative, got {self.temperature}.")
 
     def search(self, rules: Rules, position: Position, evaluate: Evaluator, *, key: PRNGKeyArray) -> Choice:
-        """The most visited move, or one sampled by visits."""
+        """The most visited move, or one sampled in proportion to visits."""
         mctx = need("mctx")
         policy = partial(
             mctx.muzero_policy,
@@ -151,7 +151,7 @@ def _run(policy: Any, settings: Any, rules: Rules, position: Position, evaluate:
 
 
 def _expand(rules: Rules, evaluate: Evaluator, params: Any, key: PRNGKeyArray, moves: Array, positions: Position):
-    """The model of mctx: from positions and moves to rewards, discounts and evaluations of the next positions."""
+    """The model for mctx: maps positions and moves to rewards, discounts and evaluations of the next positions."""
     del params
     mctx = need("mctx")
 

@@ -1,4 +1,4 @@
-"""Controllers that do not plan: random actions, policies that act by a distribution, PILCO's squashed policies."""
+"""Controllers that do not plan: random actions, stochastic policies, PILCO's squashed policies."""
 
 from typing import TYPE_CHECKING
 

@@ -7,13 +7,13 @@ from forethought.core import Conditional, HasMode, UsageError
 
 
 class Acting(eqx.Module):
-    """A controller without memory that acts by `policy(x)`, a distribution over actions.
+    """A controller without memory: its action is a sample or the `mode` of `policy(x)`, a distribution over actions.
 
-    It samples, as exploration and policy gradients need, or takes the distribution's `mode`, for evaluation.
+    Samples are for exploration and policy gradients, the mode is for evaluation.
     """
 
     policy: Conditional
-    mode: bool = eqx.field(static=True, default=False)  # act by the most probable action instead of a sample
+    mode: bool = eqx.field(static=True, default=False)  # take the most probable action instead of a sample
 
     def init(self, x0: Shaped[Array, "*n"], *, key: PRNGKeyArray) -> tuple[()]:
         """No memory."""
@@ -23,7 +23,7 @@ class Acting(eqx.Module):
     def act(
         self, x: Shaped[Array, "*n"], t: Int[Array, ""], carry: tuple[()], *, key: PRNGKeyArray
     ) -> tuple[Shaped[Array, "*m"], tuple[()]]:
-        """One action; environments bring it within their limits."""
+        """One action; the environment clips it to its limits."""
         del t
         actions = self.policy(x)
         if not self.mode:

@@ -1,7 +1,7 @@
 """Gradient search from several starts: L-BFGS from each, the results sorted by cost.
 
-The expected cost of a policy has many local minima (a pole that spins, a pole held at an angle), and the result depends
-on the start more than on the number of evaluations.  Results that are not finite come last.
+The expected cost of a policy has many local minima (such as a spinning pole), so the result depends more on the start
+than on the number of evaluations.  Results with a cost that is not finite are sorted last.
 Source: L-BFGS-B, Byrd, Lu, Nocedal & Zhu (1995), by SciPy.
 """
 
@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-SIGNIFICANT = 1e-6  # share of the cost that L-BFGS must have saved to be restarted once it stops
+SIGNIFICANT = 1e-6  # smallest relative decrease of the cost since the last restart for which L-BFGS is restarted
 
 Objective = Callable[[Any], tuple[Any, Any]]  # pytree of arrays -> value, gradient as the same pytree
-Limits = Callable[[Any], tuple[Any, Any]]  # pytree of arrays -> lower and upper bounds of a search that starts there
+Limits = Callable[[Any], tuple[Any, Any]]  # start (pytree of arrays) -> lower and upper bounds
 
 
 class Found(NamedTuple):
@@ -31,17 +31,17 @@ class Found(NamedTuple):
 def descend(
     objective: Objective, start: Any, *, evaluations: int, limits: tuple[Any, Any] | None = None, number: int = 0
 ) -> Found:
-    """L-BFGS from `start`; the best point evaluated.
+    """Run L-BFGS from `start` and return the best evaluated point.
 
     Args:
         objective: value and gradient.
         start: pytree of arrays.
-        evaluations: of the objective, at most.
+        evaluations: maximum number of evaluations of the objective.
         limits: lower and upper bounds, pytrees like `start`.
         number: index of the start, for the result.
-    Far from its goal a saturating cost is nearly flat, and the search must not stop there: the first step has length 1,
-    however small the gradient.  When the line search fails, or reaches a cost that is not finite, L-BFGS is restarted
-    from the best point, as long as it made progress since its last restart.
+    A saturating cost is nearly flat far from the goal.  So that the search does not stop there, the first step has
+    length 1, even if the gradient is small.  If the line search fails or reaches a cost that is not finite, L-BFGS is
+    restarted from the best point, provided that the cost decreased since the last restart.
     """
     import scipy.optimize  # not at the top: it changes the warning filters
 
@@ -83,7 +83,7 @@ def descend(
 
 
 class _NotFinite(Exception):
-    """The search reached a point where cost or gradient is not finite."""
+    """Raised when the search reaches a point where cost or gradient is not finite."""
 
 
 def _flat(tree: Any) -> np.ndarray:
@@ -93,7 +93,7 @@ def _flat(tree: Any) -> np.ndarray:
 def search(
     objective: Objective, starts: Sequence[Any], *, evaluations: int, limits: Limits | None = None
 ) -> list[Found]:
-    """The results of `descend` from all `starts` (pytrees of arrays), lowest cost first; `evaluations` for each."""
+    """The results of `descend` from all `starts` (pytrees of arrays), lowest cost first; `evaluations` per start."""
     found = []
     for i, start in enumerate(starts):
         box = None if limits is None else limits(start)
@@ -111,14 +111,14 @@ def screened_search(
     evaluations: int,
     limits: Limits | None = None,
 ) -> Found:
-    """A short search from every start; then a longer one from the best results, the finalists.
+    """A short search from every start (screening), then a longer one from the best results (the finalists).
 
     Args:
-        screening, objective: value and gradient; `screening` is that of the short searches.
+        screening, objective: value and gradient, in the short and in the longer searches.
         starts: pytrees of arrays.
-        screening_evaluations: of `screening`, for each start; none for a single start.
-        finalists: how many of the results are searched further.
-        evaluations: of `objective`, for each finalist.
+        screening_evaluations: evaluations of `screening` per start; a single start is not screened.
+        finalists: number of results from which the longer searches start.
+        evaluations: evaluations of `objective` per finalist.
         limits: bounds of a search.
     Returns: the best result, with the evaluations of all searches; its cost is infinite if none was finite.
     """

@@ -3,12 +3,12 @@
 Symbols: x ~ N [n], s features of x [f], u [m] an action, y = x_next - x [n], z = [s; u] the model's input.
 One step:
     p(x, s)        sines and cosines, exact
-    p(x, s, u)     the policy; it sees x with sensor noise of half the model's variance, as y is a difference of two
-    p(x, s, u, y)  the model at z; its moments at uncertain inputs are exact
+    p(x, s, u)     the policy at x plus sensor noise; its variance is half the model's, as y is a difference of two x
+    p(x, s, u, y)  the model at z, with exact moments for the uncertain input
     p(x_next)      x + y
-Each is the Gaussian with the right mean and covariance, given the one before it (moment matching).
+Each is the Gaussian with the exact mean and covariance, given the Gaussian before it (moment matching).
 Source: Deisenroth & Rasmussen (2011), section 2.2, and `propagate` of the released code.
-Angles are not wrapped, as there.
+As in the released code, angles are not wrapped.
 """
 
 from typing import Any, cast
@@ -27,16 +27,16 @@ from forethought.policies.squashed import SquashedPolicy
 
 
 class PredictedTrajectory(eqx.Module):
-    """A Gaussian over states and actions at every step, and what they cost."""
+    """A Gaussian over states and actions at every step, and their expected costs."""
 
     states: Gaussian  # stacked [T+1]
     actions: Gaussian  # stacked [T]
-    cost: Float[Array, "T1"]  # T1 = T + 1: expected cost of each state and action; of the last state without one
+    cost: Float[Array, "T1"]  # T1 = T + 1: expected cost of each state and action, then of the last state
     cost_std: Float[Array, "T1"]  # standard deviation of that cost
 
     @staticmethod
     def unknown(steps: int, n: int, m: int) -> "PredictedTrajectory":
-        """A placeholder of `steps` steps, all of it NaN."""
+        """A placeholder for `steps` steps, filled with NaN."""
 
         def stacked(count: int, size: int) -> Gaussian:
             return jax.vmap(Gaussian)(jnp.full((count, size), jnp.nan), jnp.full((count, size, size), jnp.nan))
@@ -55,17 +55,17 @@ def predict(
     smoothing: Float[Array, ""] | float = 0.0,
     sensor_noise: bool = True,
 ) -> PredictedTrajectory:
-    """Predict `steps` steps.
+    """Predict the trajectory of a policy over `steps` steps.
 
     Args:
-        dynamics: those of a Gaussian process; its reward is not learned.
-        policy: decides the actions.
-        task: says what they cost.
+        dynamics: learned dynamics with a Gaussian process, without a learned reward.
+        policy: the policy.
+        task: the task, which defines the cost.
         start: distribution of the initial state.
         steps: T.
         smoothing: of the cost, see `cost_moments`.
-        sensor_noise: the process's noise is that of the sensors, so that it affects only what the policy sees; if
-            False, it moves the state.
+        sensor_noise: whether the noise of the Gaussian process is sensor noise, which affects only the policy's input;
+            if False, it is process noise, which affects the next state.
     Differentiable with respect to the policy and the initial state; no gradient flows to the model.
     """
     prepared, space = policy.function.prepared(), dynamics.space
@@ -97,7 +97,7 @@ def with_action(
 ) -> Gaussian:
     """The joint over `[x; sines; cosines; u]`.
 
-    The variances `noise` of the sensors add to what the policy sees, and so to the action's variance, not to cov(x, u).
+    The sensor variances `noise` are added to the policy's input; they change the action's variance, not cov(x, u).
     """
     truth = with_sines(x, space.angles)
     seen = marginal(with_sines(Gaussian(x.mean, x.cov + jnp.diag(noise)), space.angles), space.feature_places())
@@ -125,8 +125,8 @@ def cost_moments(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Mean and variance of the task's cost for `[x; u] ~ p`.
 
-    A task that knows them (`HasCostMoments`) is given `smoothing`.  For any other, sigma points are, and smoothing adds
-    noise with standard deviations `state_std` to the state.
+    A task with `HasCostMoments` computes them, given `smoothing`.  For any other task they come from sigma points;
+    smoothing then adds noise with standard deviations `state_std` to the state.
     """
     if isinstance(task, HasCostMoments):
         return task.cost_moments(p, t, smoothing=smoothing)

@@ -4,8 +4,8 @@ Symbols: s [f] features of a state (sines and cosines of its angles), each divid
 function's value; u [m] the action:
     u = middle + half (9 sin v + sin 3v) / 8,      middle, half of the action limits
     affine: v = A s + b        RBF: v_a = sum_i beta_ai exp(-0.5 |(s - c_i) / l_a|^2),  beta = (K + 0.01^2 I)^-1 targets
-The RBF network is the posterior mean of a Gaussian process with K observations `targets` at K `centers`: its parameters
-are the function's values, which are better scaled for a gradient search than weights.
+The RBF network is the posterior mean of a Gaussian process with K observations `targets` at K `centers`.  Its
+parameters are values of the function, which are better scaled for a gradient search than weights.
 Source: Deisenroth & Rasmussen (2011), section 2.2; `congp`, `conlin` and `gSat` of the released code.
 """
 
@@ -24,7 +24,7 @@ from forethought.core.moments import squash, squashed
 from forethought.dynamics.space import StateSpace
 from forethought.models.kernel_moments import network_moments
 
-TARGET_NOISE = 0.01  # of the targets, relative to a kernel of height 1; keeps K well conditioned when centers are close
+TARGET_NOISE = 0.01  # std of the targets' noise, for a kernel of height 1; keeps K well conditioned for close centers
 
 
 class Affine(eqx.Module):
@@ -34,11 +34,11 @@ class Affine(eqx.Module):
     b: Float[Array, "m"]
 
     def limits(self) -> tuple["Affine", "Affine"]:
-        """Bounds for a search that starts here: none."""
+        """Bounds of a search that starts from this function: none."""
         return tuple(jax.tree.map(lambda a, s=s: jnp.full_like(a, s), self) for s in (-jnp.inf, jnp.inf))
 
     def prepared(self) -> LinearGaussian:
-        """The function in the form that every step of a rollout evaluates."""
+        """The function in the form used at every step of a rollout."""
         return LinearGaussian(self.A, self.b, jnp.zeros((self.b.shape[0], self.b.shape[0]), self.b.dtype))
 
 
@@ -50,7 +50,7 @@ class RBF(eqx.Module):
     log_lengthscale: Float[Array, "m f"]  # of the scaled features
 
     def limits(self) -> tuple["RBF", "RBF"]:
-        """Bounds for a search that starts here: beyond them, functions are constant or spikes."""
+        """Bounds of a search that starts from this function; beyond them, functions are constant or spikes."""
         m, scale = jnp.ones_like(self.targets), jnp.ones_like(self.log_lengthscale)
         return RBF(self.centers - 10, -10 * m, -3 * scale), RBF(self.centers + 10, 10 * m, 3 * scale)
 
@@ -75,7 +75,7 @@ class Network(eqx.Module):
     beta: Float[Array, "m K"]
 
     def __call__(self, s: Float[Array, "f"]) -> Gaussian:
-        """The value, as a Gaussian without variance."""
+        """The value, as a Gaussian with zero variance."""
         difference = (s[None] - self.centers)[None] / self.lengthscale[:, None]
         return Gaussian.point(jnp.sum(self.beta * jnp.exp(-0.5 * jnp.sum(difference**2, -1)), -1))
 
@@ -90,7 +90,7 @@ class Network(eqx.Module):
 
 
 class SquashedPolicy(eqx.Module):
-    """A stationary controller: features of the state, a function of them, and the squashing of its value."""
+    """A stationary controller: a function of features of the state, squashed into the action limits."""
 
     function: Affine | RBF
     action_space: Box
@@ -98,7 +98,7 @@ class SquashedPolicy(eqx.Module):
     space: StateSpace
 
     def init(self, x0: Float[Array, "n"], *, key: PRNGKeyArray) -> Any:
-        """The function in the form that every step evaluates."""
+        """The function in the form used at every step."""
         del x0, key
         return self.function.prepared()
 
@@ -115,7 +115,7 @@ class SquashedPolicy(eqx.Module):
         return SquashedPolicy(function, self.action_space, self.scale, self.space)
 
     def state_scale(self) -> Float[Array, "n"]:
-        """The unit of each coordinate of the state: that of its feature; 1 rad for angles."""
+        """The scale of each coordinate of the state: that of its feature; 1 rad for angles."""
         plain = [i for i in range(self.space.size) if i not in self.space.angles]
         places = np.eye(self.space.size)[:, plain]
         is_angle = 1 - places.sum(axis=1)

@@ -310,7 +310,7 @@ def test_a_time_step_that_the_data_contradict_is_refused():
 @pytest.mark.parametrize(
     ("velocities", "dt", "words"),
     [
-        (((0, 3),), 0.1, "not coordinates"),
+        (((0, 3),), 0.1, "not indices"),
         (((0, 1), (0, 2)), 0.1, "each position has one velocity"),
         (((0, 1), (1, 2)), 0.1, "a velocity has none"),
         (((0, 1),), 0.0, "time step of the environment"),

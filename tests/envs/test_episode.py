@@ -73,7 +73,7 @@ def test_pieces_of_an_episode_join_to_the_whole(make, controller):
         np.testing.assert_allclose(told[-1][1], whole.reward.sum(), rtol=1e-5)
         jax.tree.map(np.testing.assert_array_equal, join_pieces(pieces), whole)
         np.testing.assert_array_equal(episode.x, whole.x_next[-1])
-    with pytest.raises(UsageError, match="over"):
+    with pytest.raises(UsageError, match="has ended"):
         episode.advance(controller, steps=1)
     with pytest.raises(ValueError, match="at least 1 step"):
         env.start(key=jr.key(0)).advance(controller, steps=0)

@@ -271,7 +271,7 @@ def test_rewards():
 
 def test_termination_functions():
     env = linear(bound=0.5)
-    checked(env, "termination", "ok", "to be learned")
+    checked(env, "termination", "ok", "will be learned")
     checked(env, "termination", "ok", "agrees with the environment", termination=lambda x: x[0] > 0.5)
     checked(env, "termination", "fail", "misses", "terminations", "x = [", termination=lambda x: x[0] > 1e9)
     checked(env, "termination", "fail", "after which the environment went on", termination=lambda x: x[0] > -0.5)
