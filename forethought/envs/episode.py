@@ -140,7 +140,7 @@ def call_env(name: str, step: int, method: Callable, *args: Any, **kwargs: Any) 
 
 
 def at(step: int) -> str:
-    """ "at step 3", or "when it was reset" for step 0."""
+    """The time of an event: "at step 3", or "when it was reset" for step 0."""
     return f"at step {step}" if step else "when it was reset"
 
 
