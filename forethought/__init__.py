@@ -10,6 +10,9 @@ from forethought.core.lazy import lazy_exports
 from forethought.envs.registration import register_when_gymnasium_is_imported
 
 if TYPE_CHECKING:
+    from forethought.algorithms.fit_once import FitOnce
+    from forethought.algorithms.iterative import Iterative
+    from forethought.algorithms.mpc import LearnedMPC
     from forethought.algorithms.pets import PETS
     from forethought.algorithms.pilco import PILCO
     from forethought.core.errors import ForethoughtError, UsageError
@@ -43,8 +46,11 @@ __all__ = [
     "Ensemble",
     "Environment",
     "Evaluation",
+    "FitOnce",
     "ForethoughtError",
     "GradientShooting",
+    "Iterative",
+    "LearnedMPC",
     "Problem",
     "RandomShooting",
     "Run",

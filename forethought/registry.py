@@ -3,6 +3,9 @@
 """
 
 ALGORITHMS = {
+    "fit-once": "forethought.algorithms.fit_once:FitOnce",
+    "iterative": "forethought.algorithms.iterative:Iterative",
+    "mpc": "forethought.algorithms.mpc:LearnedMPC",
     "pets": "forethought.algorithms.pets:PETS",
     "pilco": "forethought.algorithms.pilco:PILCO",
 }
@@ -21,6 +24,11 @@ MODELS = {
     "gp": "forethought.models.gp.process:GP",
 }
 
+BASE_POLICIES = {
+    "function": "forethought.policies.base_policy:ControllerFunction",
+    "random": "forethought.policies.base_policy:RandomPolicy",
+}
+
 SEARCHES = {
     "gumbel": "forethought.games.tree_search:GumbelSearch",
     "puct": "forethought.games.tree_search:PUCTSearch",
@@ -31,4 +39,5 @@ SEARCHES = {
 CHOICES = {
     "forethought.core.protocols:Planner": PLANNERS,
     "forethought.core.protocols:Regression": MODELS,
+    "forethought.policies.base_policy:BasePolicy": BASE_POLICIES,
 }

@@ -5,15 +5,23 @@ from typing import TYPE_CHECKING
 from forethought.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from forethought.algorithms.experience import Experience
+    from forethought.algorithms.fit_once import FitOnce
+    from forethought.algorithms.iterative import Iterative
     from forethought.algorithms.model_learning import Learned, ModelLearning
+    from forethought.algorithms.mpc import LearnedMPC
     from forethought.algorithms.pets import PETS
     from forethought.algorithms.pilco import PILCO
     from forethought.algorithms.protocol import Algorithm, Info
 
 __all__ = [
     "Algorithm",
+    "Experience",
+    "FitOnce",
     "Info",
+    "Iterative",
     "Learned",
+    "LearnedMPC",
     "ModelLearning",
     "PETS",
     "PILCO",

@@ -8,37 +8,18 @@ data have grown enough, with early stopping instead of five epochs; a reward or 
 is learned; the final cost may be weighted.
 """
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
-import jax.random as jr
-import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
-from forethought.algorithms.model_learning import Learned, ModelLearning
+from forethought.algorithms.experience import Experience, require_at_least
+from forethought.algorithms.mpc import LearnedMPC
 from forethought.algorithms.protocol import Info
-from forethought.core import Buffer, Controller, Planner, Problem, Regression, Result, Transition, require_box
+from forethought.core import Controller, Planner, Problem, Regression
 from forethought.core.settings import settings
-from forethought.dynamics.learned import one_step_error
-from forethought.envs.env import Env, collect_episodes
+from forethought.envs.env import Env
 from forethought.models.classifier import Classifier
 from forethought.models.ensemble import Ensemble
 from forethought.planning.cem import CEM
-from forethought.planning.mpc import MPC
-from forethought.planning.particles import Propagation, expected_cost
-from forethought.policies.uniform import Uniform
-from forethought.tasks.learned_task import FromObservation
-
-TEST_SEQUENCES = 8  # action sequences that a new model is tested on
-TEST_HORIZON = 20  # steps of each, where the planner has no horizon
-
-
-class PETSState(eqx.Module):
-    """Everything that was experienced and learned."""
-
-    buffer: Buffer
-    learned: Learned
-    episodes: Int[Array, ""]
+from forethought.policies.base_policy import RandomPolicy
 
 
 @settings
@@ -56,83 +37,36 @@ class PETS:
 
     def __post_init__(self):
         """Refuse settings that cannot work together."""
-        if self.random_episodes < 1:
-            raise ValueError(f"PETS.random_episodes must be at least 1, got {self.random_episodes}.")
-        if self.round_steps < 1:
-            raise ValueError(f"PETS.round_steps must be at least 1, got {self.round_steps}.")
-        if not self.refit_growth >= 0:
-            raise ValueError(f"PETS.refit_growth must be at least 0, got {self.refit_growth}.")
-        if self.trial_steps is not None and self.trial_steps < 1:
-            raise ValueError(f"PETS.trial_steps must be at least 1, got {self.trial_steps}.")
-        if not self.final_weight >= 0:
-            raise ValueError(f"PETS.final_weight must be at least 0, got {self.final_weight}.")
-        members = getattr(self.model, "members", 1)  # a Gaussian process samples a function for each particle
-        particles = getattr(self.planner, "particles", members)  # a planner of the user's own may have none
-        if particles % members:
-            raise ValueError(
-                f"planner.particles ({particles}) must be a multiple of model.members ({members}); use {members}."
-            )
+        require_at_least(self, random_episodes=1, trial_steps=1, round_steps=1, refit_growth=0, final_weight=0)
+        _ = self.mpc
 
     @property
-    def learning(self) -> ModelLearning:
-        """Settings of what is learned from the data."""
-        return ModelLearning(self.model, self.classifier, self.refit_growth)
-
-    def init(self, env: Env, *, key: PRNGKeyArray) -> PETSState:
-        """No experience; an untrained model."""
-        buffer = Buffer.empty(env.space.size, require_box(env.task.action_space, "PETS").size)
-        return PETSState(buffer, self.learning.init(env, key=key), jnp.zeros((), jnp.int32))
-
-    def iterate(self, state: PETSState, env: Env, *, key: PRNGKeyArray) -> tuple[PETSState, Info]:
-        """One round: lines 4-9 of algorithm 1 for at least `round_steps` steps, then line 3 on all the data."""
-        act_key, fit_key = jr.split(key)
-        exploring = int(state.episodes) < self.random_episodes
-        controller = Uniform(env.task.action_space) if exploring else self.controller(state, env)
-        episodes = collect_episodes(  # lines 4-9
-            env, controller, least_steps=self.round_steps, steps=self.trial_steps, key=act_key
-        )
-        buffer = state.buffer
-        for episode in episodes:
-            buffer = buffer.append(episode)
-        error = None if exploring else float(one_step_error(state.learned.dynamics, _joined(episodes), buffer))
-        learned, fit = self.learning.fit(buffer, state.learned, key=fit_key)  # line 3
-        Result(fit.result).throw()
-        after = PETSState(buffer, learned, state.episodes + len(episodes))
-        return after, Info(episodes, {"model_error": error, **fit.metrics}, self._notes(after, env, episodes[-1]))
-
-    def problem(self, state: PETSState, env: Env) -> Problem:
-        """The task with what was learned in place of what is unknown."""
-        return state.learned.problem(env, final_weight=self.final_weight)
-
-    def controller(self, state: PETSState, env: Env) -> Controller:
-        """MPC with the learned dynamics."""
-        controller = MPC(self.planner, self.problem(state, env))
-        return FromObservation(controller) if env.learn_reward else controller
-
-    def _notes(self, state: PETSState, env: Env, episode: Transition) -> tuple[str, ...]:
-        """A warning where the model's predictions diverge within the planning horizon."""
-        horizon = getattr(self.planner, "horizon", TEST_HORIZON)
-        # On the host: episodes differ in length, and each length would compile these again.
-        x0 = jnp.asarray(np.pad(np.asarray(episode.x[0]), (0, int(env.learn_reward))))
-        starts = np.linspace(0, len(episode) - 1, TEST_SEQUENCES).astype(int)
-        us = jnp.asarray(np.asarray(episode.u)[(starts[:, None] + np.arange(horizon)) % len(episode)])
-        particles: int = getattr(self.planner, "particles", getattr(self.model, "members", 1))
-        propagation: Propagation = getattr(self.planner, "propagation", "ts-inf")
-        cost = _expected_cost(self.problem(state, env), x0, us, particles=particles, propagation=propagation)
-        diverged = int(jnp.sum(~jnp.isfinite(cost)))
-        if 2 * diverged <= TEST_SEQUENCES:
-            return ()
-        return (
-            f"Model predictions diverge: within {horizon} steps they are not finite for {diverged} of the "
-            f"{TEST_SEQUENCES} action sequences tested, so plans cannot be compared. More data, a shorter planning "
-            "horizon or other units of the observations may help.",
+    def mpc(self) -> LearnedMPC:
+        """MPC with a learned model, of which PETS is an instance."""
+        return LearnedMPC(
+            model=self.model,
+            planner=self.planner,
+            classifier=self.classifier,
+            base=RandomPolicy(),
+            base_episodes=self.random_episodes,
+            trial_steps=self.trial_steps,
+            round_steps=self.round_steps,
+            refit_growth=self.refit_growth,
+            final_weight=self.final_weight,
         )
 
+    def init(self, env: Env, *, key: PRNGKeyArray) -> Experience:
+        """See `LearnedMPC`."""
+        return self.mpc.init(env, key=key)
 
-def _joined(episodes: list[Transition]) -> Transition:
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *episodes)
+    def iterate(self, state: Experience, env: Env, *, key: PRNGKeyArray) -> tuple[Experience, Info]:
+        """See `LearnedMPC`."""
+        return self.mpc.iterate(state, env, key=key)
 
+    def problem(self, state: Experience, env: Env) -> Problem:
+        """See `LearnedMPC`."""
+        return self.mpc.problem(state, env)
 
-@eqx.filter_jit
-def _expected_cost(problem: Problem, x0, us, *, particles: int, propagation: Propagation) -> Float[Array, "S"]:
-    return expected_cost(problem, x0, us, particles=particles, propagation=propagation, key=jr.key(0))
+    def controller(self, state: Experience, env: Env) -> Controller:
+        """See `LearnedMPC`."""
+        return self.mpc.controller(state, env)

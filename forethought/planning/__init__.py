@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from forethought.planning.mppi import MPPI
     from forethought.planning.particles import expected_cost
     from forethought.planning.random_shooting import RandomShooting
+    from forethought.planning.whole_plan import Following, WholePlan
 
 __all__ = [
     "CEM",
+    "Following",
     "GradientShooting",
     "ICEM",
     "ILQR",
@@ -27,6 +29,7 @@ __all__ = [
     "MPPI",
     "RandomShooting",
     "TimedMPC",
+    "WholePlan",
     "expected_cost",
     "solve_batch",
     "solve_dare",

@@ -6,11 +6,15 @@ from forethought.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from forethought.policies.acting import Acting
+    from forethought.policies.base_policy import BasePolicy, ControllerFunction, RandomPolicy
     from forethought.policies.squashed import SquashedPolicy
     from forethought.policies.uniform import Uniform
 
 __all__ = [
     "Acting",
+    "BasePolicy",
+    "ControllerFunction",
+    "RandomPolicy",
     "SquashedPolicy",
     "Uniform",
 ]

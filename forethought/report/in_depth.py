@@ -28,6 +28,7 @@ from forethought.report.record import algorithm_name, curve_of, duration, flat, 
 
 REPORT = 0xFFFFFFFB  # folded into the seed; rounds count up from 0, so that the report's keys are none of theirs
 BASELINE_EPISODES = 5
+MODEL_HORIZON = 30  # steps, where the planner has no horizon of its own
 PLANS = 4  # steps of an episode at which a plan is compared with what happened
 PANELS = 12  # coordinates shown, at most
 
@@ -52,7 +53,7 @@ def in_depth(run: Any, *, episodes: int, seed: int | None, video: bool) -> Page:
             *_model_sections(findings),
             *gp_sections(run.path, findings.problem),
         ]
-        sections = [*top, *sections, *learned, *_plan_sections(findings)]
+        sections = [*top, *sections, *learned, *_plan_sections(findings, replans(run.algorithm))]
     version = info.get("versions", {}).get("forethought") or ""
     return Page(
         title=f"{name} on {info['env']['name']}",
@@ -102,16 +103,21 @@ def _find_out(run: Any, episodes: int, seed: int) -> Findings:
     error, calibration = None, None
     plans: tuple[PlanPrediction, ...] = ()
     if problem is not None:
-        horizon = getattr(planner, "horizon", 30)
+        horizon = getattr(planner, "horizon", None) or MODEL_HORIZON
         error, calibration = examine(problem, env.space, evaluation.trajectories, key=model_key, horizon=horizon)
     if problem is not None and planner is not None:
         episode = evaluation.trajectories[0]
-        starts = sorted({len(episode) * i // PLANS for i in range(PLANS)})
+        starts = sorted({len(episode) * i // PLANS for i in range(PLANS)}) if replans(run.algorithm) else [0]
         plans = tuple(
             predict_plan(problem, planner, episode, start=start, key=key)
             for start, key in zip(starts, jr.split(plan_key, len(starts)), strict=True)
         )
     return Findings(env, run.controller, evaluation, baseline, problem, error, calibration, plans)
+
+
+def replans(algorithm: Any) -> bool:
+    """Whether its controller makes new plans within an episode; some algorithms execute one plan to its end."""
+    return getattr(algorithm, "replans", True)
 
 
 def _figures(curve: Curve, findings: Findings | None) -> list[tuple[str, str, str]]:
@@ -223,7 +229,7 @@ def _model_sections(findings: Findings) -> list[Section]:
     ]
 
 
-def _plan_sections(findings: Findings) -> list[Section]:
+def _plan_sections(findings: Findings, replanned: bool) -> list[Section]:
     if not findings.plans or findings.problem is None:
         return []
     plans, dt, episode = findings.plans, findings.env.task.dt, findings.episode
@@ -247,6 +253,10 @@ def _plan_sections(findings: Findings) -> list[Section]:
         "are the model's prediction under that plan (median over particles); bands contain the middle 90% of the "
         "particles. The controller replans at every step, so the episode may depart from a plan because a better one "
         "was found."
+        if replanned
+        else "The first evaluation episode, and what the model predicts of it. Lines are the prediction under the "
+        "planned actions (median over particles); bands contain the middle 90% of the particles. One plan is executed "
+        "to the end of the episode, so a difference is an error of the model, or the plan's feedback acting on it."
     )
     hidden = real.shape[1] - PANELS
     rest = [f"Only the first {PANELS} of {real.shape[1]} coordinates are shown."] if hidden > 0 else []

@@ -7,6 +7,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
+from forethought.algorithms.divergence import divergence_notes
 from forethought.algorithms.pets import PETS
 from forethought.core import NumericalFailure, Problem
 from forethought.dynamics.space import StateSpace
@@ -155,7 +156,8 @@ def test_a_model_whose_predictions_diverge_is_reported(kind):
     assert info.notes == ()
     outputs = state.learned.dynamics.model.networks.outputs
     wild = eqx.tree_at(lambda s: s.learned.dynamics.model.networks.outputs.std, state, 1e8 * outputs.std)
-    (note,) = TINY._notes(wild, env, info.episodes[0])
+    problem = TINY.problem(wild, env)
+    (note,) = divergence_notes(problem, TINY.planner, TINY.model, info.episodes[0], learn_reward=env.learn_reward)
     assert "predictions diverge: within 12 steps" in note and "8 of the 8" in note
 
 
