@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from forethought.algorithms.model_learning import Learned, ModelLearning
-from forethought.core import Box, Buffer, Controller, Result, Transition
+from forethought.core import Box, Buffer, Controller, Planner, Problem, Result, Transition, UsageError
 from forethought.dynamics.learned import one_step_error
 from forethought.envs.env import Env, collect, spaces_of
 from forethought.tasks.learned_task import FromObservation
@@ -25,15 +25,34 @@ class Experience(eqx.Module):
     episodes: Int[Array, ""]
 
 
-def no_experience(learning: ModelLearning, env: Env, *, key: PRNGKeyArray) -> Experience:
-    """No data, and a model that was never fitted."""
+def no_experience(learning: ModelLearning, planner: Planner, env: Env, *, key: PRNGKeyArray) -> Experience:
+    """No data, and a model that was never fitted.
+
+    Raises:
+        UsageError: `planner` cannot plan with the actions of `env`.
+    """
     learned = learning.init(env, key=key)
+    require_planner(planner, learned.problem(env))
     actions = env.task.action_space
     if isinstance(actions, Box):
         buffer = Buffer.empty(env.space.size, actions.size)
     else:
         buffer = Buffer.like(spaces_of(env).example())
     return Experience(buffer, learned, jnp.zeros((), jnp.int32))
+
+
+def require_planner(planner: Planner, problem: Problem) -> None:
+    """Raise `UsageError` where `planner` cannot plan with the actions of a task; nothing is computed."""
+    try:
+        eqx.filter_eval_shape(planner.init, problem)
+    except UsageError as error:
+        if isinstance(problem.task.action_space, Box):
+            raise
+        name, n = type(planner).__name__, problem.task.action_space.n
+        raise UsageError(
+            f"{name} needs continuous actions (a Box action space), and this task has {n} discrete ones: use "
+            "--planner cem or random-shooting."
+        ) from error
 
 
 def learn(

@@ -63,7 +63,7 @@ class Iterative:
     def init(self, env: Env, *, key: PRNGKeyArray) -> Experience:
         """No experience; an untrained model."""
         require_whole(self.planner, env.task.horizon, type(self).__name__)
-        return no_experience(self.learning, env, key=key)
+        return no_experience(self.learning, self.planner, env, key=key)
 
     def iterate(self, state: Experience, env: Env, *, key: PRNGKeyArray) -> tuple[Experience, Info]:
         """Execute a plan (at first the base policy), aggregate, refit."""

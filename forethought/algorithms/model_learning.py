@@ -1,8 +1,8 @@
 """Everything that a model-based algorithm learns from its experience, and the planning problem that this makes.
 
-The dynamics are always learned.  A reward that the environment does not give as a function is learned with them, as
-one more coordinate of the state; states that end an episode are learned by a classifier where the environment does not
-tell them.
+The dynamics are always learned; of an environment with known physics, what these leave unexplained.  A reward that the
+environment does not give as a function is learned with them, as one more coordinate of the state; states that end an
+episode are learned by a classifier where the environment does not tell them.
 """
 
 import equinox as eqx
@@ -11,10 +11,10 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Buffer, FitReport, Problem, Regression, Result
+from forethought.core import Buffer, Discrete, FitReport, Problem, Regression, Result
 from forethought.core.settings import settings
 from forethought.dynamics.learned import LearnedDynamics, fit_dynamics
-from forethought.envs.env import Env, learned_space
+from forethought.envs.env import Env, learned_space, physics_of
 from forethought.models.classifier import Classifier, FittedClassifier
 from forethought.models.ensemble import Ensemble
 from forethought.tasks.learned_task import LearnedTask
@@ -75,12 +75,15 @@ class ModelLearning:
         model_key, classifier_key = jr.split(key)
         space = learned_space(env, integrate=self.integrate)
         reward = int(env.learn_reward)
-        inputs, outputs = space.feature_size + env.task.action_space.size, len(space.learned) + reward
+        actions = env.task.action_space
+        inputs, outputs = space.feature_size + actions.size, len(space.learned) + reward
         model = self.model.init(inputs, outputs, key=model_key)
         drift = jnp.zeros(len(space.velocities)) if space.velocities else None
         termination = self.classifier.init(space.size, key=classifier_key) if env.learn_termination else None
         none = jnp.zeros((), jnp.int32)
-        return Learned(LearnedDynamics(model, space, reward, drift), termination, none > 0, none)
+        choices = actions.n if isinstance(actions, Discrete) else 0
+        dynamics = LearnedDynamics(model, space, reward, drift, physics_of(env), choices)
+        return Learned(dynamics, termination, none > 0, none)
 
     def fit(self, buffer: Buffer, previous: Learned, *, key: PRNGKeyArray) -> tuple[Learned, LearningReport]:
         """Fit to all transitions of the buffer, starting from `previous`; or `previous` itself where no fit is due.

@@ -56,7 +56,7 @@ class LearnedMPC:
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> Experience:
         """No experience; an untrained model."""
-        return no_experience(self.learning, env, key=key)
+        return no_experience(self.learning, self.planner, env, key=key)
 
     def iterate(self, state: Experience, env: Env, *, key: PRNGKeyArray) -> tuple[Experience, Info]:
         """One round: at least `round_steps` steps (lines 4-9 of Chua et al.), then a fit to all the data (line 3)."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         push_forward,
     )
     from forethought.core.protocols import (
+        Choices,
         Conditional,
         Continuous,
         ContinuousConditional,
@@ -63,6 +64,7 @@ __all__ = [
     "Conditional",
     "Continuous",
     "ContinuousConditional",
+    "Choices",
     "Controller",
     "Delta",
     "Discrete",

@@ -240,27 +240,37 @@ class Problem(eqx.Module):
         return Problem(self.dynamics, self.task, t)
 
 
+class Choices(eqx.Module):
+    """The policy of a plan for discrete actions: one choice for each step, whatever the state."""
+
+    f: Int[Array, "T"]
+
+
 class Plan(eqx.Module):
     """The answer of a planner: a time-varying linear-Gaussian controller and the predicted states.
 
-    `policy` is stacked [T]: `u_t ~ N(F_t x_t + f_t, cov_t)`; a plan without feedback has `F = 0`.
-    `cost` is the expected cost of exactly this policy.
+    `policy` is stacked [T]: `u_t ~ N(F_t x_t + f_t, cov_t)`; a plan without feedback has `F = 0`, and one for discrete
+    actions is a sequence of choices.  `cost` is the expected cost of exactly this policy.
     """
 
-    policy: LinearGaussian
+    policy: LinearGaussian | Choices
     xs: Float[Array, "{policy.f.shape[0]}+1 n"]
     cost: Float[Array, ""]
     result: Int[Array, ""]
-    action_space: Box  # limits of the actions
+    action_space: Box | Discrete
     iterations: Int[Array, ""] | None = None  # of the planner, if the number varies
 
     @property
-    def us(self) -> Float[Array, "T m"]:
+    def us(self) -> Shaped[Array, "T *m"]:
         """The planned actions along the planned states."""
+        if isinstance(self.policy, Choices):
+            return self.policy.f
         return jnp.einsum("tmn,tn->tm", self.policy.F, self.xs[:-1]) + self.policy.f
 
-    def act(self, x: Float[Array, "n"], t: Int[Array, ""] | int) -> Float[Array, "m"]:
+    def act(self, x: Float[Array, "n"], t: Int[Array, ""] | int) -> Shaped[Array, "*m"]:
         """The action in state `x` at step `t` of the plan, counted from 0, within the limits."""
+        if isinstance(self.policy, Choices):
+            return self.action_space.clip(self.policy.f[t])
         return self.action_space.clip(jnp.sum(self.policy.F[t] * x[None], axis=1) + self.policy.f[t])
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from forethought.dynamics.pendulum import Pendulum
     from forethought.dynamics.quadrotor import PlanarQuadrotor
     from forethought.dynamics.reacher import TwoLinkArm
+    from forethought.dynamics.residual import Physics
     from forethought.dynamics.rigid_body import RigidBody
     from forethought.dynamics.space import StateSpace
 
@@ -27,6 +28,7 @@ __all__ = [
     "LearnedDynamics",
     "MujocoDynamics",
     "Pendulum",
+    "Physics",
     "PlanarQuadrotor",
     "RigidBody",
     "StateSpace",

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from forethought.core import Controller, Observations, Spaces, Task, Transition, UsageError
+from forethought.dynamics.residual import Physics
 from forethought.dynamics.space import StateSpace
 from forethought.envs.episode import Episode, OnStep
 
@@ -94,6 +95,19 @@ class HasObservations(Protocol):
 
     @property
     def observations(self) -> Observations: ...
+
+
+@runtime_checkable
+class HasPhysics(Protocol):
+    """Capability of an environment about whose dynamics something is known: physics(x, u) -> x', perhaps inexact."""
+
+    @property
+    def physics(self) -> Physics | None: ...
+
+
+def physics_of(env: Env) -> Physics | None:
+    """What is known of the dynamics of `env`, for a learned residual to correct; None where nothing is."""
+    return env.physics if isinstance(env, HasPhysics) else None
 
 
 def spaces_of(env: Env) -> Spaces:

@@ -23,7 +23,7 @@ from forethought.envs.gym_env import GymEnv, own_time_step, time_limit
 from forethought.envs.make import make_gym
 from forethought.envs.random_actions import RandomActions
 from forethought.envs.shipped import NAMESPACE, shipped
-from forethought.envs.system_env import with_observation_noise
+from forethought.envs.system_env import with_observation_noise, with_physics
 
 Function = Callable[..., Any]
 
@@ -43,6 +43,7 @@ class Environment:
     id: Any  # Gymnasium id, "module:Name-v0", shipped system ("forethought/CartPoleSwingUp-v0"), gymnasium.Env or Env
     cost: str | Function | None = None  # cost function cost(x, u), in place of a learned reward
     termination: str | Function | None = None  # termination function termination(x), in place of a learned one
+    physics: str | Function | None = None  # known physics (x, u) -> x', which a learned residual corrects
     angles: tuple[int, ...] | None = None  # indices of observation entries that are angles, rad
     velocities: tuple[tuple[int, int], ...] | None = None  # pairs i:j of entries, j being the rate of change of i, 1/s
     names: tuple[str, ...] | None = None  # names of the observation entries with units, as "pole angle (rad)"
@@ -102,6 +103,8 @@ class Environment:
                 not accept, or an environment with unsupported spaces.
         """
         env = self._own() if self._is_own else self._foreign()
+        if self._is_own and self.physics is not None:
+            env = with_physics(env, load_function(self.physics, "physics"))
         return env if self.observation_noise is None else with_observation_noise(env, self.observation_noise)
 
     @property
@@ -109,8 +112,8 @@ class Environment:
         return self.id.startswith(NAMESPACE) if isinstance(self.id, str) else not isinstance(self.id, gym.Env)
 
     def _own(self) -> Env:
-        """A shipped system, or an object that is an `Env` already; both define all options except noise."""
-        said = [name for name in self.given() if name != "observation_noise"]
+        """A shipped system, or an object that is an `Env` already; both define all options except noise and known physics."""
+        said = [name for name in self.given() if name not in ("observation_noise", "physics")]
         if said:
             remedy = "remove the option, or build a SystemEnv with a task of your own"
             raise UsageError(f"{self.name} has its own known {', '.join(said)}: {remedy}.")
@@ -125,6 +128,7 @@ class Environment:
         options: dict[str, Any] = {
             "cost": load_function(self.cost, "cost"),
             "termination": load_function(self.termination, "termination"),
+            "physics": load_function(self.physics, "physics"),
             "angles": self.angles or (),
             "velocities": self.velocities or (),
             "names": self.names or (),
@@ -169,6 +173,7 @@ class Environment:
         Options added in later versions are recorded only if they are given, so that old and new records are equal.
         """
         later: dict[str, Any] = {
+            "physics": name_of(self.physics),
             "velocities": _plain(self.velocities),
             "names": _plain(self.names),
             "observation_noise": self._noise(),
@@ -295,6 +300,7 @@ def _is_function(value: Any) -> bool:
 _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("cost", _is_function, 'a function cost(x, u) or its "module:function"'),
     ("termination", _is_function, 'a function termination(x) or its "module:function"'),
+    ("physics", _is_function, 'a function physics(x, u), dynamics, or the "module:function" of either'),
     ("angles", _are(_is_index), "indices of observation entries, from 0"),
     (
         "velocities",

@@ -15,6 +15,7 @@ from jaxtyping import PRNGKeyArray
 
 from forethought.core import Controller, EnvironmentFailure, Observations, Transition, UsageError
 from forethought.dynamics.mujoco.messages import no_warnings, python_warnings
+from forethought.dynamics.residual import require_physics
 from forethought.dynamics.space import StateSpace
 from forethought.envs.acting import Actor
 from forethought.envs.codecs import ActionCodec, ObservationCodec
@@ -57,6 +58,7 @@ class GymEnv:
         names: tuple[str, ...] = (),
         horizon: int | None = None,
         dt: float | None = None,
+        physics: Any = None,
         make: Make | None = None,
     ):
         """Read the attributes of the environment and check the options.
@@ -71,6 +73,8 @@ class GymEnv:
             names: names of the observation's coordinates, with units; by default read from a MuJoCo environment.
             horizon: steps in an episode; by default the environment's time limit.
             dt: s per step; by default `env.unwrapped.dt`, else the time of one picture (`render_fps`), else 1.
+            physics: what is known of the dynamics, `physics(x [n], u [m]) -> [n]` or `Dynamics`; a learned residual
+                corrects it.
             make: makes another instance, given `render_mode`; by default `env.spec` is used.
 
         Raises:
@@ -92,6 +96,8 @@ class GymEnv:
             require_termination(termination, self.observations.example())
         steps = _horizon(env, horizon, self.name)
         self.task = FunctionTask(steps, _seconds(env, dt), self._action.actions(acted), cost, termination)
+        x, u = self.observations.example(), self._action.actions().example()
+        self.physics = None if physics is None else require_physics(physics, x, u, self.task.dt)
 
     @property
     def learn_reward(self) -> bool:

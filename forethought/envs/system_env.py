@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import Controller, EnvironmentFailure, Problem, Task, Transition, UsageError, step_cost
+from forethought.dynamics.residual import Physics, require_physics
 from forethought.dynamics.space import StateSpace
 from forethought.envs.acting import Actor, runs_on_host
 from forethought.envs.episode import OnStep, join_pieces, require_running, run_episode, truncated
@@ -47,6 +48,7 @@ class SystemEnv(eqx.Module):
     space: StateSpace
     renderer: Renderer | None = eqx.field(static=True, default=None)
     observation_std: float | tuple[float, ...] = eqx.field(static=True, default=0.0)  # of each coordinate, or of all
+    physics: Physics | None = eqx.field(static=True, default=None)  # what a learner is told of the dynamics
 
     learn_reward: ClassVar[bool] = False
     learn_termination: ClassVar[bool] = False
@@ -312,3 +314,16 @@ def with_observation_noise(env: Any, std: float | tuple[float, ...]) -> Any:
         f"observation noise is for our own systems (forethought/...), not for {env.name}: there, add it in a wrapper "
         "(gymnasium.wrappers.TransformObservation)."
     )
+
+
+def with_physics(env: Any, known: Any) -> Any:
+    """`env` whose learners are told `known`, a function (x, u) -> x' or `Dynamics`, of its dynamics.
+
+    Raises:
+        UsageError: it is not a `SystemEnv`, or the physics do not fit its states, actions or time step.
+    """
+    if not isinstance(env, SystemEnv):
+        raise UsageError(f"physics are for Gymnasium environments and systems; {env.name} is a {type(env).__name__}.")
+    x = jax.ShapeDtypeStruct((env.space.size,), jnp.result_type(float))
+    u = env.task.action_space.example()
+    return replace(env, physics=require_physics(known, x, u, env.task.dt))

@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from forethought.core import Plan, Problem
 from forethought.planning.noise import quick_split
@@ -81,6 +81,6 @@ def _improved(planner: AnytimePlanner, problem: Problem, x0, i: int, search, key
     return planner.improve(problem, x0, search, i, key=key), None
 
 
-def one_step_later(us: Float[Array, "T m"]) -> Float[Array, "T m"]:
+def one_step_later(us: Shaped[Array, "T *m"]) -> Shaped[Array, "T *m"]:
     """The actions for the next step's horizon: without the first one, and with the last one repeated."""
     return jnp.concatenate([us[1:], us[-1:]])

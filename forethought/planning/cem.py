@@ -1,30 +1,30 @@
 """The cross-entropy method: sample action sequences, refit the sampling distribution to the elites, repeat.
 
-Symbols: S = population, T = horizon; sampling distribution N(mean [T, m], diag std^2), truncated to two standard
-deviations; its std is bounded by half the distance from the mean to the nearer action limit, so that samples respect
-the limits without being clipped to them.
-The plan is the mean of the sampling distribution, as published: of all means since the start of the search, the
-warm start among them, the one with the least expected cost.  Only as long as no mean has a finite cost, it is the
-cheapest sample instead; and where no sample has one either, the warm start.
+Symbols: S = population, T = horizon; the sampling distributions are those of `planning/action_sequences.py`: truncated
+normal for a `Box` of actions, categorical for `Discrete` ones.
+The plan is the center of the sampling distribution (the mean; the most probable choices), as published: of all centers
+since the start of the search, the warm start among them, the one with the least expected cost.  Only as long as no
+center has a finite cost, it is the cheapest sample instead; and where no sample has one either, the warm start.
 Source: Chua et al. (2018), appendix A.2, and Botev et al. (2013).
-Differs: means are scored too, and samples of infinite cost are never elites.
+Differs: centers are scored too, and samples of infinite cost are never elites.
 """
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from forethought.core import Plan, Problem, box_of
+from forethought.core import Plan, Problem
 from forethought.core.settings import settings
+from forethought.planning.action_sequences import Sequences, first_mean, sequences_around
 from forethought.planning.anytime import run_search
 from forethought.planning.candidates import BestSequence, Elites
-from forethought.planning.noise import quick_normal, quick_split
+from forethought.planning.noise import quick_split
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
 from forethought.planning.validation import check_elites, check_sampling
 
 
 class CEMState(eqx.Module):
-    """The warm start: the mean of the first sampling distribution."""
+    """The warm start: the mean of the first sampling distribution, of discrete actions their probabilities."""
 
     mean: Float[Array, "T m"]
 
@@ -32,8 +32,7 @@ class CEMState(eqx.Module):
 class CEMSearch(eqx.Module):
     """The sampling distribution and the cheapest plan so far."""
 
-    mean: Float[Array, "T m"]
-    std: Float[Array, "T m"]
+    sampling: Sequences
     best: BestSequence
 
 
@@ -57,9 +56,8 @@ class CEM:
             raise ValueError(f"CEM.momentum must be in [0, 1), got {self.momentum}.")
 
     def init(self, problem: Problem) -> CEMState:
-        """Start in the middle of the action range."""
-        middle = box_of(problem.task).center
-        return CEMState(jnp.broadcast_to(middle, (self.horizon, middle.shape[0])))
+        """Start in the middle of the action range, or with equal probabilities."""
+        return CEMState(first_mean(problem.task.action_space, self.horizon))
 
     def plan(
         self, problem: Problem, x0: Float[Array, "n"], state: CEMState, *, key: PRNGKeyArray
@@ -68,38 +66,30 @@ class CEM:
         return run_search(self, problem, x0, state, key=key)
 
     def begin(self, problem: Problem, x0: Float[Array, "n"], state: CEMState) -> CEMSearch:
-        """Around the warm start, as wide as the limits allow."""
-        mean = state.mean.astype(x0.dtype)
-        std = jnp.broadcast_to(box_of(problem.task).half_range[None].astype(x0.dtype) / 2, mean.shape)
-        return CEMSearch(mean, std, BestSequence.none_yet(mean))
+        """Around the warm start, as wide as the space allows."""
+        sampling = sequences_around(problem.task.action_space, state.mean.astype(x0.dtype))
+        return CEMSearch(sampling, BestSequence.none_yet(sampling.center, x0.dtype))
 
     def improve(
         self, problem: Problem, x0: Float[Array, "n"], search: CEMSearch, i: int, *, key: PRNGKeyArray
     ) -> CEMSearch:
-        """Sample, score, refit to the elites, score the mean."""
+        """Sample, score, refit to the elites, score the center."""
         del i
-        lower, upper = box_of(problem.task).low[None], box_of(problem.task).high[None]
-        mean, std = search.mean, search.std
+        sampling = search.sampling
         sample_key, cost_key = quick_split(key, 2)
 
-        def score(us: Float[Array, "S T m"]) -> Float[Array, "S"]:
+        def score(us: Shaped[Array, "S T *m"]) -> Float[Array, "S"]:
             return expected_cost(problem, x0, us, particles=self.particles, propagation=self.propagation, key=cost_key)
 
-        within = jnp.minimum(mean - lower, upper - mean) / 2
-        noise = quick_normal((self.population - 1, *mean.shape), mean.dtype, key=sample_key, bound=2.0)
-        samples = jnp.clip(mean[None] + jnp.minimum(std, within)[None] * noise, lower[None], upper[None])
-        us = jnp.concatenate([mean[None], samples])
+        us = jnp.concatenate([sampling.center[None], sampling.sample(self.population - 1, key=sample_key)])
         costs = score(us)
         elites = Elites.of(us, costs, self.elites)
-        fitted_mean, fitted_var = elites.refitted(mean, std**2)
-        keep = self.momentum
-        refitted = keep * mean + (1 - keep) * fitted_mean
-        best = search.best.or_cheaper(mean, costs[0]).or_cheaper(refitted, score(refitted[None])[0])
-        best = best.or_else(elites.us[0], elites.costs[0])
-        return CEMSearch(refitted, jnp.sqrt(keep * std**2 + (1 - keep) * fitted_var), best)
+        refitted = sampling.refitted(elites, self.momentum)
+        center = refitted.center
+        best = search.best.or_cheaper(us[0], costs[0]).or_cheaper(center, score(center[None])[0])
+        return CEMSearch(refitted, best.or_else(elites.us[0], elites.costs[0]))
 
     def finish(self, problem: Problem, x0: Float[Array, "n"], search: CEMSearch) -> tuple[Plan, CEMState]:
-        """The cheapest mean; the last one is the warm start."""
-        middle = box_of(problem.task).center.astype(x0.dtype)
-        warm = CEMState(jnp.concatenate([search.mean[1:], middle[None]]))
+        """The cheapest center; the last distribution is the warm start."""
+        warm = CEMState(search.sampling.one_step_later())
         return open_loop_plan(problem, x0, search.best.us, search.best.cost), warm

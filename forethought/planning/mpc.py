@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from forethought.core import Plan, Planner, Problem
 from forethought.planning.anytime import AnytimePlanner, stage
@@ -40,7 +40,7 @@ class MPC(eqx.Module):
 
     def act(
         self, x: Float[Array, "n"], t: Int[Array, ""] | int, carry: Any, *, key: PRNGKeyArray
-    ) -> tuple[Float[Array, "m"], Any]:
+    ) -> tuple[Shaped[Array, "*m"], Any]:
         """The first action of a new plan, within the task's limits."""
         plan, carry = self.plan(x, t, carry, key=key)
         return plan.act(x, 0), carry
@@ -126,7 +126,7 @@ class TimedMPC:
         """Always; see `forethought.core.OnHost`."""
         return True
 
-    def act(self, x: Any, t: Any, carry: Any, *, key: PRNGKeyArray) -> tuple[Float[Array, "m"], Any]:
+    def act(self, x: Any, t: Any, carry: Any, *, key: PRNGKeyArray) -> tuple[Shaped[Array, "*m"], Any]:
         """The first action of a new plan, within the task's limits."""
         _, u, carry = self._search(jnp.asarray(x), t, carry, key)
         return u, carry

@@ -1,7 +1,7 @@
 """What an action sequence is expected to cost, by particles through a stochastic and uncertain model.
 
-Symbols: S candidate sequences us [S, T, m]; P particles for each, x_{t+1} ~ p_k(x' | x_t, u_t), where k is the
-function of the model's posterior that the particle believes in.
+Symbols: S candidate sequences us [S, T, m], or [S, T] of discrete actions; P particles for each,
+x_{t+1} ~ p_k(x' | x_t, u_t), where k is the function of the model's posterior that the particle believes in.
     ts-inf   a particle keeps its function for the whole horizon
     ts1      a particle takes another function at every step
     mean     as ts-inf, without the noise of the predictions: only the disagreement of the functions is left
@@ -17,9 +17,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Key, Shaped
 
 from forethought.core import (
+    Choices,
     Delta,
     HasSimulate,
     LinearGaussian,
@@ -27,7 +28,6 @@ from forethought.core import (
     Problem,
     Result,
     Task,
-    box_of,
     draw_many,
     step_cost,
 )
@@ -44,7 +44,7 @@ FEW = 8  # coordinates of a state that are kept apart
 def expected_cost(
     problem: Problem,
     x0: Float[Array, "n"],
-    us: Float[Array, "S T m"],
+    us: Shaped[Array, "S T *m"],
     *,
     particles: int,
     propagation: Propagation,
@@ -65,7 +65,7 @@ def expected_cost(
     functions, copies = draw_many(problem.dynamics, particles, key=draw_key)
     groups = particles // copies
     # Rows are [copy and candidate], so that a group is one matrix product.
-    us = jnp.tile(jnp.moveaxis(us, 1, 0), (1, copies, 1))
+    us = jnp.tile(jnp.moveaxis(us, 1, 0), (1, copies, *[1] * (us.ndim - 2)))
     if propagation == "ts1":
         cost = _walk_together(problem, functions, groups, copies, x0, us, key=walk_key)
     else:
@@ -74,7 +74,7 @@ def expected_cost(
     return jnp.where(jnp.isfinite(mean), mean, jnp.inf)
 
 
-def is_certain(problem: Problem, x0: Float[Array, "n"], u: Float[Array, "m"]) -> bool:
+def is_certain(problem: Problem, x0: Float[Array, "n"], u: Shaped[Array, "*m"]) -> bool:
     """Whether the dynamics are known and without noise, so that all particles would be the same; known while tracing.
 
     They are if a draw is the model itself, and its predictions are points.
@@ -151,7 +151,7 @@ def _walk_apart(problem: Problem, functions: Any, groups: int, x0, us, noiseless
     return (jax.lax.map if one_by_one else _at_once)(walk, (arrays, keys))
 
 
-def _walk(problem: Problem, function: Any, x0, us: Float[Array, "T R m"], *, key) -> Float[Array, "R"]:
+def _walk(problem: Problem, function: Any, x0, us: Shaped[Array, "T R *m"], *, key) -> Float[Array, "R"]:
     """All rows to the horizon by one function; without noise if there is no key."""
 
     def step(cloud: _Cloud, inputs):
@@ -194,33 +194,39 @@ def _walk_together(problem: Problem, functions: Any, groups: int, copies: int, x
     return jax.vmap(lambda h: h.total_cost(task))(cloud)
 
 
-def _clock(problem: Problem, us: Float[Array, "T R m"], key) -> tuple[Array, Array, Array | None]:
+def _clock(problem: Problem, us: Shaped[Array, "T R *m"], key) -> tuple[Array, Array, Array | None]:
     """Time, actions and a key, if there is any, for each step."""
     return problem.times(us.shape[0]), us, None if key is None else quick_split(key, us.shape[0])
 
 
 def trajectory_cost(
-    problem: Problem, xs: Float[Array, "{us.shape[0]}+1 n"], us: Float[Array, "T m"]
+    problem: Problem, xs: Float[Array, "{us.shape[0]}+1 n"], us: Shaped[Array, "T *m"]
 ) -> Float[Array, ""]:
     """The cost of the states `xs` under the actions `us`; see `forethought.core.timing`."""
     return jnp.sum(stage_costs(problem, xs, us))
 
 
-def predicted_states(problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"]) -> Float[Array, "T+1 n"]:
+def predicted_states(problem: Problem, x0: Float[Array, "n"], us: Shaped[Array, "T *m"]) -> Float[Array, "T+1 n"]:
     """`x0` and the means of the predictive distributions after it."""
     if isinstance(problem.dynamics, HasSimulate):
         return problem.dynamics.simulate(x0, us[None])[0]
     return follow(problem, x0, lambda _, i: us[i], us.shape[0])[0]
 
 
-def open_loop_plan(problem: Problem, x0: Float[Array, "n"], us: Float[Array, "T m"], cost: Float[Array, ""]) -> Plan:
+def open_loop_plan(problem: Problem, x0: Float[Array, "n"], us: Shaped[Array, "T *m"], cost: Float[Array, ""]) -> Plan:
     """The plan that executes `us` without feedback; its states are the means of the predictive distribution.
 
     `cost` is the expected cost of `us`.  A search without a test for convergence ends with its budget, so that is the
     plan's result, unless the cost is not finite.
     """
-    (T, m), n = us.shape, x0.shape[0]
-    policy = LinearGaussian(jnp.zeros((T, m, n), us.dtype), us, jnp.zeros((T, m, m), us.dtype))
     end = Result.constraints_ignored if has_constraints(problem.task) else Result.budget_exhausted
     result = jnp.where(jnp.isfinite(cost), end, Result.not_finite).astype(int)
-    return Plan(policy, predicted_states(problem, x0, us), cost, result, box_of(problem.task))
+    policy = _without_feedback(us, x0.shape[0])
+    return Plan(policy, predicted_states(problem, x0, us), cost, result, problem.task.action_space)
+
+
+def _without_feedback(us: Shaped[Array, "T *m"], n: int) -> LinearGaussian | Choices:
+    if us.ndim == 1:
+        return Choices(us)
+    T, m = us.shape
+    return LinearGaussian(jnp.zeros((T, m, n), us.dtype), us, jnp.zeros((T, m, m), us.dtype))

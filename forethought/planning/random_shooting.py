@@ -6,13 +6,14 @@ Differs: the last plan, one step later, is a candidate too, so that a good plan 
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from forethought.core import Plan, Problem, box_of
+from forethought.core import Plan, Problem
 from forethought.core.settings import settings
+from forethought.planning.action_sequences import as_actions, first_sequence, uniform_sequences
 from forethought.planning.anytime import one_step_later
 from forethought.planning.candidates import BestSequence
-from forethought.planning.noise import quick_split, quick_uniform
+from forethought.planning.noise import quick_split
 from forethought.planning.particles import Propagation, expected_cost, open_loop_plan
 from forethought.planning.validation import check_sampling
 
@@ -20,7 +21,7 @@ from forethought.planning.validation import check_sampling
 class RandomShootingState(eqx.Module):
     """The warm start: a candidate of the next search."""
 
-    us: Float[Array, "T m"]
+    us: Shaped[Array, "T *m"]
 
 
 @settings
@@ -43,9 +44,8 @@ class RandomShooting:
         return 1
 
     def init(self, problem: Problem) -> RandomShootingState:
-        """The middle of the action range."""
-        middle = box_of(problem.task).center
-        return RandomShootingState(jnp.broadcast_to(middle, (self.horizon, middle.shape[0])))
+        """The middle of the action range, or the first choice."""
+        return RandomShootingState(first_sequence(problem.task.action_space, self.horizon))
 
     def plan(
         self, problem: Problem, x0: Float[Array, "n"], state: RandomShootingState, *, key: PRNGKeyArray
@@ -57,7 +57,7 @@ class RandomShooting:
     def begin(self, problem: Problem, x0: Float[Array, "n"], state: RandomShootingState) -> BestSequence:
         """The warm start, not yet scored."""
         del problem
-        return BestSequence.none_yet(state.us.astype(x0.dtype))
+        return BestSequence.none_yet(as_actions(state.us, x0.dtype), x0.dtype)
 
     def improve(
         self, problem: Problem, x0: Float[Array, "n"], search: BestSequence, i: int, *, key: PRNGKeyArray
@@ -65,11 +65,9 @@ class RandomShooting:
         """Score the best so far and `population` - 1 new sequences."""
         del i
         sample_key, cost_key = quick_split(key, 2)
-        box = box_of(problem.task)
-        blocks = -(-self.horizon // self.hold)
-        share = quick_uniform((self.population - 1, blocks, box.size), x0.dtype, key=sample_key)
-        us = box.center[None, None] + box.half_range[None, None] * share
-        us = jnp.concatenate([search.us[None], jnp.repeat(us, self.hold, axis=1)[:, : self.horizon]])
+        space, count = problem.task.action_space, self.population - 1
+        us = uniform_sequences(space, count, self.horizon, x0.dtype, hold=self.hold, key=sample_key)
+        us = jnp.concatenate([search.us[None], us])
         costs = expected_cost(problem, x0, us, particles=self.particles, propagation=self.propagation, key=cost_key)
         best = jnp.argmin(costs)
         return search.or_cheaper(us[best], costs[best])

@@ -58,9 +58,9 @@ def rollout(
 def follow(
     problem: Problem,
     x0: Float[Array, "n"],
-    act: Callable[[Float[Array, "n"], Int[Array, ""]], Float[Array, "m"]],
+    act: Callable[[Float[Array, "n"], Int[Array, ""]], Shaped[Array, "*m"]],
     T: int,
-) -> tuple[Float[Array, "T1 n"], Float[Array, "T m"]]:
+) -> tuple[Float[Array, "T1 n"], Shaped[Array, "T *m"]]:
     """States [T+1] and actions [T] of the policy `act(x, i)`, where `i` counts the steps of the plan from 0."""
 
     def move(x: Array, u: Array, t: Array, _: None) -> Array:
@@ -85,6 +85,6 @@ def _states(
     return jnp.concatenate([xs, last[None]]), us
 
 
-def stage_costs(problem: Problem, xs: Float[Array, "T1 n"], us: Float[Array, "T m"]) -> Float[Array, "T+1"]:
+def stage_costs(problem: Problem, xs: Float[Array, "T1 n"], us: Shaped[Array, "T *m"]) -> Float[Array, "T+1"]:
     """The cost of every step of a plan, the final one last; see `forethought.core.timing`."""
     return trajectory_costs(problem.task, xs, us, problem.times(us.shape[0]))

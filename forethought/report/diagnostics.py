@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
 from forethought.core import Dynamics, Problem, Transition, UsageError
 from forethought.core.data import AnyArray
@@ -30,7 +30,7 @@ class Windows(eqx.Module):
 
     start: Int[AnyArray, "B"]  # step of its episode at which the stretch begins
     x0: Float[AnyArray, "B n"]
-    us: Float[AnyArray, "B H m"]
+    us: Shaped[AnyArray, "B H *m"]
     xs: Float[AnyArray, "B H n"]  # the state after each action
     valid: Bool[AnyArray, "B H"]
 
@@ -199,7 +199,7 @@ def _roll(
 def advance(
     functions: Dynamics,
     cloud: Float[Array, "G C B n"],
-    u: Float[Array, "B m"],
+    u: Shaped[Array, "B *m"],
     t: Int[Array, "B"],
     *,
     key: PRNGKeyArray,
@@ -239,8 +239,8 @@ def _spread(episodes: Sequence[Transition], space: StateSpace, with_reward: bool
     return np.where(std > 1e-6 * np.maximum(1, np.abs(middle)), std, 0)
 
 
-def _padded(parts: list[np.ndarray], horizon: int) -> Float[np.ndarray, "B H k"]:
-    """Stacked arrays [T_b, k], padded to `horizon` with their last row."""
+def _padded(parts: list[np.ndarray], horizon: int) -> Shaped[np.ndarray, "B H *k"]:
+    """Stacked arrays [T_b, *k], padded to `horizon` with their last row."""
     return np.stack([np.concatenate([part, np.repeat(part[-1:], horizon - len(part), axis=0)]) for part in parts])
 
 

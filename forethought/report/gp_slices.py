@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from forethought.core import Problem, Transition
-from forethought.dynamics.learned import LearnedDynamics, regression_data
+from forethought.dynamics.learned import LearnedDynamics
 from forethought.dynamics.space import StateSpace
 from forethought.models.gp.process import FittedGP, condition
 
@@ -77,7 +77,7 @@ def slices_of(dynamics: LearnedDynamics, experience: list[Transition], actions: 
     gp: Any = dynamics.model
     steps = jax.tree.map(lambda *parts: np.concatenate(parts), *experience)
     # The first `rows`, as the fit saw them: an episode that was cut off may have come after it.
-    z, y = (np.asarray(a)[: int(gp.rows)] for a in regression_data(dynamics.space, steps, dynamics.n_extra))
+    z, y = (np.asarray(a)[: int(gp.rows)] for a in dynamics.data(steps))
     middle = z[np.argmin(np.sum(((z - z.mean(0)) / (z.std(0) + 1e-9)) ** 2, axis=1))]
     columns = []
     for j, key in enumerate(jr.split(jr.key(0), z.shape[1])):

@@ -17,6 +17,7 @@ from forethought.report.hints import Evidence, hints
 from forethought.report.page import Page, Picture, Section, Table
 from forethought.report.plan_prediction import (
     PlanPrediction,
+    by_coordinate,
     names_of_actions,
     predict_plan,
     real_reward,
@@ -245,9 +246,10 @@ def _plan_sections(findings: Findings, replanned: bool) -> list[Section]:
         bands = [(plan.start, plan.xs[:, :, i] + turns[plan.start]) for plan in plans]
         panels.append(Picture(plots.plan_against_reality(real[:, i], bands, dt, findings.names[i]), size="small"))
     action_names = names_of_actions(findings.env.task, episode)
-    for j in range(min(episode.u.shape[1], PANELS)):
-        bands = [(plan.start, plan.us[None, :, j]) for plan in plans]
-        panels.append(Picture(plots.plan_against_reality(episode.u[:, j], bands, dt, action_names[j]), size="small"))
+    taken = by_coordinate(episode.u)
+    for j in range(min(taken.shape[1], PANELS)):
+        bands = [(plan.start, by_coordinate(plan.us)[None, :, j]) for plan in plans]
+        panels.append(Picture(plots.plan_against_reality(taken[:, j], bands, dt, action_names[j]), size="small"))
     text = (
         "The first evaluation episode. At a few of its steps, a new plan is computed from the observed state. Lines "
         "are the model's prediction under that plan (median over particles); bands contain the middle 90% of the "

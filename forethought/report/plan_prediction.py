@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from forethought.core import Box, Planner, Problem, Task, Transition, step_cost
+from forethought.core.data import AnyArray
 from forethought.core.draws import draw_many
 from forethought.dynamics.space import StateSpace
 from forethought.report.diagnostics import advance, reward_is_learned, shareable
@@ -26,7 +27,7 @@ class PlanPrediction(eqx.Module):
     """
 
     start: int
-    us: Float[np.ndarray, "H m"]
+    us: Shaped[np.ndarray, "H *m"]
     xs: Float[np.ndarray, "3 H+1 n"]
     reward: Float[np.ndarray, "3 H+1"]
 
@@ -68,7 +69,7 @@ def share_at_limits(task: Any, us: np.ndarray) -> float | None:
 @eqx.filter_jit
 def _plan_and_predict(
     problem: Problem, planner: Planner, x0: Float[Array, "n"], start: Int[Array, ""], particles: int, key: PRNGKeyArray
-) -> tuple[Float[Array, "H m"], Float[Array, "3 H+1 n"], Float[Array, "3 H+1"]]:
+) -> tuple[Shaped[Array, "H *m"], Float[Array, "3 H+1 n"], Float[Array, "3 H+1"]]:
     """The planned actions, and percentiles over particles of states and cumulative reward under them."""
     plan_key, draw_key, roll_key = jr.split(key, 3)
     plan, _ = planner.plan(problem.starting_at(start), x0, planner.init(problem), key=plan_key)
@@ -101,7 +102,12 @@ def _plan_and_predict(
 def names_of_actions(task: Task, episode: Transition) -> list[str]:
     """One name for each coordinate of the recorded actions."""
     names = getattr(task.action_space, "names", ())
-    return list(names) or [f"action {j}" for j in range(episode.u.shape[1])]
+    return list(names) or [f"action {j}" for j in range(by_coordinate(episode.u).shape[1])]
+
+
+def by_coordinate(us: Shaped[AnyArray, "T *m"]) -> Shaped[AnyArray, "T _"]:
+    """Actions with an axis of coordinates; a discrete action has one."""
+    return us if us.ndim > 1 else us[:, None]
 
 
 def unwrapped(space: StateSpace, episode: Transition) -> Float[np.ndarray, "T1 n"]:

@@ -286,7 +286,7 @@ class Session:
 def notices(environment: Environment) -> tuple[str, ...]:
     """What a person should know about an environment before training on it."""
     found = []
-    for kind in ("cost", "termination"):
+    for kind in ("cost", "termination", "physics"):
         function = getattr(environment, kind)
         if not can_be_loaded(function):
             how = f"ft.load(path, {kind}=...)"

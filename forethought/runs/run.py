@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from forethought.algorithms.protocol import Algorithm
-from forethought.core import CheckpointError, Controller, Transition, UsageError, box_of
+from forethought.core import CheckpointError, Controller, Transition, UsageError
 from forethought.envs.env import Env
 from forethought.envs.environment import Environment
 from forethought.runs import checkpoint, metrics
@@ -95,7 +95,7 @@ class Run:
     def foreign_code(self) -> tuple[str, ...]:
         """What opening the environment imports and calls beyond installed packages: "module:name" as recorded."""
         record = self.info["env"]
-        named = (record["spec"], record["cost"], record["termination"])
+        named = (record["spec"], record["cost"], record["termination"], record.get("physics"))
         return tuple(name for name in named if name is not None and ":" in name)
 
     @functools.cached_property
@@ -133,7 +133,7 @@ class Run:
         return self.algorithm.controller(self.state, self.env)
 
     def act(self, obs: Any, t: Any = None) -> np.ndarray:
-        """The action [m] for an observation [n], in task units.
+        """The action for an observation [n]: [m] in task units, or one integer.
 
         It keeps the controller's memory (a warm start, say) from call to call: call `reset` where an episode begins.
 
@@ -143,7 +143,7 @@ class Run:
         Raises:
             UsageError: the observation has another shape than those of the training, or is not finite.
         """
-        x = jnp.asarray(np.asarray(obs), box_of(self.env.task).low.dtype)
+        x = jnp.asarray(np.asarray(obs), jnp.result_type(float))
         if x.shape != (self.env.space.size,):
             raise UsageError(f"act needs an observation of shape ({self.env.space.size},), not {x.shape}.")
         if not np.isfinite(x).all():
