@@ -10,6 +10,7 @@ from forethought.core.lazy import lazy_exports
 from forethought.envs.registration import register_when_gymnasium_is_imported
 
 if TYPE_CHECKING:
+    from forethought.algorithms.backprop import Backprop
     from forethought.algorithms.fit_once import FitOnce
     from forethought.algorithms.iterative import Iterative
     from forethought.algorithms.mpc import LearnedMPC
@@ -43,6 +44,7 @@ __all__ = [
     "MPPI",
     "PETS",
     "PILCO",
+    "Backprop",
     "Ensemble",
     "Environment",
     "Evaluation",

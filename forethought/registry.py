@@ -3,6 +3,7 @@
 """
 
 ALGORITHMS = {
+    "backprop": "forethought.algorithms.backprop:Backprop",
     "fit-once": "forethought.algorithms.fit_once:FitOnce",
     "iterative": "forethought.algorithms.iterative:Iterative",
     "mpc": "forethought.algorithms.mpc:LearnedMPC",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from forethought.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from forethought.algorithms.backprop import Backprop
     from forethought.algorithms.experience import Experience
     from forethought.algorithms.fit_once import FitOnce
     from forethought.algorithms.iterative import Iterative
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Algorithm",
+    "Backprop",
     "Experience",
     "FitOnce",
     "Info",

@@ -7,7 +7,7 @@ cost of the last steps is not counted, and screening smooths the cost; a policy 
 another one is predicted to be better.  See docs/fidelity.md.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -32,12 +32,12 @@ from forethought.core import Buffer, Controller, Problem, Result, Trajectory, Tr
 from forethought.core.precision import in_float32, in_float64
 from forethought.core.settings import settings
 from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error
-from forethought.envs.env import Env, collect, learned_space
+from forethought.envs.env import Env, collect, learned_space, physics_of
 from forethought.models.gp.process import GP
 from forethought.policies import multistart
 from forethought.policies.multistart import Found
 from forethought.policies.prediction import PredictedTrajectory
-from forethought.policies.squashed import SquashedPolicy
+from forethought.policies.squashed import RBF, Affine, SquashedPolicy
 from forethought.policies.uniform import Uniform
 
 
@@ -71,6 +71,11 @@ class PILCO:
             raise UsageError(
                 f"PILCO needs the cost of {env.name} as a function, and episodes that end by their time limit only: "
                 "give --cost and --termination."
+            )
+        if physics_of(env) is not None:
+            raise UsageError(
+                "PILCO needs moments of the whole dynamics, which known physics do not have: leave --physics out, or "
+                "use mpc, pets, iterative or fit-once."
             )
         limits = require_box(env.task.action_space, "PILCO")
         space = learned_space(env, integrate=self.integrate)
@@ -143,7 +148,7 @@ class PILCO:
             screening_evaluations=self.search.screening,
             finalists=self.search.finalists,
             evaluations=self.search.evaluations,
-            limits=type(policy.function).limits,
+            limits=type(cast(Affine | RBF, policy.function)).limits,
         )
         if not np.isfinite(found.cost):
             Result.not_finite.throw()

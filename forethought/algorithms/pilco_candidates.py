@@ -49,7 +49,7 @@ def candidates(
     features = np.asarray(jax.vmap(last.space.features)(xs))
     if not optimized:
         last = eqx.tree_at(lambda p: p.scale, last, jnp.asarray(feature_scale(features, last.space)))
-    functions = [last.function] if optimized or not restart_keys else []
+    functions = [cast(Affine | RBF, last.function)] if optimized or not restart_keys else []
     first = 1 - len(functions)
     if visited is not None and isinstance(last.function, RBF):
         functions += [recentered(last, visited, key=key) for key in recenter_keys]

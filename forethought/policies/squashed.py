@@ -23,6 +23,7 @@ from forethought.core import Box, Gaussian, HasMoments, LinearGaussian, push_for
 from forethought.core.moments import squash, squashed
 from forethought.dynamics.space import StateSpace
 from forethought.models.kernel_moments import network_moments
+from forethought.networks.gaussian_mlp import GaussianMLP
 
 TARGET_NOISE = 0.01  # std of the targets' noise, for a kernel of height 1; keeps K well conditioned for close centers
 
@@ -89,10 +90,24 @@ class Network(eqx.Module):
         return network_moments(p, self.centers, self.lengthscale, self.beta)
 
 
+class NetworkFunction(eqx.Module):
+    """A multilayer perceptron; without moments, for searches that sample."""
+
+    layers: GaussianMLP  # its mean
+
+    def prepared(self) -> "NetworkFunction":
+        """Itself."""
+        return self
+
+    def __call__(self, s: Float[Array, "f"]) -> Gaussian:
+        """The value, as a Gaussian without variance."""
+        return Gaussian.point(self.layers(s)[0])
+
+
 class SquashedPolicy(eqx.Module):
     """A stationary controller: a function of features of the state, squashed into the action limits."""
 
-    function: Affine | RBF
+    function: Affine | RBF | NetworkFunction
     action_space: Box
     scale: Float[Array, "f"]  # unit of each feature
     space: StateSpace
@@ -110,7 +125,7 @@ class SquashedPolicy(eqx.Module):
         box = self.action_space
         return box.center + squash(carry(self.space.features(x) / self.scale).mean, box.half_range), carry
 
-    def with_function(self, function: Affine | RBF) -> "SquashedPolicy":
+    def with_function(self, function: Affine | RBF | NetworkFunction) -> "SquashedPolicy":
         """The same policy with another function of the features."""
         return SquashedPolicy(function, self.action_space, self.scale, self.space)
 
