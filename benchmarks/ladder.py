@@ -1,0 +1,308 @@
+"""The learning ladder: the same tasks by one rung after the other, and what goes wrong on each.  Data of docs/ladder.md.
+
+    python benchmarks/ladder.py                             # every part, reporting seeds; continues where it stopped
+    python benchmarks/ladder.py learn --tasks pendulum --rungs fit-once iterative mpc
+    python benchmarks/ladder.py worsen gradients            # parts that need no learning runs, or one
+    python benchmarks/ladder.py --quick                     # tiny sizes, nothing saved: does everything run?
+
+Parts:
+    learn      each rung on each task: `forethought train` and `evaluate`; return by real steps, drift of whole plans
+    worsen     how wrong a known model may be before MPC fails, against plans that are executed whole
+    gradients  norm and spread of the policy's gradient by horizon, through a learned model, by each estimator
+    physics    physics whose masses and friction are 30% off, with and without a learned residual, and no physics
+Results go to benchmarks/results/ladder_PART.json, one object for each task, rung and seed, saved as they come; what is
+there already is left out.  Runs are kept in runs/ladder.  Settings are tuned on seeds 100 - 119 only, and reported on
+seeds 40 - 44.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from common import RESULTS, ROOT, hardware
+
+sys.path.insert(0, str(ROOT))
+
+TUNING_SEEDS = tuple(range(100, 120))
+REPORTING_SEEDS = tuple(range(40, 45))
+TASKS = {  # name: environment, options of it, real steps to learn in
+    "pendulum": ("forethought/PendulumSwingUp-v0", "", 2000),
+    "cart-pole": ("forethought/CartPoleSwingUp-v0", "", 800),
+    "reacher": ("forethought/ReacherTwoLink-v0", "", 1200),
+    "mujoco reacher": ("Reacher-v5", "", 2000),
+}
+RUNGS = {  # name: algorithm and its flags
+    "fit-once": "fit-once",
+    "fit-once open loop": "fit-once --feedback false",
+    "iterative": "iterative",
+    "iterative open loop": "iterative --feedback false",
+    "mpc network": "mpc --model.members 1 --planner.propagation mean",
+    "mpc gp": "mpc --model gp --planner.propagation mean",
+    "pets": "pets",
+    "backprop": "backprop",
+    "backprop without value": "backprop --search.value false",
+    "backprop mixed": "backprop --search.estimator mixed",
+    "backprop one network": "backprop --model.members 1",
+    "backprop rbf": "backprop --policy.kind rbf",
+}
+QUICK = {
+    "fit-once": "--base-episodes 1 --planner.iterations 2 --planner.starts 1 --model.max-epochs 3 --model.hidden 8",
+    "iterative": "--planner.iterations 2 --planner.starts 1 --model.max-epochs 3 --model.hidden 8",
+    "mpc": "--planner.horizon 3 --planner.population 10 --planner.elites 2 --planner.iterations 1",
+    "pets": "--planner.horizon 3 --planner.population 10 --planner.elites 2 --planner.iterations 1 "
+    "--model.max-epochs 3 --model.hidden 8",
+    "backprop": "--search.updates 2 --search.horizon 2 --search.particles 5 --model.max-epochs 3 --model.hidden 8",
+}
+FACTORS = (0.5, 0.7, 0.85, 1.0, 1.15, 1.4, 2.0)  # on the masses of the model that plans
+HORIZONS = (1, 2, 4, 8, 16, 32, 64)  # of the gradient
+ACTING = ("mpc", "whole plan with feedback", "whole plan open loop")
+WRONG = 1.3  # factor on masses and friction in the part physics
+CURVE = ("env_steps", "return", "solved", "model_error", "drift", "drift_last", "predicted_cost", "executed_cost")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(REPORTING_SEEDS))
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), metavar="TASK")
+    parser.add_argument("--rungs", nargs="+", choices=list(RUNGS), default=list(RUNGS), metavar="RUNG")
+    parser.add_argument("--episodes", type=int, default=10, help="of each evaluation")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "ladder", help="where the runs are kept")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, nothing saved: does everything run?")
+    flags = parser.parse_args()
+    if flags.quick:
+        flags.seeds, flags.episodes = flags.seeds[:1], 1
+    for part in flags.parts or PARTS:
+        fill(part, flags)
+
+
+def fill(part: str, flags: argparse.Namespace) -> None:
+    """Whatever of a part is not there yet; saved after each row."""
+    path = RESULTS / f"ladder_{part}.json"
+    rows = json.loads(path.read_text())["rows"] if path.exists() and not flags.quick else []
+    there = {_name(row) for row in rows}
+    for about, measure in PARTS[part](flags):
+        if _name(about) in there:
+            continue
+        row = about | {"seed_kind": seed_kind(about["seed"])} | measure()
+        print(part, json.dumps({name: value for name, value in row.items() if name != "curve"}), flush=True)
+        rows.append(row)
+        if not flags.quick:
+            RESULTS.mkdir(exist_ok=True)
+            path.write_text(json.dumps({"hardware": hardware(), "rows": rows}, indent=1) + "\n")
+
+
+def _name(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row.get(key) for key in ("task", "rung", "seed", "factor", "acting", "estimator", "knows"))
+
+
+def seed_kind(seed: int) -> str:
+    """Whether results of a seed may be quoted."""
+    return {True: "tuning", False: "reporting" if seed in REPORTING_SEEDS else "other"}[seed in TUNING_SEEDS]
+
+
+Rows = Iterator[tuple[dict[str, Any], Callable[[], dict[str, Any]]]]
+
+
+def learn(flags: argparse.Namespace) -> Rows:
+    """A training and an evaluation for each task, rung and seed."""
+    for task in flags.tasks:
+        for rung in flags.rungs:
+            for seed in flags.seeds:
+                about = {"task": task, "rung": rung, "seed": seed}
+                yield about, lambda task=task, rung=rung, seed=seed: trained(task, rung, seed, flags)
+
+
+def trained(task: str, rung: str, seed: int, flags: argparse.Namespace, more: str = "") -> dict[str, Any]:
+    """The learning curve and the evaluation of one run."""
+    from learning import forethought
+
+    env, options, steps = TASKS[task]
+    algorithm, *settings = RUNGS[rung].split()
+    out = flags.runs / f"{task}-{rung}{more}-seed{seed}".replace(" ", "-").replace(":", "-")
+    budget = ["--env-steps", str(steps)]
+    if flags.quick:
+        budget, settings = ["--iterations", "2"], [*_tiny(algorithm, settings)]
+    command = [algorithm, env, "--seed", str(seed), *budget, *options.split(), *more.split(), *settings]
+    forethought("train", *command, "--out", str(out), "--resume", quiet=flags.quick)
+    found = json.loads(forethought("evaluate", str(out), "--episodes", str(flags.episodes), "--json", quiet=True))
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    curve = [{name: line.get(name) for name in CURVE} for line in lines]
+    solved = [line["env_steps"] for line in lines if line["solved"]]
+    return {
+        "command": "forethought train " + " ".join(command),
+        "mean": found["mean"],
+        "std": found["std"],
+        "success": found["success"],
+        "env_steps": found["env_steps"],
+        "steps_to_solved": solved[0] if solved else None,
+        "wall_s": lines[-1]["wall_s"],
+        "curve": curve,
+    }
+
+
+def _tiny(algorithm: str, settings: list[str]) -> list[str]:
+    """The flags with those of the smallest sizes that another model or planner still takes."""
+    tiny = QUICK[algorithm].split()
+    return [*settings, *tiny]
+
+
+def worsen(flags: argparse.Namespace) -> Rows:
+    """Planning with a known model whose masses are wrong by a factor."""
+    for task in (task for task in flags.tasks if task != "mujoco reacher"):
+        for factor in (1.3,) if flags.quick else FACTORS:
+            for acting in ACTING:
+                for seed in flags.seeds:
+                    about = {"task": task, "factor": factor, "acting": acting, "seed": seed}
+                    yield about, lambda a=about: planned(a["task"], a["factor"], a["acting"], a["seed"], flags.quick)
+
+
+def planned(task: str, factor: float, acting: str, seed: int, quick: bool) -> dict[str, Any]:
+    """One episode of the true system, planned with the wrong model; the same planner for all ways of acting."""
+    import jax.random as jr
+    import numpy as np
+
+    from forethought.algorithms.executed_plan import execute_plan
+    from forethought.core import Problem, Trajectory
+    from forethought.envs.open import open_env
+    from forethought.planning.ilqr import ILQR
+    from forethought.planning.mpc import MPC
+
+    env: Any = open_env(TASKS[task][0])
+    model = Problem(wrong(env.problem.dynamics, factor), env.task)
+    planner = ILQR(starts=1, iterations=2) if quick else ILQR(starts=8, iterations=100)
+    key = jr.key(seed)
+    if acting == "mpc":
+        once = dataclasses.replace(planner, horizon=min(env.task.horizon, 30), starts=4, kept=4, iterations=20)
+        episode = env.run(MPC(once, model), key=jr.split(key)[1], steps=3 if quick else None)
+        more = {}
+    else:
+        executed = execute_plan(env, model, planner, feedback=acting == "whole plan with feedback", key=key)
+        episode = executed.episode
+        more = executed.metrics(env.space, episode.x)
+    solved = env.task.solved(Trajectory.of_episode(episode))
+    return {"return": float(np.sum(episode.reward)), "solved": bool(solved), **more}
+
+
+def wrong(dynamics: Any, factor: float) -> Any:
+    """The same system with masses, moments of inertia and friction times `factor`."""
+    names = [f.name for f in dataclasses.fields(dynamics) if f.name.startswith(("mass", "inertia", "friction"))]
+    names += [f.name for f in dataclasses.fields(dynamics) if f.name.endswith("_mass")]
+    return dataclasses.replace(dynamics, **{name: factor * getattr(dynamics, name) for name in names})
+
+
+def gradients(flags: argparse.Namespace) -> Rows:
+    """The policy's gradient by horizon, through the model and at the policy of a backprop run without its remedies."""
+    for task in flags.tasks:
+        for seed in flags.seeds:
+            for estimator in ("pathwise", "score", "mixed"):
+                about = {"task": task, "estimator": estimator, "seed": seed}
+                yield about, lambda a=about: gradient_of(a["task"], a["estimator"], a["seed"], flags)
+
+
+def gradient_of(task: str, estimator: Any, seed: int, flags: argparse.Namespace) -> dict[str, Any]:
+    """Norm and spread by horizon, and the growth of deviations along an imagined episode."""
+    import jax.random as jr
+    import numpy as np
+
+    from forethought.envs.environment import Environment
+    from forethought.policies.gradient_diagnostics import gradient_by_horizon, jacobian_growth
+    from forethought.policies.imagined import imagine
+    from forethought.runs.run import load
+
+    trained(task, "backprop", seed, flags)
+    run = load(flags.runs / f"{task}-backprop-seed{seed}".replace(" ", "-"))
+    env = Environment(TASKS[task][0]).open()
+    imagination = dataclasses.replace(run.algorithm.imagination(run.state, env), tail=None)
+    theta, particles = run.state.policy.function, 5 if flags.quick else 100
+    rows = run.state.experience.buffer.rows().x
+    starts = np.resize(np.asarray(rows), (particles, rows.shape[1]))
+    starts = np.pad(starts, ((0, 0), (0, int(env.learn_reward))))
+    horizons = (1, 2) if flags.quick else HORIZONS
+    options: Any = {"estimator": estimator, "key": jr.key(seed)}
+    found = gradient_by_horizon(imagination, theta, np.asarray(starts, np.float32), horizons, **options)
+    path = imagine(dataclasses.replace(imagination, steps=horizons[-1]), theta, starts[:particles], key=jr.key(seed))
+    act = lambda theta, x: imagination.act(theta.prepared(), x)  # noqa: E731
+    growth = jacobian_growth(imagination.problem.dynamics, act, theta, path.xs[0, :-1])
+    return {
+        "horizon": list(horizons),
+        "norm": _plain(found.norm),
+        "std": _plain(found.std),
+        "score_share": _plain(found.score_share),
+        "spectral_radius": _plain(growth.radius),
+        "product": _plain(growth.product),
+    }
+
+
+def physics(flags: argparse.Namespace) -> Rows:
+    """MPC with a GP: no physics, wrong physics and a residual, or wrong physics alone."""
+    for task in ("cart-pole", "quadrotor"):
+        for knows in ("nothing", "wrong physics", "wrong physics alone"):
+            for seed in flags.seeds:
+                about = {"task": task, "knows": knows, "seed": seed}
+                yield about, lambda a=about: with_physics(a["task"], a["knows"], a["seed"], flags)
+
+
+def with_physics(task: str, knows: str, seed: int, flags: argparse.Namespace) -> dict[str, Any]:
+    """Return by trial."""
+    import jax.random as jr
+    import numpy as np
+
+    from forethought.core import Problem, Trajectory
+    from forethought.envs.environment import Environment
+    from forethought.planning.mpc import MPC
+    from forethought.runs.driver import train
+    from forethought.runs.run import load
+
+    name = TASKS["cart-pole"][0] if task == "cart-pole" else "forethought/QuadrotorHover-v0"
+    env: Any = Environment(name).open()
+    rest = wrong(env.problem.dynamics, WRONG)
+    algorithm = physics_algorithm(flags.quick)
+    if knows == "wrong physics alone":
+        controller = MPC(algorithm.planner, Problem(rest, env.task))
+        episodes = [env.run(controller, key=jr.fold_in(jr.key(seed), i)) for i in range(flags.episodes)]
+        solved = [env.task.solved(Trajectory.of_episode(episode)) for episode in episodes]
+        returns = [float(np.sum(episode.reward)) for episode in episodes]
+        return {"mean": float(np.mean(returns)), "success": float(np.mean([bool(s) for s in solved]))}
+    out = flags.runs / f"physics-{task}-{knows}-seed{seed}".replace(" ", "-")
+    options = {"physics": rest} if knows == "wrong physics" else {}
+    rounds = 2 if flags.quick else 10
+    train(algorithm, name, iterations=rounds, seed=seed, out=out, resume=True, progress=False, **options)
+    run = load(out, **options)
+    found = run.evaluate(episodes=flags.episodes)
+    curve = [{name: line.get(name) for name in CURVE} for line in run.metrics]
+    return {"mean": found.mean, "success": found.success, "curve": curve}
+
+
+def physics_algorithm(quick: bool) -> Any:
+    """The same for all that is known."""
+    from forethought.algorithms.mpc import LearnedMPC
+    from forethought.models.gp.process import GP
+    from forethought.planning.cem import CEM
+
+    if quick:
+        planner = CEM(horizon=3, population=10, elites=2, iterations=1, particles=1)
+        return LearnedMPC(model=GP(restarts=1, features=16), planner=planner)
+    planner = CEM(horizon=25, population=200, elites=20, iterations=4, particles=1, propagation="mean")
+    return LearnedMPC(model=GP(), planner=planner)
+
+
+def _plain(values: Any) -> list[float | None]:
+    return [float(value) if math.isfinite(value) else None for value in values]
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Rows]] = {
+    "learn": learn,
+    "worsen": worsen,
+    "gradients": gradients,
+    "physics": physics,
+}
+
+
+if __name__ == "__main__":
+    main()
