@@ -6,7 +6,7 @@
 
 Transitions are those of random actions and of MPC with the true model, half of each, the same for all models.  "one"
 is a single network, "ensemble" five of them, fitted to the same real steps.  Planning is CEM by the settings below.
-Results of each seed go to benchmarks/results/capacity.json as they come, and the figure to docs/img/capacity.svg; a seed
+Results of each seed go to benchmarks/results/capacity.json as they come, the figure to docs/img/capacity.svg; a seed
 that is there already is left out.
 """
 

@@ -1,4 +1,4 @@
-"""The learning ladder: the same tasks by one rung after the other, and what goes wrong on each.  Data of docs/ladder.md.
+"""The learning ladder: the same tasks by one rung after the other, and what goes wrong.  Data of docs/ladder.md.
 
     python benchmarks/ladder.py                             # every part, reporting seeds; continues where it stopped
     python benchmarks/ladder.py learn --tasks pendulum --rungs fit-once iterative mpc
