@@ -97,17 +97,9 @@ class HasObservations(Protocol):
     def observations(self) -> Observations: ...
 
 
-@runtime_checkable
-class HasPhysics(Protocol):
-    """Capability of an environment about whose dynamics something is known: physics(x, u) -> x', perhaps inexact."""
-
-    @property
-    def physics(self) -> Physics | None: ...
-
-
 def physics_of(env: Env) -> Physics | None:
-    """What is known of the dynamics of `env`, for a learned residual to correct; None where nothing is."""
-    return env.physics if isinstance(env, HasPhysics) else None
+    """What `env` tells of its dynamics (its attribute `physics`), perhaps inexact; None where it tells nothing."""
+    return getattr(env, "physics", None)  # not a protocol: from Python 3.12 on these do not see through a wrapper
 
 
 def spaces_of(env: Env) -> Spaces:
