@@ -112,7 +112,7 @@ class Environment:
         return self.id.startswith(NAMESPACE) if isinstance(self.id, str) else not isinstance(self.id, gym.Env)
 
     def _own(self) -> Env:
-        """A shipped system, or an object that is an `Env` already; both define all options except noise and known physics."""
+        """A shipped system, or an `Env`; both define all options except noise and known physics."""
         said = [name for name in self.given() if name not in ("observation_noise", "physics")]
         if said:
             remedy = "remove the option, or build a SystemEnv with a task of your own"
