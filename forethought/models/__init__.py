@@ -1,4 +1,4 @@
-"""Models `p(y | z)` fitted to data: Gaussian processes, ensembles of networks, a classifier of terminal states."""
+"""Models `p(y | z)` fitted to data: Gaussian processes, ensembles of networks, and a classifier of terminal states."""
 
 from typing import TYPE_CHECKING
 

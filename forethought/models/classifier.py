@@ -1,12 +1,12 @@
-"""A classifier of terminal states from few examples: limits on coordinates where these explain all, else a network.
+"""A classifier of terminal states from few examples: limits on coordinates if they explain all of them, else a network.
 
 Symbols: states z [N, d], labels in {0, 1} [N], 1 for terminal; the output is the log-odds of class 1.
-Almost every task ends where a coordinate leaves an interval (a pole leans too far, a torso is too low), and a planner
-exploits each terminal state that a model misses.  A network that saw five falls can separate them in many ways, most of
-them wrong elsewhere.  So limits are tried first: the fewest upper or lower limits of single coordinates, beyond all
-states that were not terminal, that explain all terminal states; of limits that explain equally many, all are used.
-Only where no limits explain every terminal state does a network learn them, with equal weight of both classes, since
-terminal states are rare.
+In most tasks an episode ends when a coordinate leaves an interval (a pole leans too far, a torso is too low), and a
+planner exploits each terminal state that a model misses.  A network trained on a few terminal states can separate them
+in many ways, most of which are wrong for other states.  Limits are therefore tried first: the smallest set of upper or
+lower limits on single coordinates that explains all terminal states and excludes all other states; limits that explain
+equally many states are all used.  Only if no such limits exist, a network learns the terminal states, with equal weight
+of both classes, since terminal states are rare.
 """
 
 import equinox as eqx
@@ -42,7 +42,7 @@ class FittedClassifier(eqx.Module):
 
     network: eqx.nn.MLP
     inputs: Normalizer
-    limits: Limits  # of the standardized inputs
+    limits: Limits  # limits of the standardized inputs
     limited: Bool[Array, ""]  # whether the limits explain all data, so that the network is not used
 
     def __call__(self, z: Float[Array, "d"]) -> DiagonalGaussian:
@@ -58,14 +58,14 @@ class FittedClassifier(eqx.Module):
 
 
 class ClassifierReport(eqx.Module):
-    """What a fit did."""
+    """Report of a fit."""
 
-    error: Float[Array, ""]  # balanced error rate: the mean of the two classes' shares of wrong answers
+    error: Float[Array, ""]  # balanced error rate: the mean of the error rates of the two classes
     result: Int[Array, ""]
 
     @property
     def metrics(self) -> dict[str, float]:
-        """For the record of a run."""
+        """Metrics for the record of a run."""
         return {"termination_error": float(self.error)}
 
 
@@ -80,7 +80,7 @@ class Classifier:
     batch: int = 128  # rows in a minibatch, half of them of each class
 
     def init(self, d: int, *, key: PRNGKeyArray) -> FittedClassifier:
-        """Before any data."""
+        """The classifier before it is fitted."""
         return _init(self, d, key)
 
     def fit(
@@ -97,9 +97,9 @@ class Classifier:
 
 
 def explain(z: Float[Array, "N d"], ends: Bool[Array, "N"], alive: Bool[Array, "N"]) -> tuple[Limits, Bool[Array, ""]]:
-    """Limits midway between the states `alive` and the `ends` beyond them; and whether they explain every end.
+    """Limits midway between the states `alive` and the terminal states `ends`; and whether they explain all of `ends`.
 
-    Greedy set cover: repeatedly the sides of coordinates beyond which most of the unexplained ends lie.
+    Greedy set cover: each step adds the limits (upper or lower, on one coordinate) that explain most remaining ends.
     """
     lowest = jnp.min(z, axis=0, initial=jnp.inf, where=alive[:, None])
     highest = jnp.max(z, axis=0, initial=-jnp.inf, where=alive[:, None])

@@ -1,8 +1,8 @@
 """Bootstrapped ensemble of probabilistic networks, trained and evaluated as one batched matrix product.
 
 Symbols: E members, N rows of data (rows from `size` on are padding), z [N, d], y [N, e]; B rows in a minibatch.
-Each member is trained on its own bootstrap of the training rows, in its own order.  A fixed share of the rows is held
-out; each member keeps the weights of its best epoch on them.
+Each member is trained on its own bootstrap sample of the training rows, in its own order.  A fixed share of the rows is
+held out; each member keeps the weights of the epoch with the lowest held-out error.
 Source: Chua et al. (2018), section 4; early stopping and the choice of the best epoch follow Janner et al. (2019).
 """
 
@@ -25,14 +25,14 @@ from forethought.models.network import Network
 from forethought.networks.gaussian_mlp import GaussianMLP, negative_log_likelihood
 from forethought.networks.normalizer import Normalizer, mean_and_std
 
-LIMITS_PENALTY = 0.01  # of the width between the limits of the log-variance, as in the authors' code
+LIMITS_PENALTY = 0.01  # weight of the width between the limits of the log-variance, as in the authors' code
 
 
 class FittedEnsemble(eqx.Module):
-    """E networks that agree where there are data and differ where there are none."""
+    """E probabilistic networks; their disagreement is the epistemic uncertainty."""
 
     networks: Network  # every array stacked [E]
-    rows: Int[Array, ""]  # rows of data it was fitted to
+    rows: Int[Array, ""]  # number of rows that the ensemble was fitted to
 
     @property
     def member_count(self) -> int:
@@ -40,15 +40,15 @@ class FittedEnsemble(eqx.Module):
         return self.networks.inputs.mean.shape[0]
 
     def __call__(self, z: Float[Array, "d"]) -> DiagonalGaussian:
-        """Mean and variance of the mixture of all members: disagreement counts as variance.
+        """Mean and variance of the mixture of all members; disagreement of the members adds to the variance.
 
-        Differs: the mixture is summarized by its first two moments.
+        Differs: the mixture is replaced by a Gaussian with its first two moments.
         """
         each = eqx.filter_vmap(lambda network: network(z))(self.networks)
         return DiagonalGaussian(jnp.mean(each.mean, 0), jnp.sqrt(jnp.mean(each.std**2, 0) + jnp.var(each.mean, 0)))
 
     def draw(self, *, key: PRNGKeyArray) -> Network:
-        """One member, each as likely as the other."""
+        """A uniformly random member."""
         index = jr.randint(key, (), 0, self.member_count)
         return jax.tree.map(lambda a: a[index], self.networks)
 
@@ -56,7 +56,7 @@ class FittedEnsemble(eqx.Module):
         """All members, stacked [E], each to be used for `count / E` particles.
 
         Differs: the same number of particles for each member (as in the authors' code) instead of independent draws.
-        Raises: ValueError where E does not divide `count`.
+        Raises: ValueError if E does not divide `count`.
         """
         del key
         if count % self.member_count:
@@ -68,14 +68,14 @@ class FittedEnsemble(eqx.Module):
 
 
 class EnsembleReport(eqx.Module):
-    """What a fit did, for each member.  Losses are one for each epoch, NaN after the member's last."""
+    """Report of a fit, for each member.  Losses are per epoch, NaN after a member's last epoch."""
 
     epochs: Int[Array, "E"]
     train_loss: Float[Array, "E max_epochs"]  # nats per output
     holdout_loss: Float[
         Array, "E max_epochs"
-    ]  # mean squared error of the standardized outputs; the training loss where no rows are held out
-    holdout_error: Float[Array, "E e"]  # root mean squared error of the weights that are kept, in units of y
+    ]  # mean squared error of the standardized outputs; the training loss if no rows are held out
+    holdout_error: Float[Array, "E e"]  # root mean squared error with the final weights, in units of y
     result: Int[Array, ""]
 
     @property
@@ -86,13 +86,13 @@ class EnsembleReport(eqx.Module):
 
     @property
     def best_holdout(self) -> float:
-        """Held-out mean squared error of the weights that are kept, averaged over members."""
+        """Held-out mean squared error with the final weights, averaged over members."""
         losses = np.asarray(self.holdout_loss)
         return float(np.mean(np.min(np.where(np.isnan(losses), np.inf, losses), axis=1)))
 
     @property
     def metrics(self) -> dict[str, float]:
-        """For the record of a run."""
+        """Metrics for the record of a run."""
         epochs = float(np.max(np.asarray(self.epochs)))
         return {"fit_epochs": epochs, "fit_loss": self.last_loss, "holdout_mse": self.best_holdout}
 
@@ -106,15 +106,15 @@ class Ensemble:
     learning_rate: float = 1e-3  # step size of Adam
     weight_decay: float = 5e-5  # coefficient of the L2 penalty on the weights
     batch: int = 32  # rows in a minibatch, for each member
-    max_epochs: int = 300  # maximum passes through the data in one fit
-    max_updates: int = 10000  # maximum gradient steps in one fit
-    patience: int = 60  # epochs without improvement of the held-out error until a member stops
+    max_epochs: int = 300  # maximum number of passes through the data in one fit
+    max_updates: int = 10000  # maximum number of gradient steps in one fit
+    patience: int = 60  # epochs without improvement of the held-out error after which a member stops
     holdout: float = 0.1  # share of the data held out for early stopping
     bootstrap: bool = True  # each member is trained on its own resample of the data
-    warm_start: float = 0.2  # largest share of new data with which a fit starts from the last weights; 1: always
+    warm_start: float = 0.2  # largest share of new data for which a fit starts from the last weights; 1: always
 
     def __post_init__(self):
-        """Refuse settings that cannot work."""
+        """Check the settings."""
         for name in ("members", "batch", "max_epochs", "max_updates", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"Ensemble.{name} must be at least 1, got {getattr(self, name)}.")
@@ -128,7 +128,7 @@ class Ensemble:
             raise ValueError(f"Ensemble.learning_rate must be > 0, got {self.learning_rate}.")
 
     def init(self, d: int, e: int, *, key: PRNGKeyArray) -> FittedEnsemble:
-        """An ensemble before any data: random weights, no scaling."""
+        """The ensemble before it is fitted: random weights, no scaling."""
         return _init(self, d, e, key)
 
     def fit(
@@ -145,8 +145,8 @@ class Ensemble:
         Args:
             z, y: inputs and outputs, padded.
             size: how many rows hold data.
-            previous: the start, where `warm_start` allows it; weights fitted to much less data are overfitted to
-                them, and training from there on does not undo it.
+            previous: initial weights, if `warm_start` allows it; weights fitted to much less data are overfitted, and
+                further training does not undo this.
             key: seeds the bootstrap, the order of the rows and the weights.
         """
         init_key, fit_key = jr.split(key)
@@ -167,9 +167,9 @@ def _init(settings: Ensemble, d: int, e: int, key: PRNGKeyArray) -> FittedEnsemb
 def _fit_side_by_side(
     settings: Ensemble, previous: FittedEnsemble, fresh: FittedEnsemble, z, y, size, key
 ) -> tuple[FittedEnsemble, EnsembleReport]:
-    """Each half of the members in a thread of its own, on a CPU: XLA uses only one core for a minibatch's products.
+    """On a CPU, train each half of the members in its own thread: XLA uses only one core for products of a minibatch.
 
-    The halves do not depend on the number of cores, so neither do the results.
+    The split is always the same, so results do not depend on the number of cores.
     """
     members, size = settings.members, jnp.asarray(size, jnp.int32)
     layers = previous.networks.layers, fresh.networks.layers
@@ -179,7 +179,7 @@ def _fit_side_by_side(
         middle = (members + 1) // 2
         halves = [(0, _members(layers, slice(0, middle))), (middle, _members(layers, slice(middle, members)))]
     inputs = [(old, previous.rows, new, z, y, size, jr.fold_in(key, first)) for first, (old, new) in halves]
-    # JAX traces in one thread at a time; compiled programs may run in several.
+    # JAX traces in one thread at a time; compiled programs can run in several threads.
     programs = [_lowered(settings, *_signature(each)) for each in inputs]
     with ThreadPoolExecutor(len(halves)) as threads:
         parts = list(threads.map(lambda program, each: jax.block_until_ready(program()(*each)), programs, inputs))
@@ -188,25 +188,25 @@ def _fit_side_by_side(
 
 
 def _members(layers: tuple[GaussianMLP, GaussianMLP], chosen: slice) -> tuple[GaussianMLP, GaussianMLP]:
-    """These members, sliced with NumPy: JAX would compile a program for every shape."""
+    """Select members with NumPy: JAX would compile a program for every shape."""
     return jax.tree.map(lambda a: np.asarray(a)[chosen], layers)
 
 
 def _signature(inputs: tuple) -> tuple[jax.tree_util.PyTreeDef, tuple[jax.ShapeDtypeStruct, ...]]:
-    """What a compilation depends on."""
+    """The key of a compiled program: everything that the compilation depends on."""
     leaves, structure = jax.tree.flatten(inputs)
     return structure, tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves)
 
 
 @functools.lru_cache(maxsize=32)
 def _lowered(settings: Ensemble, structure: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> Callable[[], Callable]:
-    """The fit for inputs of these shapes, traced; calling it compiles it, once."""
+    """The traced fit for inputs of these shapes; the first call compiles it."""
     lowered = jax.jit(functools.partial(_fit, settings)).lower(*jax.tree.unflatten(structure, leaves))
     return functools.cache(lowered.compile)
 
 
 def _joined(parts: tuple[Array, ...]) -> Array:
-    """The members of both parts, again with NumPy; of their results, the worst."""
+    """Join the members of both parts with NumPy; the joint result is the worse of the two."""
     if len(parts) == 1:
         return parts[0]
     arrays = [np.asarray(part) for part in parts]
@@ -214,7 +214,7 @@ def _joined(parts: tuple[Array, ...]) -> Array:
 
 
 class _Progress(NamedTuple):
-    """The state of a fit between two epochs."""
+    """The state of a fit between epochs."""
 
     layers: GaussianMLP
     optimizer: optax.OptState
@@ -235,11 +235,11 @@ def _fit(
     members = fresh.min_log_var.shape[0]
     valid = jnp.arange(z.shape[0]) < size
     held = valid & held_out(z.shape[0], settings.holdout)
-    held = held & (jnp.sum(valid & ~held) >= 2)  # of fewer than three rows all are trained on
+    held = held & (jnp.sum(valid & ~held) >= 2)  # with fewer than three rows, all are used for training
     kept = (valid & ~held).astype(z.dtype)
     inputs, outputs = Normalizer.of_inputs(z, kept), Normalizer.of_outputs(y, kept)
     varies = mean_and_std(y, kept)[1] != 0
-    z, y = jax.vmap(inputs)(z), jnp.where(varies[None], jax.vmap(outputs)(y), 0)  # a constant has nothing to learn
+    z, y = jax.vmap(inputs)(z), jnp.where(varies[None], jax.vmap(outputs)(y), 0)  # constant outputs are not learned
     rows, count = _bootstrap(settings, members, valid & ~held, boot_key)
     validation = _validation(settings, held, valid)
     optimizer = optax.adam(settings.learning_rate)
@@ -251,8 +251,8 @@ def _fit(
         loss = _squared_error(layers, z, y, *validation).mean(-1) if settings.holdout > 0 else train_loss
         active = p.stale < settings.patience
         better = active & (loss < p.best_loss)
-        # Janner et al. (2019): an epoch counts as progress where it improves by over 1%.
-        too_little = loss >= p.best_loss - 0.01 * jnp.abs(p.best_loss)  # false at first, where the best is infinite
+        # Janner et al. (2019): an epoch is an improvement if the error decreases by more than 1%.
+        too_little = loss >= p.best_loss - 0.01 * jnp.abs(p.best_loss)  # false at first, when the best is infinite
         stale = jnp.where(better & ~too_little, 0, p.stale + 1)
         return _Progress(
             layers,
@@ -270,7 +270,7 @@ def _fit(
     layers = jax.tree.map(lambda new, old: jnp.where(start_fresh, new, old), fresh, before)
     most = jnp.minimum(settings.max_epochs, -(-settings.max_updates // jnp.maximum(count // settings.batch, 1)))
     none = jnp.zeros(members, jnp.int32)
-    blank = jnp.full((members, settings.max_epochs), jnp.nan, z.dtype)  # a weak dtype would trace the loop twice
+    blank = jnp.full((members, settings.max_epochs), jnp.nan, z.dtype)  # a weak dtype would cause a second trace
     worst = jnp.full(members, jnp.inf, z.dtype)
     start = _Progress(layers, optimizer.init(layers), layers, worst, none, none, jnp.int32(0), blank, blank)
     end = jax.lax.while_loop(lambda p: (p.epoch < most) & jnp.any(p.stale < settings.patience), epoch, start)
@@ -281,9 +281,9 @@ def _fit(
 
 
 def held_out(capacity: int, share: float) -> Bool[Array, "capacity"]:
-    """Which rows are held out: evenly spread, and the same in every fit, so that no fit was trained on them.
+    """Which rows are held out: evenly spread and the same in every fit, so that no earlier fit was trained on them.
 
-    A row is held out where the fractional part of its number times the golden ratio falls below `share`.
+    A row is held out if the fractional part of its index times the golden ratio is below `share`.
     """
     index = jnp.arange(capacity, dtype=jnp.uint32)
     spread = index * jnp.uint32(2654435769)  # 2^32 / golden ratio; wraps
@@ -291,7 +291,7 @@ def held_out(capacity: int, share: float) -> Bool[Array, "capacity"]:
 
 
 def _validation(settings: Ensemble, held, valid) -> tuple[Int[Array, "J"], Float[Array, "J"]]:
-    """The rows that decide which epoch is best, and their weights: those held out, or all rows where none are."""
+    """The rows that determine the best epoch, and their weights: the held-out rows, or all rows if there are none."""
     used = jnp.where(jnp.any(held), held, valid)
     capacity = held.shape[0]
     most = min(int(settings.holdout * capacity) + 2, capacity) if settings.holdout > 0 else capacity
@@ -300,7 +300,7 @@ def _validation(settings: Ensemble, held, valid) -> tuple[Int[Array, "J"], Float
 
 
 def _bootstrap(settings: Ensemble, members: int, usable, key) -> tuple[Int[Array, "E N"], Int[Array, ""]]:
-    """For each member the rows that it is trained on: the first `count` entries."""
+    """The training rows of each member: the first `count` entries."""
     capacity = usable.shape[0]
     count = jnp.sum(usable)
     compact = jnp.argsort(~usable, stable=True)
@@ -312,7 +312,7 @@ def _bootstrap(settings: Ensemble, members: int, usable, key) -> tuple[Int[Array
 
 
 def _epoch(settings: Ensemble, optimizer, layers, state, z, y, rows, count, key):
-    """One pass through the rows in minibatches, a new order for each member; the last batch wraps around."""
+    """One pass through the rows in minibatches, in a new random order per member; the last batch wraps around."""
     capacity = rows.shape[1]
     ranks = jnp.where(jnp.arange(capacity)[None] < count, jr.uniform(key, rows.shape), 2.0)
     shuffled = jnp.take_along_axis(rows, jnp.argsort(ranks, axis=1), axis=1)
@@ -337,9 +337,9 @@ def _epoch(settings: Ensemble, optimizer, layers, state, z, y, rows, count, key)
 def training_loss(
     settings: Ensemble, layers: GaussianMLP, z: Float[Array, "B d"], y: Float[Array, "B e"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The loss of one member on a minibatch, and its part that is the negative log-likelihood.
+    """The loss of one member on a minibatch, and the negative log-likelihood, which is a part of the loss.
 
-    The penalty on the width between the limits of the log-variance keeps them from drifting apart.
+    A penalty on the width between the limits of the log-variance keeps the limits close to the data.
     """
     likelihood = jnp.mean(jax.vmap(negative_log_likelihood, (None, 0, 0))(layers, z, y))
     regularization = LIMITS_PENALTY * layers.limits_gap() + settings.weight_decay * layers.squared_weights()
@@ -347,7 +347,7 @@ def training_loss(
 
 
 def _squared_error(layers: GaussianMLP, z, y, rows, weight) -> Float[Array, "E e"]:
-    """Mean squared error of the means over these rows."""
+    """Mean squared error of the predicted means over these rows."""
     mean, _ = jax.vmap(lambda member: jax.vmap(member)(z[rows]))(layers)
     return jnp.einsum("n,pne->pe", weight, (mean - y[rows][None]) ** 2)
 

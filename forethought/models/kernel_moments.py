@@ -6,15 +6,15 @@ Symbols: z ~ N(mean, cov) [d]; M centers c_i [d]; outputs a, b [e], lengthscales
     nu_i = c_i - mean        P = D_a^-1 + D_b^-1        R = I + cov P        T = R^-1 cov (symmetric)
 First moments: with A = (cov + D_a)^-1, r_i = A nu_i and q_i = beta_i s^2 |I + cov D^-1|^-1/2 exp(-0.5 nu_i' r_i)
     E f = sum_i q_i        F = E df/dz = sum_i q_i r_i        H = E d2f/dz2 = sum_i q_i r_i r_i' - (E f) A
-and so on to the third: by dE g(z)/dmean = E dg/dz and dE g(z)/dcov = 0.5 E d2g/dz2 each gives the others' derivatives.
+and likewise for the third derivative.  Since dE g(z)/dmean = E dg/dz and dE g(z)/dcov = 0.5 E d2g/dz2, the higher ones
+give the gradients of the lower ones.
 Second moments are sums over pairs of centers, `V = sum_ij W_ij Q_ij`, `W = beta_a beta_b' - [a = b] reduction_a`, with
     Q_ij = E k_a(z, c_i) k_b(z, c_j) = s_a^2 s_b^2 |R|^-1/2 exp(p_i + q_j + alpha_i' T gamma_j),
     alpha_i = D_a^-1 nu_i,  gamma_j = D_b^-1 nu_j,  p_i = -0.5 nu_i' alpha_i + 0.5 alpha_i' T alpha_i,  q_j likewise.
 With G = W * Q and w_ij = alpha_i + gamma_j their derivatives are sums over the same pairs:
     dV/dmean = R^-T sum_ij G_ij w_ij        dV/dcov = 0.5 R^-T (sum_ij G_ij w_ij w_ij') R^-1 - 0.5 V P R^-1
-and those are matrix products with G.  So one pass over the pairs of centers computes both value and derivative. For
-each pair of outputs the backward pass of a rollout stores arrays of shape [d] and [d, d] instead of one of shape
-[M, M].
+which are matrix products with G.  One pass over the pairs of centers therefore computes both value and derivative.  For
+each pair of outputs, the backward pass of a rollout stores arrays of shape [d] and [d, d] instead of [M, M].
 Source: Deisenroth & Rasmussen (2011), equations 10-23; the form of the derivatives is our own.
 """
 
@@ -38,9 +38,9 @@ def kernel_moments(
     beta: Float[Array, "e M"],
     reduction: Float[Array, "e M M"],
 ) -> LinearGaussian:
-    """Exact moments of a Gaussian process at an uncertain input, observation noise not included.
+    """Exact moments of a Gaussian process at a Gaussian input, without observation noise.
 
-    Differentiable by `p` only: the process counts as constant, that is what makes the derivative cheap.
+    Differentiable with respect to `p` only; with a constant process, the derivative needs little computation.
     """
     process = jax.lax.stop_gradient((centers, lengthscale, signal, beta, reduction))
     mean, F = _first_moments(p.mean, p.cov, *process[:4])
@@ -52,13 +52,13 @@ def kernel_moments(
 def network_moments(
     p: Gaussian, centers: Float[Array, "M d"], lengthscale: Float[Array, "e d"], beta: Float[Array, "e M"]
 ) -> LinearGaussian:
-    """Exact moments of an RBF network `sum_i beta_ai exp(-0.5 |(z - c_i) / l_a|^2)`; differentiable by all of it."""
+    """Exact moments of an RBF network `sum_i beta_ai exp(-0.5 |(z - c_i) / l_a|^2)`; differentiable in all arguments."""
     mean, F, second = _network(p.mean, p.cov, centers, lengthscale, beta)
     return matched(p, mean, second - jnp.outer(mean, mean), F)
 
 
 def _first(mean, cov, centers, lengthscale, signal, beta):
-    """`E f`, `E df/dz`, and what the derivatives need: q [M], r [M, d], A [d, d], of one output."""
+    """`E f` and `E df/dz` of one output, and intermediate values for the derivatives: q [M], r [M, d], A [d, d]."""
     inverse, log_det = inverse_and_log_det(
         jnp.eye(mean.shape[0], dtype=mean.dtype) + cov / jnp.outer(lengthscale, lengthscale)
     )
@@ -71,7 +71,7 @@ def _first(mean, cov, centers, lengthscale, signal, beta):
 
 @jax.custom_vjp
 def _first_moments(mean, cov, centers, lengthscale, signal, beta) -> tuple[Float[Array, "e"], Float[Array, "e d"]]:
-    """`E f` and `E df/dz`; differentiable by mean and cov."""
+    """`E f` and `E df/dz`; differentiable with respect to mean and cov."""
     one = jax.vmap(_first, (None, None, None, 0, 0, 0))
     return one(mean, cov, centers, lengthscale, signal, beta)[:2]
 
@@ -103,7 +103,7 @@ _first_moments.defvjp(_first_forward, _first_backward)
 
 
 class _Pair:
-    """What one pair of outputs needs; plain arithmetic, made and used within one trace."""
+    """Intermediate values for one pair of outputs; used within one trace."""
 
     def __init__(self, mean, cov, centers, scale_a, scale_b):
         nu = centers - mean[None]
@@ -119,7 +119,7 @@ class _Pair:
         self.right = 0.5 * jnp.sum((self.gamma @ self.T - nu) * self.gamma, 1)
 
     def expectations(self, gain) -> Float[Array, "M M"]:
-        """`Q`, with `gain` in place of the signals."""
+        """`Q`, with `gain` instead of the signals."""
         exponent = (self.left - 0.5 * self.log_det)[:, None] + self.right[None] + (self.alpha @ self.T) @ self.gamma.T
         return gain * exp(exponent)
 
@@ -134,7 +134,7 @@ def _second_moments(mean, cov, centers, lengthscale, signal, beta, reduction) ->
 def _second(mean, cov, centers, lengthscale, signal, beta, reduction, *, derivatives: bool):
     rows, columns = np.triu_indices(beta.shape[0])
 
-    def one(indices):  # one pair of outputs after the other: [M, M] stays in the cache
+    def one(indices):  # pairs of outputs one after the other, so that [M, M] stays in the cache
         a, b = indices
         W = jnp.outer(beta[a], beta[b]) - jnp.where(a == b, reduction[a], 0)
         pair = _Pair(mean, cov, centers, lengthscale[a], lengthscale[b])
@@ -144,7 +144,7 @@ def _second(mean, cov, centers, lengthscale, signal, beta, reduction, *, derivat
 
 
 def _pairs(e: int) -> Int[np.ndarray, "e e"]:
-    """Which pair of outputs, in the order of `_second`, an entry of the matrix belongs to."""
+    """For each entry of the matrix, the index of its pair of outputs, in the order of `_second`."""
     rows, columns = np.triu_indices(e)
     places = np.zeros((e, e), int)
     places[rows, columns] = places[columns, rows] = np.arange(len(rows))
@@ -152,9 +152,9 @@ def _pairs(e: int) -> Int[np.ndarray, "e e"]:
 
 
 def _sum_over_pairs(pair: _Pair, G: Float[Array, "M M"], derivatives: bool):
-    """V, and where wanted dV/dmean [d] and dV/dcov [d, d].
+    """V, and if requested dV/dmean [d] and dV/dcov [d, d].
 
-    Sums over a whole G are products with ones: as reductions XLA would not vectorize the exponentials within.
+    Sums over all of G are products with ones: with reductions, XLA would not vectorize the exponentials.
     """
     if not derivatives:
         return jnp.sum(G @ jnp.ones_like(pair.left)), None, None
@@ -206,7 +206,7 @@ def _network_forward(mean, cov, centers, lengthscale, beta):
 
 
 def _network_pair(mean, cov, centers, scale_a, scale_b, beta_a, beta_b):
-    """`E f_a f_b`; its derivatives by mean, cov and centers, and by beta and 1 / lengthscale^2 of a and of b.
+    """`E f_a f_b` and its derivatives: mean, cov, centers, and beta and 1 / lengthscale^2 of both outputs.
 
     With `Lambda_a = D_a^-1`:  d log Q_ij / dnu_i = Lambda_a (T w_ij - nu_i),
     d log Q_ij / d Lambda_a,kk = -0.5 ((nu_i - T w_ij)_k^2 + T_kk), and likewise for the other side.
@@ -218,8 +218,8 @@ def _network_pair(mean, cov, centers, scale_a, scale_b, beta_a, beta_b):
     value = beta_a @ from_b[:, -1]
     sides, squares = [], jnp.zeros_like(cov)
     for scale, beta, own, others in ((scale_a, beta_a, pair.alpha, from_b), (scale_b, beta_b, pair.gamma, from_a)):
-        total = beta * others[:, -1]  # of G, over the other side's centers
-        ws = own * total[:, None] + beta[:, None] * others[:, :-1]  # of G w
+        total = beta * others[:, -1]  # sum of G over the other output's centers
+        ws = own * total[:, None] + beta[:, None] * others[:, :-1]  # sum of G w
         sides.append((total, ws, ws @ T, scale, others[:, -1]))
         squares = squares + own.T @ ws
     by_mean = pair.R_inverse.T @ jnp.sum(sides[0][1], 0)

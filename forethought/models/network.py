@@ -25,6 +25,6 @@ class Network(eqx.Module):
         return DiagonalGaussian(self.outputs.mean + self.outputs.std * mean, self.outputs.std * jnp.exp(0.5 * log_var))
 
     def draw(self, *, key: PRNGKeyArray) -> "Network":
-        """Itself: a single network has no epistemic uncertainty."""
+        """The same network: a single network has no epistemic uncertainty."""
         del key
         return self

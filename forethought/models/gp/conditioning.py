@@ -3,7 +3,7 @@
 Symbols as in `posterior.py`; N rows of data z [N, d], y [N, e].  With K + noise^2 I = V diag(lambda + noise^2) V'
     reduction = V diag(1 / (lambda + noise^2)) V',   root = diag(lambda + noise^2)^-1/2 V',
     unexplained = noise / sqrt(lambda + noise^2).
-Eigenvalues of K that rounding makes negative count as zero, so conditioning cannot fail, whatever the data.
+Eigenvalues of K that are negative because of rounding are set to zero, so conditioning works for all data.
 """
 
 from typing import NamedTuple
@@ -47,11 +47,11 @@ def condition(
     features: int = 128,
     dtype: DTypeLike | None = None,
 ) -> FittedGP:
-    """The exact posterior given the first `size` rows, or all rows where `size` is None.
+    """The exact posterior given the first `size` rows, or all rows if `size` is None.
 
     Args:
         z, y: inputs and outputs.
-        size: how many rows hold data; the others are padding, and become centers without effect.
+        size: number of rows of data; the other rows are padding and become centers without effect.
         lengthscale, signal, noise, offset: hyperparameters of each output, in units of z and y.
         features: random Fourier features in a sampled function.
         dtype: dtype of the result; by default that of `z`.
@@ -69,7 +69,7 @@ def condition(
 def exact(z: Float[np.ndarray, "N d"], y: Float[np.ndarray, "N"], given: Hyperparameters) -> Posterior:
     """The posterior of one output with mean zero."""
     values, vectors = scipy.linalg.eigh(kernel(z, z, given))
-    tiny = len(z) * np.finfo(float).eps * given.signal**2  # the rounding error of K: no division by a noise of zero
+    tiny = len(z) * np.finfo(float).eps * given.signal**2  # the rounding error of K; avoids division by zero noise
     total = np.maximum(np.maximum(values, 0) + given.noise**2, tiny)
     root = vectors.T / np.sqrt(total)[:, None]
     return Posterior(root.T @ (root @ y), root.T @ root, root, given.noise / np.sqrt(total))

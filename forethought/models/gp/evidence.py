@@ -4,8 +4,8 @@ Symbols: N data z [N, d], y [N]; K = k(Z, Z) + noise^2 I; alpha = K^-1 y; theta 
 [d], signal and noise (standard deviations).
     log p(y) = -1/2 y'alpha - 1/2 log|K| - N/2 log(2 pi)
     d log p / d theta_i = 1/2 tr((alpha alpha' - K^-1) dK/dtheta_i)
-NumPy and LAPACK, not JAX: nothing is compiled again when the data grow, and LAPACK's `potri` computes K^-1 from the
-Cholesky factor in 2/3 N^3 operations.
+The code uses NumPy and LAPACK, not JAX: no recompilation when the data grow, and LAPACK's `potri` computes K^-1 from
+the Cholesky factor in 2/3 N^3 operations.
 Source: Rasmussen & Williams (2006), equations 2.30 and 5.9; the penalty is that of PILCO's published code (hypCurb.m).
 """
 
@@ -28,7 +28,7 @@ class HyperparameterPenalty(NamedTuple):
     `sum (log l / log lengthscale)^power + (log(signal / noise) / log ratio)^power`
     """
 
-    ratio: float  # limit of signal to noise
+    ratio: float  # upper limit of signal / noise
     lengthscale: float  # upper limit of lengthscales, in std of their input; its inverse is the lower limit
     power: int = 30
 
@@ -47,7 +47,7 @@ def hyperparameters_of(theta: Float[np.ndarray, "p"]) -> Hyperparameters:
 
 
 def log_evidence(theta: Float[np.ndarray, "p"], z: Float[np.ndarray, "N d"], y: Float[np.ndarray, "N"]) -> Evaluation:
-    """`log p(y)`, in nats, and its gradient; minus infinity where K is not positive definite."""
+    """`log p(y)`, in nats, and its gradient; minus infinity if K is not positive definite."""
     given = hyperparameters_of(theta)
     count, noise_variance = len(y), given.noise**2
     k = kernel(z, z, given)
@@ -70,5 +70,5 @@ def log_evidence(theta: Float[np.ndarray, "p"], z: Float[np.ndarray, "N d"], y: 
 def lengthscale_slopes(
     weight: Float[np.ndarray, "A B"], a: Float[np.ndarray, "A d"], b: Float[np.ndarray, "B d"]
 ) -> Float[np.ndarray, "d"]:
-    """`sum_ij weight_ij (a_ik - b_jk)^2` for each k, by matrix products: slopes by `log l_k`, up to their factor."""
+    """`sum_ij weight_ij (a_ik - b_jk)^2` for each k, by matrix products: the slope in `log l_k`, up to a factor."""
     return weight.sum(1) @ a**2 + weight.sum(0) @ b**2 - 2 * np.einsum("ak,ak->k", a, weight @ b)

@@ -1,8 +1,8 @@
 """Hyperparameters of maximal evidence: L-BFGS-B from several starts, on standardized data.
 
 Symbols as in `evidence.py`.  The objective is the log evidence (or its bound, with inducing inputs) minus a penalty on
-extreme lengthscales and ratios of signal to noise.  Inputs and outputs have standard deviation 1 here, so the same
-limits and starts serve every problem.
+extreme lengthscales and signal-to-noise ratios.  Inputs and outputs have standard deviation 1 here, so the same limits
+and starts are used for every problem.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,12 +16,12 @@ from forethought.models.gp.conditioning import Hyperparameters
 from forethought.models.gp.evidence import Evaluation, HyperparameterPenalty, hyperparameters_of
 
 # Within these limits noise^2 / signal^2 >= 1e-10, far above the rounding of K (N times 1e-16), so K + noise^2 I has a
-# Cholesky factor whatever the data; jitter on the diagonal would be a second noise.
+# Cholesky factor for all data; jitter on the diagonal would act as additional noise.
 SCALE_LIMITS = (1e-3, 1e4)  # of a lengthscale
 SIGNAL_LIMITS = (1e-2, 1e2)
 NOISE_LIMITS = (1e-3, 1e2)
 
-NO_VALUE = 1e25  # loss where there is no evidence: the line search of L-BFGS-B cannot take infinity
+NO_VALUE = 1e25  # loss if the evidence is undefined: the line search of L-BFGS-B does not support infinity
 
 Objective = Callable[[Float[np.ndarray, "p"]], Evaluation]
 
@@ -34,7 +34,7 @@ class Standardizer(NamedTuple):
 
     @staticmethod
     def of(data: Float[np.ndarray, "N d"], *, center: bool = True) -> "Standardizer":
-        """Of data; the scale of a coordinate that does not vary is its magnitude, or 1 where that is zero."""
+        """From data; the scale of a constant coordinate is its magnitude, or 1 if it is zero."""
         size = np.max(np.abs(data), axis=0, initial=0)
         size = np.where(size > 0, size, 1.0)
         relative = data / size  # its squares do not overflow
@@ -49,7 +49,7 @@ class Standardizer(NamedTuple):
 
 
 class Search(NamedTuple):
-    """How the search for one output's hyperparameters ended."""
+    """Result of the search for one output's hyperparameters."""
 
     theta: Float[np.ndarray, "p"]
     value: float  # log evidence of the standardized outputs minus the penalty, nats
@@ -58,12 +58,12 @@ class Search(NamedTuple):
 
     @property
     def hyperparameters(self) -> Hyperparameters:
-        """The hyperparameters that it found, of standardized data."""
+        """The hyperparameters found, for standardized data."""
         return hyperparameters_of(self.theta)
 
     @property
     def failed(self) -> bool:
-        """Whether the evidence had no value at any point it tried."""
+        """Whether the evidence was undefined at every evaluated point."""
         return self.value <= -NO_VALUE
 
 
@@ -74,9 +74,9 @@ def maximize(
     *,
     evaluations: int,
 ) -> list[Search]:
-    """The best result of the searches from each output's `starts`; one thread for each output.
+    """For each output, the best result of the searches from its `starts`; each output has its own thread.
 
-    The linear algebra releases Python's lock, so the outputs share the available cores.
+    The linear algebra releases Python's lock, so the threads run in parallel.
     """
     with ThreadPoolExecutor(len(objectives)) as threads:
         jobs = [threads.submit(_best, *each, penalty, evaluations) for each in zip(objectives, starts, strict=True)]
@@ -94,7 +94,7 @@ def _best(
 def _search(
     objective: Objective, start: Float[np.ndarray, "p"], penalty: HyperparameterPenalty, evaluations: int
 ) -> Search:
-    from scipy.optimize import minimize  # here, as it changes the filters of warnings
+    from scipy.optimize import minimize  # not at the top: it changes the warning filters
 
     def loss(theta):
         value, slope = objective(theta)

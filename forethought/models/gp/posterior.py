@@ -1,13 +1,13 @@
 """The fitted Gaussian process: its predictions, its joint posterior, and functions sampled from it.
 
-One process for each of e outputs, all with the same M centers z_m [d] (rows of data, or inducing inputs):
+Each of the e outputs has its own process; all have the same M centers z_m [d] (rows of data, or inducing inputs):
     k(z, z') = signal^2 rho(z, z'),   rho = exp(-1/2 sum_j (z_j - z'_j)^2 / lengthscale_j^2)
     mean(z) = offset + k(z, Z) beta                          beta [M]
     var(z)  = signal^2 - k(z, Z) reduction k(Z, z)           reduction = root' root [M, M]
-plus noise^2 for an observation.  Conditioned exactly, reduction = (K + noise^2 I)^-1; inducing inputs give another one.
-`unexplained` [M], in [0, 1]: for direction i of `root`, posterior over prior standard deviation.  Sampling needs it:
+plus noise^2 for an observation.  In exact conditioning, reduction = (K + noise^2 I)^-1; inducing inputs change it.
+`unexplained` [M], in [0, 1]: ratio of posterior to prior standard deviation along row i of `root`.  Sampling uses it:
 R - R K R = root' diag(unexplained)^2 root, with R = reduction.
-Centers that are padding have beta, reduction and root zero.  Standard deviations throughout, in units of z and y.
+Padding centers have zeros in beta, reduction and root.  Signal and noise are standard deviations, in units of y.
 Source: Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, equations 2.22-2.26.
 """
 
@@ -30,8 +30,8 @@ def correlation(
 ) -> Float[Array, "e M"]:
     """`rho(z, z_m)` for each output: the kernel without its signal variance."""
     inverse = 1 / lengthscale
-    # One input at a time: XLA compiles this to one vectorized loop over M, ten times faster on a CPU than a sum over an
-    # axis.  Differences first: in float32, inputs much larger than their lengthscale have no digits to lose.
+    # One input coordinate at a time: XLA compiles this to a vectorized loop over M, ten times faster on CPU than a sum
+    # over an axis.  Differences come before the division: in float32, large inputs would lose digits otherwise.
     squared = sum(((z[j] - centers[:, j])[None] * inverse[:, j, None]) ** 2 for j in range(z.shape[0]))
     return jnp.exp(-0.5 * squared)
 
@@ -48,13 +48,13 @@ class FittedGP(eqx.Module):
     reduction: Float[Array, "e M M"]
     root: Float[Array, "e M M"]
     unexplained: Float[Array, "e M"]
-    rows: Int[Array, ""]  # rows of data it was fitted to; 0: the prior
+    rows: Int[Array, ""]  # number of rows that it was fitted to; 0: the prior
     features: int = eqx.field(static=True, default=128)  # random Fourier features in a sampled function
 
     def __call__(self, z: Float[Array, "d"]) -> DiagonalGaussian:
-        """The predictive distribution of an observation: noise included."""
+        """The predictive distribution of an observation, noise included."""
         rho = correlation(z, self.z, self.lengthscale)
-        # In units of the signal, so that outputs of any size stay within the range of float32.  The variance is
+        # In units of the signal, so that outputs of any scale are within the range of float32.  The variance is
         # 1 - |w|^2, not 1 - rho'R rho, whose rounding errors in float32 are as large as the variance.
         mean = self.offset + self.signal * jnp.einsum("em,em->e", rho, self.signal[:, None] * self.beta)
         w = jnp.einsum("ekm,em->ek", self.signal[:, None, None] * self.root, rho)
@@ -62,7 +62,7 @@ class FittedGP(eqx.Module):
         return DiagonalGaussian(mean, self.signal * jnp.sqrt(unknown + (self.noise / self.signal) ** 2))
 
     def joint(self, zs: Float[Array, "B d"]) -> Gaussian:
-        """The functions' values at several inputs, without noise: a stack [e] of Gaussians over [B]."""
+        """The joint posterior of function values at several inputs, without noise: per output [e], a Gaussian over [B]."""
 
         def one(lengthscale, signal, offset, beta, root) -> Gaussian:
             rho = jax.vmap(lambda z: correlation(z, self.z, lengthscale[None])[0])(zs)
@@ -73,9 +73,9 @@ class FittedGP(eqx.Module):
         return jax.vmap(one)(self.lengthscale, self.signal, self.offset, self.beta, self.root)
 
     def moments(self, p: Gaussian, *, noise: bool = True) -> LinearGaussian:
-        """Exact moments of the function's value at an input `z ~ p`, or with `noise` of an observation of it.
+        """Exact moments of the function's value at an input `z ~ p`; with `noise`, of an observation.
 
-        Differentiable by `p` only.
+        Differentiable with respect to `p` only.
         """
         y = kernel_moments(p, self.z, self.lengthscale, self.signal, self.offset, self.beta, self.reduction)
         return LinearGaussian(y.F, y.f, y.cov + jnp.diag(self.noise**2)) if noise else y
@@ -83,12 +83,12 @@ class FittedGP(eqx.Module):
     def draw(self, *, key: PRNGKeyArray) -> "SampledGP":
         """A function sampled from the posterior: a prior sample of random Fourier features, corrected at the centers.
 
-        Approximate: mean and covariance over many draws are exact, but with few `features` the values of a function
-        far from the data are not quite Gaussian.
+        Mean and covariance over many draws are exact.  With few `features`, the values of a sampled function far from
+        the data are only approximately Gaussian.
         Source: Wilson et al. (2020), Efficiently sampling functions from Gaussian process posteriors, equation 13.
         """
         (e, d), F, dtype = self.lengthscale.shape, self.features, self.lengthscale.dtype
-        # One array of random numbers for all: each further shape costs most of a second of compilation.
+        # One array with all random numbers: each further shape takes nearly a second of compilation.
         numbers = jr.normal(key, (e, F * (d + 2) + self.z.shape[0]), dtype)
         frequencies, weights, noise = jnp.split(numbers, [F * d, F * (d + 2)], axis=1)
         frequencies = frequencies.reshape(e, F, d) / (2 * math.pi * self.lengthscale[:, None])
@@ -117,7 +117,7 @@ class SampledGP(eqx.Module):
     noise: Float[Array, "e"]
     offset: Float[Array, "e"]
     update: Float[Array, "e M"]  # weights of rho(z, Z), relative to the signal
-    frequencies: Float[Array, "e F d"]  # in turns per unit of z
+    frequencies: Float[Array, "e F d"]  # in cycles per unit of z
     weights: Float[Array, "e 2 F"]  # weights of cosines and sines, relative to the signal
 
     def __call__(self, z: Float[Array, "d"]) -> DiagonalGaussian:
@@ -127,7 +127,7 @@ class SampledGP(eqx.Module):
         return DiagonalGaussian(self.offset + self.signal * value, self.noise)
 
     def draw(self, *, key: PRNGKeyArray) -> "SampledGP":
-        """Itself: it is one function."""
+        """The same function: nothing is left to sample."""
         del key
         return self
 

@@ -1,7 +1,7 @@
-"""Gaussian processes: one for each output, hyperparameters by evidence, inducing inputs where data are many.
+"""Gaussian processes: one per output, hyperparameters of maximal evidence, inducing inputs for large data sets.
 
-Fitting runs on the host in float64, whatever JAX's settings; the fitted model has the dtype of the inputs it was given.
-Centers are padded to one of a few sizes (`capacity_for`), so that code that uses the model is seldom compiled again
+Fitting runs on the host in float64, whatever JAX's settings; the fitted model has the dtype of its training inputs.
+Centers are padded to one of a few sizes (`capacity_for`), so that functions that use the model are rarely recompiled
 while the data grow.
 Source: Rasmussen & Williams (2006), chapters 2 and 5; Deisenroth & Rasmussen (2011), section 2.1.
 """
@@ -25,23 +25,23 @@ from forethought.models.gp.sparse import evidence_bound, greedy_inputs, recent_i
 
 __all__ = ["GP", "FittedGP", "GPReport", "SampledGP", "condition"]
 
-SUBSET = 256  # rows for the first hyperparameters of a sparse fit
-PASSES = 2  # choices of inducing inputs in one sparse fit: they depend on the hyperparameters, and these on them
+SUBSET = 256  # number of rows for the first estimate of a sparse fit's hyperparameters
+PASSES = 2  # number of times that inducing inputs and hyperparameters are determined in turn
 
 
 class GPReport(eqx.Module):
-    """What a fit did, for each output."""
+    """Report of a fit, for each output."""
 
-    evidence: Float[np.ndarray, "e"]  # log evidence of the rows it counts, or its bound with inducing inputs; nats
-    evaluations: Int[np.ndarray, "e"]  # of evidence and gradient
-    signal_to_noise: Float[np.ndarray, "e"]  # ratio of standard deviations
-    evidence_rows: int  # all rows; with `sparse="recent"` the latest `max_exact`
-    centers: int  # without padding
+    evidence: Float[np.ndarray, "e"]  # log evidence of `evidence_rows` rows, or its bound with inducing inputs; nats
+    evaluations: Int[np.ndarray, "e"]  # number of evaluations of evidence and gradient
+    signal_to_noise: Float[np.ndarray, "e"]  # signal / noise, standard deviations
+    evidence_rows: int  # number of all rows; with `sparse="recent"`, at most `max_exact`
+    centers: int  # number of centers without padding
     result: int
 
     @property
     def metrics(self) -> dict[str, float]:
-        """For the record of a run."""
+        """Metrics for the record of a run."""
         return {
             "fit_evidence": float(np.sum(self.evidence)),
             "fit_evaluations": float(np.sum(self.evaluations)),
@@ -54,18 +54,18 @@ class GPReport(eqx.Module):
 class GP:
     """Settings of Gaussian-process regression."""
 
-    max_exact: int = 512  # rows of data that are conditioned on exactly; with more the process is sparse
+    max_exact: int = 512  # largest number of rows for exact conditioning; with more rows the process is sparse
     sparse: Literal["inducing", "recent"] = "inducing"  # inducing inputs chosen from all rows, or the latest rows
-    inducing: int = 256  # number of inducing inputs, where `sparse` is inducing
-    restarts: int = 2  # searches for hyperparameters, besides the one that starts from the last fit
+    inducing: int = 256  # number of inducing inputs, if `sparse` is inducing
+    restarts: int = 2  # number of searches for hyperparameters besides the one that starts from the last fit
     evaluations: int = 150  # maximum evaluations of the evidence in one search
-    max_signal_to_noise: float = 500.0  # soft upper limit of signal to noise, ratio of standard deviations
-    max_lengthscale: float = 100.0  # soft upper limit of lengthscales, in std of the input; lower limit its inverse
+    max_signal_to_noise: float = 500.0  # soft upper limit of signal / noise, standard deviations
+    max_lengthscale: float = 100.0  # soft upper limit of lengthscales, in std of the input; lower limit: its inverse
     centered: bool = True  # prior mean is the mean of the outputs; false: zero
     features: int = 128  # random Fourier features in a sampled function
 
     def __post_init__(self):
-        """Refuse settings that cannot work."""
+        """Check the settings."""
         for name in ("max_exact", "inducing", "restarts", "evaluations", "features"):
             if getattr(self, name) < 1:
                 raise ValueError(f"GP.{name} must be at least 1, got {getattr(self, name)}.")
@@ -106,7 +106,7 @@ class GP:
         Args:
             z, y: inputs and outputs, in order of time, padded.
             size: how many rows hold data.
-            previous: its hyperparameters are one more start of the search.
+            previous: an earlier fit, whose hyperparameters are an additional start of the search.
             key: seeds the random starts.
         """
         count, e = int(size), y.shape[1]
@@ -137,9 +137,9 @@ class GP:
         return fitted, self._report(fit, outputs)
 
     def renewed(self, fitted: FittedGP, z: Float[AnyArray, "N d"], y: Float[AnyArray, "N e"]) -> FittedGP:
-        """The posterior of `fitted`, from its data, in float64 where JAX has that.
+        """The posterior of `fitted`, computed again from its data, in float64 if JAX's x64 mode is on.
 
-        Moments need it, and checkpoints lack it.
+        Moments need float64, but checkpoints store float32.
         """
         data, targets = np.asarray(z, np.float64), np.asarray(y, np.float64)
         given = (fitted.lengthscale, fitted.signal, fitted.noise, fitted.offset)
@@ -149,7 +149,7 @@ class GP:
         if len(data) <= self.max_exact:
             centers, each = data, [exact(data, one, theirs) for one, theirs in columns]
         else:
-            used = np.diagonal(np.asarray(fitted.reduction), axis1=1, axis2=2).any(axis=0)  # the others are padding
+            used = np.diagonal(np.asarray(fitted.reduction), axis1=1, axis2=2).any(axis=0)  # all other rows are padding
             centers, own = np.asarray(fitted.z, np.float64)[used], self.sparse == "recent"
             each = [sparse_posterior(centers, data, one, theirs, independent=own) for one, theirs in columns]
         rows, capacity, features = len(data), self._capacity(len(data)), fitted.features
@@ -166,7 +166,7 @@ class GP:
         return _Fit(z, searches, posteriors, len(z))
 
     def _fit_inducing(self, z, y, starts) -> "_Fit":
-        """Hyperparameters of a subset of the data first; then the choice of inducing inputs and the bound in turn."""
+        """Fits hyperparameters to a subset of the data, then alternates between choosing inducing inputs and fitting."""
         subset = np.linspace(0, len(z) - 1, min(SUBSET, len(z))).astype(int)
         searches = self._maximize([partial(log_evidence, z=z[subset], y=one[subset]) for one in y.T], starts)
         for _ in range(PASSES):
@@ -179,7 +179,7 @@ class GP:
         return _Fit(u, searches, posteriors, len(z))
 
     def _fit_recent(self, z, y, starts) -> "_Fit":
-        """Hyperparameters of the latest rows; all other rows count as far as they determine the function there."""
+        """Fits hyperparameters to the latest rows; the other rows only add information at the inducing inputs."""
         searches = self._fit_exactly(z[-self.max_exact :], y[-self.max_exact :], starts).searches
         found = [search.hyperparameters for search in searches]
         u = z[recent_inputs(z, found, self.max_exact)]
@@ -217,14 +217,14 @@ class _Fit(NamedTuple):
     centers: Float[np.ndarray, "m d"]
     searches: list[Search]
     posteriors: list[Posterior]
-    evidence_rows: int  # rows that the searches' evidence counts
+    evidence_rows: int  # number of rows in the evidence of the searches
 
 
 def capacity_for(size: int) -> int:
     """The number of centers that `size` rows are padded to: 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, ...
 
-    Two sizes for each doubling; four from 128 on, where padding costs predictions, which visit all pairs of centers,
-    more time than another compilation.
+    There are two sizes per doubling, and four from 128 on: there, more padding would cost more time than a
+    recompilation, since predictions use all pairs of centers.
     """
     capacity = 32
     while capacity < size:

@@ -6,8 +6,8 @@ least eigenvalue of C, while B has no eigenvalue below 1.
     bound = log N(y; 0, P' C^-1 P + noise^2 I) - tr(k(Z, Z) - P' C^-1 P) / (2 noise^2)
 The posterior over the function's values at U is the one that makes the bound tight, so that mean and variance are
     mean(z) = k(z, U) b,   var(z) = signal^2 - k(z, U) (C^-1 - A^-1) k(U, z)
-With U = Z it is the exact posterior.  Inducing inputs are rows of the data, chosen greedily where the variance given
-the chosen ones is largest.  Gradients do not move them: one factorization in place of M d e parameters to optimize.
+With U = Z the posterior is exact.  Inducing inputs are rows of the data, chosen greedily: each time the row with the
+largest variance given the chosen rows.  They are not optimized by gradients, which would add M d e parameters.
 Source: Titsias (2009), Variational learning of inducing variables, equations 9 and 10; Burt et al. (2020), Convergence
 of sparse variational inference in Gaussian processes regression, section 4.2 (the choice).
 """
@@ -21,14 +21,14 @@ from jaxtyping import Float, Int
 from forethought.models.gp.conditioning import Hyperparameters, Posterior, kernel
 from forethought.models.gp.evidence import LOG_2PI, Evaluation, hyperparameters_of, lengthscale_slopes
 
-JITTER = 1e-10  # on the diagonal of C, in signal variances: there is no noise on inducing values
+JITTER = 1e-10  # on the diagonal of C, in signal variances, since inducing values have no noise
 
 
 def greedy_inputs(
     z: Float[np.ndarray, "N d"], hyperparameters: Sequence[Hyperparameters], count: int
 ) -> Int[np.ndarray, "m"]:
-    """Rows of `z` for inducing inputs, at most `count`: each time the row whose variance given those chosen is largest,
-    in units of the noise variance and summed over the outputs.  Fewer where no variance is left (repeated rows).
+    """Rows of `z` for inducing inputs, at most `count`: each time that with the largest variance given the chosen rows,
+    in units of the noise variance and summed over outputs.  Fewer rows if no variance is left (repeated rows).
     """
     weight = np.array([(one.signal / one.noise) ** 2 for one in hyperparameters])
     left = np.ones((len(hyperparameters), len(z)))  # in signal variances
@@ -51,9 +51,8 @@ def recent_inputs(
     z: Float[np.ndarray, "N d"], hyperparameters: Sequence[Hyperparameters], count: int
 ) -> Int[np.ndarray, "m"]:
     """The latest rows of `z` for inducing inputs, at most `count`, in order of time.
-
-    Rows are left out whose variance given later ones is below the noise variance in every output.  Chosen rows count
-    as known to a tenth of the noise: without that, rounding errors would grow without bound along the factor.
+    Rows are omitted if their variance given later rows is below the noise variance in every output.  Chosen rows have a
+    noise of a tenth of the model's: without it, rounding errors would grow without bound in the Cholesky factor.
     """
     ratio = np.array([(one.signal / one.noise) ** 2 for one in hyperparameters])
     factor = np.zeros(
@@ -81,7 +80,7 @@ def evidence_bound(
     z: Float[np.ndarray, "N d"],
     y: Float[np.ndarray, "N"],
 ) -> Evaluation:
-    """The bound, in nats, and its gradient by `theta`; minus infinity where C is not positive definite."""
+    """The bound, in nats, and its gradient with respect to `theta`; minus infinity if C is not positive definite."""
     given = hyperparameters_of(theta)
     s2, v, N = given.signal**2, given.noise**2, len(y)
     C, P = _kernels(u, z, given)
@@ -100,7 +99,7 @@ def evidence_bound(
     quadratic = (y @ y - Wy @ B_inverse @ Wy) / v
     value = -0.5 * (N * (LOG_2PI + np.log(v)) + quadratic + (N * s2 - explained) / v)
     value -= np.sum(np.log(np.diagonal(factor)))
-    # d bound / dC and d bound / dP, times the kernel, entry by entry: common to all slopes.
+    # d bound / dC and d bound / dP, times the kernel elementwise: factors common to all derivatives.
     of_C = 0.5 * (L_inverse.T @ (known - WW) @ L_inverse - np.outer(b, b)) * C
     of_P = (given.noise * L_inverse.T @ (known @ W) + np.outer(b, y - fitted)) / v * P
     scaled_u, scaled_z = u / given.lengthscale, z / given.lengthscale
@@ -121,8 +120,8 @@ def sparse_posterior(
 ) -> Posterior:
     """The posterior of one output with prior mean zero, with centers `u`.
 
-    `independent`: each row has its variance given the values at `u` as additional noise (FITC), so rows far from `u`
-    have little influence.  Without it the model explains them as well as `u` allows.
+    `independent`: the variance of each row given the values at `u` is added to its noise (FITC), so that rows far from
+    `u` have little influence.  If False, all rows have the same noise.
     Source: Snelson & Ghahramani (2006), equations 9-11, for `independent`.
     """
     C, P = _kernels(u, z, given)
