@@ -52,7 +52,7 @@ def kernel_moments(
 def network_moments(
     p: Gaussian, centers: Float[Array, "M d"], lengthscale: Float[Array, "e d"], beta: Float[Array, "e M"]
 ) -> LinearGaussian:
-    """Exact moments of an RBF network `sum_i beta_ai exp(-0.5 |(z - c_i) / l_a|^2)`; differentiable in all arguments."""
+    """Exact moments of an RBF network `sum_i beta_ai exp(-0.5 |(z - c_i) / l_a|^2)`; differentiable."""
     mean, F, second = _network(p.mean, p.cov, centers, lengthscale, beta)
     return matched(p, mean, second - jnp.outer(mean, mean), F)
 

@@ -62,7 +62,7 @@ class FittedGP(eqx.Module):
         return DiagonalGaussian(mean, self.signal * jnp.sqrt(unknown + (self.noise / self.signal) ** 2))
 
     def joint(self, zs: Float[Array, "B d"]) -> Gaussian:
-        """The joint posterior of function values at several inputs, without noise: per output [e], a Gaussian over [B]."""
+        """Joint posterior of function values at several inputs, without noise: per output, a Gaussian over [B]."""
 
         def one(lengthscale, signal, offset, beta, root) -> Gaussian:
             rho = jax.vmap(lambda z: correlation(z, self.z, lengthscale[None])[0])(zs)

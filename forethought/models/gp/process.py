@@ -166,7 +166,7 @@ class GP:
         return _Fit(z, searches, posteriors, len(z))
 
     def _fit_inducing(self, z, y, starts) -> "_Fit":
-        """Fits hyperparameters to a subset of the data, then alternates between choosing inducing inputs and fitting."""
+        """Fits hyperparameters to a subset of the data, then alternates choosing inducing inputs and fitting."""
         subset = np.linspace(0, len(z) - 1, min(SUBSET, len(z))).astype(int)
         searches = self._maximize([partial(log_evidence, z=z[subset], y=one[subset]) for one in y.T], starts)
         for _ in range(PASSES):
