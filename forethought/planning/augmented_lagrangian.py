@@ -3,7 +3,7 @@
 Problem: as the planner's, subject to g(x_t, u_t, t) <= 0 [k] at every step and h(x_T) <= 0 [j].
 Each g <= 0 with multiplier l >= 0 and penalty p > 0 adds to the cost
     (max(0, l + p g)^2 - l^2) / (2 p)
-whose gradient is max(0, l + p g) dg: at a minimum of the sum, that is the next estimate of the multiplier.
+whose gradient is max(0, l + p g) dg; at a minimum, max(0, l + p g) is the next estimate of the multiplier.
 Source: Nocedal & Wright, Numerical Optimization (2006), section 17.4, equations 17.64-17.66; Howell, Jackson &
 Manchester (2019), "ALTRO", section III, for trajectories.
 """
@@ -18,8 +18,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from forethought.core import Problem, Task, Trajectory, step_cost
 from forethought.tasks.wrapped_task import WrappedTask
 
-IMPROVED = 0.25  # share of the last residual below which the penalty does not change
-MOST_PENALTY = 1e8  # largest penalty, relative to the initial one; with more the problem is too stiff to solve
+IMPROVED = 0.25  # ratio of new to old residual below which the penalty does not change
+MOST_PENALTY = 1e8  # largest penalty, relative to the initial one; larger penalties make the problem ill-conditioned
 
 
 @runtime_checkable
@@ -44,12 +44,12 @@ class ConstraintValues(eqx.Module):
 
     @property
     def violation(self) -> Float[Array, ""]:
-        """The largest violation; 0 where all constraints hold."""
+        """The largest violation; 0 if all constraints hold."""
         return jnp.maximum(jnp.max(self.stage, initial=0), jnp.max(self.final, initial=0))
 
 
 class Multipliers(eqx.Module):
-    """The multiplier of each constraint, and the penalty of all."""
+    """The multiplier of each constraint, and the common penalty."""
 
     stage: Float[Array, "T k"]
     final: Float[Array, "j"]
@@ -58,14 +58,14 @@ class Multipliers(eqx.Module):
 
 
 class PenalizedTask(WrappedTask):
-    """The task `base` with a charge for its constraints in place of them."""
+    """The task `base` with its constraints replaced by costs for their violation."""
 
     base: Any  # a Task that HasConstraints
     multipliers: Multipliers
     t0: Int[Array, ""]  # step index of the first multipliers
 
     def cost(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, ""]:
-        """The base task's cost and the charge for its constraints."""
+        """The base task's cost plus the cost of the constraints."""
         multipliers = self.multipliers.stage[t - self.t0]
         charge = _charge(self.base.constraint(x, u, t), multipliers, self.multipliers.penalty)
         return self.base.cost(x, u, t) + charge
@@ -73,13 +73,13 @@ class PenalizedTask(WrappedTask):
     def step_cost(
         self, x: Float[Array, "n"], u: Float[Array, "m"], x_next: Float[Array, "n"], t: Int[Array, ""]
     ) -> Float[Array, ""]:
-        """Likewise for a task whose cost is known only after the step."""
+        """The same for a task whose cost depends on the next state."""
         multipliers = self.multipliers.stage[t - self.t0]
         charge = _charge(self.base.constraint(x, u, t), multipliers, self.multipliers.penalty)
         return step_cost(self.base, x, u, x_next, t) + charge
 
     def final_cost(self, x: Float[Array, "n"]) -> Float[Array, ""]:
-        """Likewise for the last state."""
+        """The same for the last state."""
         charge = _charge(self.base.final_constraint(x), self.multipliers.final, self.multipliers.penalty)
         return self.base.final_cost(x) + charge
 
@@ -108,7 +108,7 @@ def constraint_values(problem: Problem, xs: Float[Array, "T1 n"], us: Float[Arra
 def first_multipliers(
     problem: Problem, xs: Float[Array, "T1 n"], us: Float[Array, "T m"], penalty: float
 ) -> Multipliers | None:
-    """Zeros; None for a task without constraints."""
+    """Multipliers of zero; None for a task without constraints."""
     values = constraint_values(problem, xs, us)
     if values is None:
         return None
@@ -117,14 +117,14 @@ def first_multipliers(
 
 
 def penalized(problem: Problem, multipliers: Multipliers | None) -> Problem:
-    """The problem without constraints that a planner solves next."""
+    """The unconstrained problem for the current multipliers."""
     if multipliers is None:
         return problem
     return Problem(problem.dynamics, PenalizedTask(problem.task, multipliers, problem.t0), problem.t0)
 
 
 def updated(multipliers: Multipliers, values: ConstraintValues, growth: float, most: float) -> Multipliers:
-    """The next estimate of the multipliers, with a larger penalty where violations fall too slowly.
+    """The next estimate of the multipliers; the penalty increases if violations decrease too slowly.
 
     Source: Nocedal & Wright (2006), equation 17.66 and framework 17.4.
     """

@@ -21,13 +21,13 @@ from forethought.planning.expansion import Expansion
 
 
 class Correction(eqx.Module):
-    """The affine correction that the backward pass proposes."""
+    """The affine correction of the actions."""
 
     K: Float[Array, "T m n"]  # feedback
     k: Float[Array, "T m"]  # change of the actions
-    slope: Float[Array, ""]  # of the cost along k, at most 0; a full step is predicted to change the cost by half of it
-    gradient: Float[Array, ""]  # largest projected gradient by an action, times that action's scale; in units of cost
-    positive: Bool[Array, ""]  # whether every Q_uu was positive definite; otherwise ignore the rest
+    slope: Float[Array, ""]  # of the cost along k, at most 0; a full step changes the predicted cost by half of it
+    gradient: Float[Array, ""]  # largest projected gradient w.r.t. an action, times its scale; in units of cost
+    positive: Bool[Array, ""]  # whether every Q_uu was positive definite; otherwise all other fields are invalid
 
 
 def backward(
@@ -41,7 +41,7 @@ def backward(
     Args:
         expansion: the problem, expanded along the trajectory.
         damping: curvature added to each coordinate of z.
-        scale: of each action, by which its gradient is multiplied.
+        scale: scale of each action; gradients are multiplied by it.
         bounds: lowest (at most 0) and highest (at least 0) change of each action; None without action limits.
     """
     n = expansion.F.shape[1]
@@ -68,9 +68,9 @@ def backward(
 
 
 def _substituted(Q: Float[Array, "d D"], n: int, best: BoxQPSolution) -> tuple[Float[Array, "d D"], Bool[Array, ""]]:
-    """Q with the actions eliminated, free ones by their pivots, clamped ones by their values; are the pivots positive?
+    """Q with free actions eliminated and clamped ones substituted, and whether all pivots are positive.
 
-    The rows of u then hold -[K, k].
+    The rows of u in the result are -[K, k].
     """
     d, D = Q.shape
     positive = jnp.array(True)
@@ -83,5 +83,5 @@ def _substituted(Q: Float[Array, "d D"], n: int, best: BoxQPSolution) -> tuple[F
 
 
 def _projected(q: Float[Array, "m"], low: Float[Array, "m"], high: Float[Array, "m"]) -> Float[Array, "m"]:
-    """The gradient by the actions; 0 where it pushes an action beyond the limit that it is at."""
+    """The gradient with respect to the actions; 0 if an action is at a limit and the gradient points beyond it."""
     return jnp.where(((low >= 0) & (q > 0)) | ((high <= 0) & (q < 0)), 0, q)

@@ -1,8 +1,8 @@
 """Many trajectory optimizations of one problem, from different initial states, side by side.
 
-A fixed number of lanes advance together for a few iterations; then, on the host, each lane whose problem is solved
-takes the next unsolved one.  So one slow problem does not hold up the others.  When fewer problems than lanes are
-left, the lanes are halved until they fit: the number of compilations is at most their logarithm.
+A batch of problems advances together for a few iterations.  Then, on the host, each solved problem is replaced by the
+next unsolved one, so that one slow problem does not delay the others.  When fewer problems than places in the batch
+("lanes") are left, the batch is halved; the number of compilations is at most log2 of its size.
 """
 
 from functools import partial
@@ -30,13 +30,13 @@ def solve_batch(
     """A plan for each initial state, stacked [B], and its number of iterations [B]; to be called outside `jit`.
 
     Args:
-        settings: of each optimization; each begins at `us` alone, without a sampling search.
-        problem: common to all.
+        settings: settings of each optimization, which starts from `us` without a sampling search.
+        problem: the problem; only the initial state differs.
         x0s: initial states.
-        us: initial actions; None for the middle of their range.
-        lanes: problems side by side, a power of two; on a CPU as many as keep the arrays of a step in the cache.
-        chunk: iterations between two checks of which problems are done.
-    Raises: UsageError where `lanes` is not a power of two.
+        us: initial actions; None means the middle of the action range.
+        lanes: batch size, a power of two; on a CPU, the arrays of one step should fit the cache.
+        chunk: number of iterations between checks for solved problems.
+    Raises: UsageError if `lanes` is not a power of two.
     """
     if lanes < 1 or lanes & (lanes - 1):
         raise UsageError(f"solve_batch takes a power of two for lanes, got {lanes}; 16 is a good choice on a CPU.")
@@ -60,7 +60,7 @@ def _start(settings: ILQR, problem: Problem, x0s, us) -> ILQRSearch:
 
 @eqx.filter_jit
 def _advance(settings: ILQR, problem: Problem, search: Any, chunk: int) -> Any:
-    """One chunk of iterations; lanes along the last axis, so that one vector instruction works on several of them."""
+    """One chunk of iterations; the batch is the last axis, so that vector instructions process several problems."""
     last = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -1), search)
     last = jax.vmap(partial(solve, settings, problem, iterations=chunk), in_axes=-1, out_axes=-1)(last)
     return jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), last)

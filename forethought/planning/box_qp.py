@@ -4,14 +4,14 @@ Problem
     minimize  0.5 v'H v + q'v   subject to   low <= v <= high        v, q, low, high [m]; H [m, m] positive definite
 Gradient g = H v + q.  v is the minimizer exactly where every coordinate meets the optimality (KKT) conditions:
     g_i = 0,   or v_i = low_i and g_i >= 0,   or v_i = high_i and g_i <= 0
-The method keeps a set of clamped coordinates, which stay at a bound.  Each iteration takes the Newton step in the
-others, as far as the first bound on its way, which is then clamped; a full step releases the clamped coordinate that
-violates its condition most.  The cost falls in every iteration, so no set occurs twice, and the method ends.
-It starts at the clipped unconstrained minimizer, which is usually the answer.
+The method keeps a set of clamped coordinates, which stay at a bound.  Each iteration takes the Newton step in the other
+coordinates.  If the step reaches a bound, it stops there and that coordinate is clamped; after a full step, the clamped
+coordinate that violates its condition most is released.  The cost decreases in every iteration, so no set occurs twice,
+and the method terminates.  It starts at the clipped unconstrained minimizer, which is usually the solution.
 Source: Nocedal & Wright, Numerical Optimization (2006), section 16.5, algorithm 16.3, for bounds alone; within iLQR:
 Tassa, Mansard & Todorov (2014), "Control-limited differential dynamic programming".
-Differs: Tassa et al. project a Newton step on the bounds and search along it; where H is ill-conditioned (condition
-1e6) that stops early, at up to 6% above the minimum.
+Differs: Tassa et al. project a Newton step on the bounds and search along it; for ill-conditioned H (condition
+number 1e6) their method stops early, at up to 6% above the minimum.
 """
 
 import equinox as eqx
@@ -41,15 +41,14 @@ def solve_box_qp(
 ) -> BoxQPSolution:
     """The minimizer within the bounds, `low <= high`; infinite bounds are allowed.
 
-    Where H is not positive definite the answer is some point within the bounds, or NaN: check the pivots of
-    `eliminate`.
+    If H is not positive definite, the result is any point within the bounds, or NaN: check the pivots of `eliminate`.
     """
     newton = jnp.clip(_newton_step(H, q, jnp.zeros(q.shape, bool)), low, high)
     gradient = H @ newton + q
     clamped = ((newton <= low) & (gradient > 0)) | ((newton >= high) & (gradient < 0))
     if q.shape[0] == 1:  # in one dimension the clipped minimizer is the minimizer
         return BoxQPSolution(newton, clamped)
-    most = 10 * q.shape[0]  # about two iterations for each coordinate are usual
+    most = 10 * q.shape[0]  # about two iterations per coordinate are typical
 
     def unfinished(search: _Search) -> Bool[Array, ""]:
         return ~search.done & (search.steps < most)
@@ -82,7 +81,7 @@ def _iterate(H, q, low, high, search: _Search) -> _Search:
 
 
 def _rounding(H, q, v) -> Float[Array, "m"]:
-    """How far from zero rounding alone may leave each coordinate of the gradient."""
+    """The rounding error of each coordinate of the gradient."""
     return 4 * v.shape[0] * jnp.finfo(v.dtype).eps * (jnp.abs(H) @ jnp.abs(v) + jnp.abs(q))
 
 

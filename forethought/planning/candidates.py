@@ -1,7 +1,7 @@
-"""Candidate action sequences with their costs: the cheapest one so far, and elites to fit a distribution to.
+"""Candidate action sequences with their costs: the best one so far, and the elites.
 
-Symbols: S candidates us [S, T, m], or [S, T] of discrete actions, with costs [S]; infinity stands for every cost that
-is not finite.
+Symbols: S candidates us [S, T, m], or [S, T] of discrete actions, with costs [S]; a cost that is not finite is set to
+infinity.
 """
 
 import equinox as eqx
@@ -12,10 +12,11 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 
 class BestSequence(eqx.Module):
-    """The cheapest action sequence so far, and its cost.
+    """The action sequence of lowest cost so far, and its cost.
 
-    The cost is infinite as long as no cost was finite; `us` is then the warm start: the last plan one step later, or
-    the middle of the action range before there is a plan.  So a controller whose model fails keeps to its last plan.
+    The cost is infinite until a candidate has a finite cost; until then `us` is the warm start: the last plan shifted
+    by one step, or the middle of the action range before the first plan.  A controller whose model fails thus follows
+    its last plan.
     """
 
     us: Shaped[Array, "T *m"]
@@ -23,35 +24,35 @@ class BestSequence(eqx.Module):
 
     @staticmethod
     def none_yet(warm_start: Shaped[Array, "T *m"], dtype: DTypeLike | None = None) -> "BestSequence":
-        """Before the first cost is known; `dtype` of costs, where it is not that of the actions."""
+        """The initial value, before any candidate is evaluated; `dtype` of costs, by default that of the actions."""
         return BestSequence(warm_start, jnp.full((), jnp.inf, warm_start.dtype if dtype is None else dtype))
 
     def or_cheaper(self, us: Shaped[Array, "T *m"], cost: Float[Array, ""]) -> "BestSequence":
-        """`us` if it costs less, else this one; a cost that is not finite is never less."""
+        """The better of this sequence and `us`; a cost that is not finite is never better."""
         cheaper = jnp.isfinite(cost) & (cost < self.cost)
         return BestSequence(jnp.where(cheaper, us, self.us), jnp.where(cheaper, cost, self.cost))
 
     def or_else(self, us: Shaped[Array, "T *m"], cost: Float[Array, ""]) -> "BestSequence":
-        """The same sequence if its cost is finite, else `us` if its cost is."""
+        """Replace the sequence by `us` if only `us` has a finite cost."""
         missing = ~jnp.isfinite(self.cost)
         return BestSequence(jnp.where(missing & jnp.isfinite(cost), us, self.us), jnp.where(missing, cost, self.cost))
 
 
 class Elites(eqx.Module):
-    """The E cheapest candidates, the cheapest first; those of infinite cost do not count."""
+    """The E candidates of lowest cost, in order of cost; candidates of infinite cost are ignored."""
 
     us: Shaped[Array, "E T *m"]
     costs: Float[Array, "E"]
 
     @staticmethod
     def of(us: Shaped[Array, "S T *m"], costs: Float[Array, "S"], count: int) -> "Elites":
-        """The `count` cheapest of S candidates."""
+        """The `count` candidates of lowest cost."""
         negative, order = jax.lax.top_k(-costs, count)
         return Elites(us[order], -negative)
 
     @property
     def finite(self) -> Bool[Array, "E"]:
-        """Which of them count."""
+        """Which elites have a finite cost."""
         return jnp.isfinite(self.costs)
 
     @property
@@ -69,8 +70,8 @@ class Elites(eqx.Module):
     ) -> tuple[Float[Array, "T m"], Float[Array, "T m"]]:
         """The mean and the variance of the elites.
 
-        Where elites are missing, the variance is filled up with that of the present distribution, `var`, in proportion:
-        two finite candidates are no reason to stop searching elsewhere.  With no finite one, nothing changes.
+        If fewer than E candidates have a finite cost, the variance is a weighted mean with the variance of the current
+        distribution, `var`, so that a few finite candidates do not end the search.  With none, nothing changes.
         """
         share, weights = self.share, self.weights[:, None, None]
         fitted = jnp.where(share > 0, jnp.sum(weights * self.us, axis=0), mean)
@@ -78,5 +79,5 @@ class Elites(eqx.Module):
         return fitted, share * spread + (1 - share) * var
 
     def kept(self, count: int, before: Float[Array, "K T m"]) -> Float[Array, "K T m"]:
-        """The `count` cheapest, K = count; the sequences `before` in place of those that do not count."""
+        """The `count` best elites, K = count; elites of infinite cost are replaced by the sequences `before`."""
         return jnp.where(self.finite[:count, None, None], self.us[:count], before)

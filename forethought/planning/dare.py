@@ -4,8 +4,8 @@ Symbols as in `forethought.planning.lqr`, with dynamics and cost that do not cha
     V = C_xx + A'VA - (A'VB + C_xu) inv(C_uu + B'VB) (B'VA + C_ux),    F = [A, B]
     u = K x,  K = -inv(C_uu + B'VB) (B'VA + C_ux);    closed loop x' = (A + B K) x
 Each step of the doubling algorithm solves the problem of twice the horizon: it converges quadratically.
-A solution counts as found only if it satisfies the equation and its closed loop is stable (spectral radius below 1).
-Both exist where (A, B) is stabilizable and the cost detects every mode that does not decay.
+A solution is accepted only if it satisfies the equation and its closed loop is stable (spectral radius below 1).  Such
+a solution exists if (A, B) is stabilizable and the cost detects every mode that does not decay.
 Source: Chu, Fan, Lin & Wang (2004), "Structure-preserving algorithms for periodic discrete-time algebraic Riccati
 equations", International Journal of Control 77, section 3.1 (SDA).
 """
@@ -27,13 +27,13 @@ def solve_infinite_lqr(dynamics: LinearGaussian, cost: Quadratic, *, max_entropy
 
     Args:
         dynamics: over `[x; u]`; (A, B) stabilizable.
-        cost: over `[x; u]`; `C_uu` positive definite, and every mode that does not decay costs something.
+        cost: over `[x; u]`; `C_uu` positive definite, and a positive cost of every mode that does not decay.
         max_entropy: return `cov = inv(Q_uu)`; otherwise the policy is deterministic.
     Returns:
         policy, unstacked; values, the relative cost-to-go, whose `const` is the average cost of a step (without the
-        entropy); a result: `not_positive_definite` for a wrong cost; `not_stabilizing` where the closed loop is not
-        stable, or no solution exists; `stalled` where the equation is not satisfied to working precision;
-        `not_finite` where the problem itself is not finite.
+        entropy); a result: `not_positive_definite` for a wrong cost; `not_stabilizing` if the closed loop is not
+        stable, or no solution exists; `stalled` if the equation is not satisfied to working precision;
+        `not_finite` if the problem itself is not finite.
     """
     n = dynamics.F.shape[0]
     F, C = dynamics.F, symmetrize(cost.C)
@@ -78,7 +78,7 @@ def solve_dare(
 def _doubled(
     A: Float[Array, "n n"], G: Float[Array, "n n"], H: Float[Array, "n n"]
 ) -> tuple[Float[Array, "n n"], Bool[Array, ""]]:
-    """The limit V of the cost-to-go for growing horizons, and whether there is one."""
+    """The limit V of the cost-to-go for growing horizons, and whether it exists."""
     tolerance = 10 * jnp.finfo(A.dtype).eps
 
     def unfinished(carry) -> Bool[Array, ""]:
@@ -100,7 +100,7 @@ def _doubled(
 def _is_stable(M: Float[Array, "n n"]) -> Bool[Array, ""]:
     """Whether the spectral radius of M is below 1, from the norm of a high power: log(radius) = lim log|M^p| / p.
 
-    Squarings instead of eigenvalues, which JAX computes on the CPU only.
+    Repeated squaring replaces eigenvalues, which JAX computes on the CPU only.
     """
 
     def square(_, carry):

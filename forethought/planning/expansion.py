@@ -1,9 +1,9 @@
-"""A problem seen from one of its trajectories: affine dynamics and quadratic costs in the deviations from it.
+"""Expansion of a problem along a trajectory: affine dynamics and quadratic costs in the deviations from the trajectory.
 
 Symbols (z = [x; u], d = n + m)
     dx_{t+1} = F_t dz_t                       F [T, n, d]
     cost of step t, less that at the trajectory: 0.5 dz'C_t dz + c_t'dz       C [T, d, d], c [T, d]
-    costate  l_T = d final_cost / dx,  l_t = c_x + A'l_{t+1}: the gradient of the total cost by x_t, actions held
+    costate  l_T = d final_cost / dx,  l_t = c_x + A'l_{t+1}: gradient of the total cost w.r.t. x_t, for fixed actions
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from forethought.dynamics.linearize import linearize
 
 
 class Expansion(eqx.Module):
-    """Everything a backward pass asks for."""
+    """The input of a backward pass."""
 
     F: Float[Array, "T n d"]
     cost: Quadratic  # stacked [T], in dz
@@ -28,9 +28,9 @@ class Expansion(eqx.Module):
 
 
 def expand(problem: Problem, xs: Float[Array, "T1 n"], us: Float[Array, "T m"], *, second_order: bool) -> Expansion:
-    """Derivatives along a trajectory; with `second_order` the dynamics' curvature too.
+    """Derivatives along a trajectory; with `second_order` also the curvature of the dynamics.
 
-    A cost that is known only after the step, c(x, u, x'), is expanded through the affine dynamics, with the gradient
+    A cost that depends on the next state, c(x, u, x'), is expanded through the affine dynamics, with the gradient
     c_z + F'c_x' and the Hessian C_zz + F'C_x'z + C_zx'F + F'C_x'x'F.  Costs after the end of an episode are zero.
     The curvature is weighted by the costate of the trajectory, so the Hessians are those of the Lagrangian.
     Source: Dunn & Bertsekas (1989), "Efficient dynamic programming implementations of Newton's method", section 3.
@@ -66,7 +66,7 @@ def expand(problem: Problem, xs: Float[Array, "T1 n"], us: Float[Array, "T m"], 
 
 
 def _hessian_and_gradient(f: Callable[..., Float[Array, ""]]) -> Callable[..., tuple[Array, Array]]:
-    """By the first argument; what they have in common is computed once."""
+    """Derivatives with respect to the first argument; common parts are computed once."""
 
     def gradient(z, *arguments):
         g = jax.grad(f)(z, *arguments)
@@ -88,13 +88,13 @@ def _costates(F: Float[Array, "T n d"], gradients: Float[Array, "T d"], last: Fl
 
 
 def convexified(expansion: Expansion, wanted: Bool[Array, ""] | bool = True) -> Expansion:
-    """Each joint state-action Hessian replaced by the nearest positive semi-definite one, where that is `wanted`.
+    """If `wanted`, each joint state-action Hessian replaced by the nearest positive semi-definite matrix.
 
-    That one has the negative eigenvalues set to 0.
+    In the nearest matrix, negative eigenvalues are set to 0.
     """
     d, n = expansion.cost.c.shape[1], expansion.final.c.shape[0]
     last = jnp.zeros((d, d), expansion.final.C.dtype).at[:n, :n].set(expansion.final.C)
-    hessians = jnp.concatenate([expansion.cost.C, last[None]])  # one call for all: they share what is compiled
+    hessians = jnp.concatenate([expansion.cost.C, last[None]])  # one call, so that only one program is compiled
     hessians = lazily(jnp.asarray(wanted), jax.vmap(_convex), hessians)
     cost, final = expansion.cost, expansion.final
     return Expansion(

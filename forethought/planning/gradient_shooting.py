@@ -1,13 +1,13 @@
 """Gradient shooting: descend the gradient of the total cost with respect to the whole action sequence.
 
 Symbols: G action sequences us [G, T, m], optimized in parallel; v = (u - middle) / scale, actions rescaled to [-1, 1],
-so that one step size works for every coordinate of the action.  After every step v is brought back within the limits.
-The first guesses are the middle of the action range and sinusoids of several frequencies: the cost of a swing-up has
-many local minima, and zero gradient at rest.  All sequences are carried on from one control step to the next.
-The plan is the cheapest sequence since the start of the search, without feedback.
+so that one step size works for every coordinate of the action.  After every step v is clipped to the limits.
+The initial guesses are the middle of the action range and sinusoids of several frequencies: the cost of a swing-up has
+many local minima, and zero gradient at rest.  All sequences are warm starts of the next control step.  The plan is the
+sequence of lowest cost since the start of the search, without feedback.
 Source: Kingma & Ba (2015), algorithm 1 (Adam); Nocedal & Wright (2006), algorithm 7.5, with a line search (L-BFGS).
-Differs: both are projected onto the limits after each step; for L-BFGS this is a heuristic, good where few limits are
-active.
+Differs: both methods are projected onto the limits after each step; for L-BFGS this is a heuristic that works well if
+few limits are active.
 """
 
 from typing import Any, Literal, get_args
@@ -33,17 +33,17 @@ AMPLITUDE = 0.5  # of the sinusoids, as a share of half the action range
 
 
 class GradientShootingState(eqx.Module):
-    """The warm start: where the next search begins."""
+    """The warm start: initial sequences of the next search."""
 
     us: Float[Array, "G T m"]
 
 
 class GradientShootingSearch(eqx.Module):
-    """One descent, or with a leading axis [G] all of them."""
+    """The state of one descent, or with a leading axis [G] of all descents."""
 
     v: Float[Array, "*G T m"]  # actions as shares of half their range
-    memory: Any  # of the optimizer
-    best: BestSequence  # of each descent
+    memory: Any  # state of the optimizer
+    best: BestSequence  # best sequence of each descent
 
 
 @settings
@@ -51,13 +51,13 @@ class GradientShooting:
     """Settings of gradient shooting."""
 
     horizon: int = 30  # planning horizon, steps
-    guesses: int = 1  # action sequences that descend side by side
+    guesses: int = 1  # number of action sequences optimized in parallel
     iterations: int = 100  # descent steps per plan
     method: Method = "adam"  # optimizer: adam or l-bfgs
     step: float = 0.05  # step size of Adam, as a share of half the action range; L-BFGS has a line search
 
     def __post_init__(self):
-        """Refuse settings that cannot work."""
+        """Check the settings."""
         for name in ("horizon", "guesses", "iterations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"GradientShooting.{name} must be at least 1, got {getattr(self, name)}.")
@@ -68,10 +68,10 @@ class GradientShooting:
             raise ValueError(f"GradientShooting.step must be positive, got {self.step}.")
 
     def init(self, problem: Problem) -> GradientShootingState:
-        """The first guesses.
+        """The initial guesses.
 
         Raises:
-            UsageError: the dynamics are those of a simulator that gives no derivatives.
+            UsageError: the dynamics are a simulator without derivatives.
         """
         _require_derivatives(problem)
         middle, scale = action_scale(problem.task)
@@ -81,11 +81,11 @@ class GradientShooting:
     def plan(
         self, problem: Problem, x0: Float[Array, "n"], state: GradientShootingState, *, key: PRNGKeyArray
     ) -> tuple[Plan, GradientShootingState]:
-        """The cheapest sequence of `iterations` descent steps, and the warm start for the next step."""
+        """The best sequence after `iterations` descent steps, and the warm start for the next control step."""
         return run_search(self, problem, x0, state, key=key)
 
     def begin(self, problem: Problem, x0: Float[Array, "n"], state: GradientShootingState) -> GradientShootingSearch:
-        """At the warm start; nothing is evaluated yet."""
+        """The state at the warm start, before any evaluation."""
         low, high = limits(problem.task, x0.dtype)
         us = jnp.clip(state.us.astype(x0.dtype), low[None], high[None])
         middle, scale = _frame(problem, x0.dtype)
@@ -102,7 +102,7 @@ class GradientShooting:
     def finish(
         self, problem: Problem, x0: Float[Array, "n"], search: GradientShootingSearch
     ) -> tuple[Plan, GradientShootingState]:
-        """The cheapest sequence; the best of each descent, one step later, is the warm start."""
+        """The sequence of lowest cost; the warm start is the best sequence of each descent, shifted by one step."""
         cheapest = jax.tree.map(lambda a: a[jnp.argmin(search.best.cost)], search.best)
         warm = GradientShootingState(jax.vmap(one_step_later)(search.best.us))
         return open_loop_plan(problem, x0, cheapest.us, cheapest.cost), warm
@@ -110,7 +110,7 @@ class GradientShooting:
     def _descend(
         self, problem: Problem, x0: Float[Array, "n"], search: GradientShootingSearch
     ) -> GradientShootingSearch:
-        """One step of one sequence; none where the cost or its gradient is not finite."""
+        """One step of one sequence; no step if the cost or its gradient is not finite."""
         middle, scale = _frame(problem, x0.dtype)
         low, high = ((limit - middle) / scale for limit in limits(problem.task, x0.dtype))
 
@@ -135,9 +135,9 @@ class GradientShooting:
 
 
 def sinusoids(count: int, steps: int, actions: int) -> Float[np.ndarray, "count steps actions"]:
-    """Zero, then waves of 1, 1, 2, 2, 3 ... half periods within the horizon, of either sign.
+    """Zero, then sinusoids with 1, 1, 2, 2, 3 ... half periods within the horizon, with both signs.
 
-    The phase differs from action to action, so that no two actions are always the same.
+    The phase differs between coordinates of the action, so that no two coordinates are always equal.
     """
     t = (np.arange(steps) + 0.5) / steps
     number = np.arange(count)[:, None, None]
@@ -154,9 +154,9 @@ def _require_derivatives(problem: Problem) -> None:
     us = jax.ShapeDtypeStruct((1, action_scale(problem.task)[0].shape[0]), x0.dtype)
     try:
         jax.eval_shape(jax.grad(lambda us, x0: jnp.sum(predicted_states(problem, x0, us))), us, x0)
-    except (ValueError, NotImplementedError) as error:  # a callback without a rule of its derivative
+    except (ValueError, NotImplementedError) as error:  # a callback without a derivative rule
         raise UsageError(
-            "Gradient shooting needs derivatives of the dynamics, which this simulator does not give. Planners "
+            "Gradient shooting needs derivatives of the dynamics, which this simulator does not provide. Planners "
             "without derivatives: cem, icem, mppi, random-shooting; ilqr takes finite differences."
         ) from error
 

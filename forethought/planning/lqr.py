@@ -27,7 +27,7 @@ from forethought.core.small_matrices import eliminate, matmul
 
 
 class LQRSolution(eqx.Module):
-    """The policy and values that the recursion finds."""
+    """The policy and the values computed by the recursion."""
 
     policy: LinearGaussian  # stacked [T], over x
     values: Quadratic  # stacked [T+1], over x
@@ -43,7 +43,7 @@ def solve_lqr(dynamics: LinearGaussian, cost: Quadratic, final: Quadratic, *, ma
         final: over x.
         max_entropy: return `cov = inv(Q_uu)` and soft values; otherwise the policy is deterministic (`cov = 0`).
     Returns:
-        policy, values and a result; if that is `not_positive_definite` (some `Q_uu` is not), ignore the numbers.
+        policy, values and a result; if the result is `not_positive_definite` (for some `Q_uu`), the rest is invalid.
     """
     n = final.c.shape[0]
     m = cost.c.shape[-1] - n

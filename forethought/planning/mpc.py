@@ -1,8 +1,8 @@
 """Model-predictive control: plan at every step, execute the first action, keep the rest as a warm start.
 
-`MPC` plans for a fixed number of iterations inside one compiled function; `TimedMPC` plans on the host until its time
-for the step is used up.  Both plan from the current time: the costs and dynamics of a plan made at step t are those of
-the steps t, t + 1, ...
+`MPC` plans for a fixed number of iterations inside one compiled function; `TimedMPC` plans on the host until the time
+for the step is used up.  Both plan from the current time: a plan made at step t uses the costs and dynamics of the
+steps t, t + 1, ...
 If no candidate has a finite predicted cost, planners return the warm start with `Result.not_finite`.  The controller
 then follows its last valid plan, shifted by one step; before the first plan, the middle of the action range.
 """
@@ -48,7 +48,7 @@ class MPC(eqx.Module):
 
 @dataclass(frozen=True)
 class Latency:
-    """How long planning took, in s per control step."""
+    """Statistics of the planning time per control step, in s."""
 
     steps: int
     p50: float
@@ -58,18 +58,18 @@ class Latency:
 
     @staticmethod
     def of(seconds: Sequence[float]) -> "Latency":
-        """Percentiles of the planning times of at least one step."""
+        """The statistics of a list of planning times, which must not be empty."""
         p50, p95, p99 = np.percentile(np.asarray(seconds, float), (50, 95, 99))
         return Latency(len(seconds), float(p50), float(p95), float(p99), float(max(seconds)))
 
 
 class TimedMPC:
-    """A controller around an anytime planner that answers within `budget_s`, with the best plan so far.
+    """A controller around an anytime planner that plans for at most `budget_s` and uses the best plan so far.
 
-    Each step does at least one iteration, and another one only if it and `finish` are expected to end in time;
-    iterations beyond the planner's own `iterations` repeat its last one.  Everything is compiled and timed once before
-    the first step.  It runs on the host, where it can read the clock, and cannot be traced.
-    `seconds` and `iterations` record each step.
+    Each step runs at least one iteration, and another one only if it and `finish` are expected to end in time.  If more
+    iterations fit than the planner's `iterations`, the last kind of iteration is repeated.  All functions are compiled
+    and timed once before the first step.  The controller runs on the host, where it can read the clock, and cannot be
+    traced.  `seconds` and `iterations` record planning time and number of iterations of each step.
     """
 
     def __init__(self, planner: AnytimePlanner, problem: Problem, budget_s: float):
@@ -101,7 +101,7 @@ class TimedMPC:
 
     @property
     def latency(self) -> Latency:
-        """Percentiles of the planning times so far; raises `ValueError` before the first step."""
+        """Statistics of the planning times so far; raises `ValueError` before the first step."""
         if not self.seconds:
             raise ValueError("TimedMPC has not planned yet: there are no planning times.")
         return Latency.of(self.seconds)
@@ -111,7 +111,7 @@ class TimedMPC:
         state = self.planner.init(self.problem)
         if not self._expected:
             start = time.perf_counter()
-            for _ in range(2):  # the second time, nothing is compiled
+            for _ in range(2):  # the second pass measures the time without compilation
                 self._warm_up(jnp.asarray(x0), state, key)
             self.compile_s = time.perf_counter() - start
         return state
@@ -123,7 +123,7 @@ class TimedMPC:
 
     @property
     def on_host(self) -> bool:
-        """Always; see `forethought.core.OnHost`."""
+        """Always True; see `forethought.core.OnHost`."""
         return True
 
     def act(self, x: Any, t: Any, carry: Any, *, key: PRNGKeyArray) -> tuple[Shaped[Array, "*m"], Any]:
@@ -148,12 +148,12 @@ class TimedMPC:
         return self._timed(i, self._improve, self._arrays, t, x, search, i, key)
 
     def _fits(self, elapsed: float, count: int) -> bool:
-        """Whether one more iteration, and the finish, are expected to be done in time."""
+        """Whether one more iteration and `finish` are expected to end in time."""
         i = stage(self.planner, min(count, self.planner.iterations - 1))
         return elapsed + self._expected[i] + self._expected["finish"] <= self.budget_s
 
     def _timed(self, name: int | str, function: Any, *arguments: Any) -> Any:
-        """Call, wait, and update the expected time: at once if it took longer, by a tenth if it was faster."""
+        """Call `function`, wait, and update its expected time: a longer time at once, a shorter one by a tenth."""
         start = time.perf_counter()
         answer = jax.block_until_ready(function(*arguments))
         took, expected = time.perf_counter() - start, self._expected.get(name, 0.0)

@@ -1,13 +1,13 @@
-"""Noise for sampling planners: its color in time, and random numbers that cost less than the rollouts they are for.
+"""Noise for sampling planners: colored noise, and a generator of random numbers that is fast on a CPU.
 
 Symbols: white w [T] ~ N(0, I); colored e = C w with a circulant C [T, T], so that Cov e = C C' has a unit diagonal and
 the power spectrum 1 / f^beta.
 
-`jax.random` hashes with Threefry, which is good but slow on a CPU: each use in a program adds 1 to 2 s to its
-compilation, and generating the samples of a planner takes longer than a rollout of them.  Here a counter is hashed to
-32 bits, these to a uniform number, and that to a normal one by the inverse of its distribution function.  Good for
-Monte Carlo, not for secrets; equal keys give equal numbers.  Numbers in other dtypes than float32 come from
-`jax.random`.
+`jax.random` uses Threefry, which is slow on a CPU: each use in a program adds 1 to 2 s of compilation, and generating
+the samples of a planner takes longer than their rollouts.  Here a counter is hashed to 32 bits, the bits are converted
+to a uniform number, and the inverse of the normal distribution function converts it to a normal number.  The numbers
+are suitable for Monte Carlo, not for cryptography; equal keys give equal numbers.  For other dtypes than float32,
+`jax.random` is used.
 Source: the mixing function is "lowbias32" of C. Wellons' search for hashes (2018), applied once with each half of the
 key; the inverse is that of M. Giles, "Approximating the erfinv function" (2012), table 5.
 """
@@ -21,7 +21,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt32
 
-LONG_ROW = 512  # numbers in a row from which on a loop over rows is the faster way
+LONG_ROW = 512  # smallest row length for which a loop over rows is faster
 
 
 def color_filter(steps: int, beta: float) -> Float[np.ndarray, "T T"]:
@@ -35,21 +35,21 @@ def color_filter(steps: int, beta: float) -> Float[np.ndarray, "T T"]:
 
 
 def quick_split(key: PRNGKeyArray, count: int) -> Key[Array, "count"]:
-    """`count` keys out of one, as `jax.random.split` makes them, without its compilation time."""
+    """`count` keys from one, like `jax.random.split`, but with a short compilation time."""
     words = jr.key_data(key)
     counter = lax.iota(jnp.uint32, count * words.shape[0]).reshape(count, -1)
     return jr.wrap_key_data(_hash(counter, key), impl=jr.key_impl(key))
 
 
 def quick_uniform(shape: tuple[int, ...], dtype, *, key: PRNGKeyArray) -> Float[Array, "..."]:
-    """Numbers uniform in (-1, 1): the middles of 2^23 equal cells, so never an end."""
+    """Uniform numbers in (-1, 1): the midpoints of 2^23 equal intervals, so -1 and 1 never occur."""
     if dtype != jnp.float32:
         return jr.uniform(key, shape, dtype, -1, 1)
     return _by_rows(lambda counter: _uniform(_hash(counter, key), dtype), shape)
 
 
 def quick_normal(shape: tuple[int, ...], dtype, *, key: PRNGKeyArray, bound: float = np.inf) -> Float[Array, "..."]:
-    """Standard normal numbers, truncated to [-bound, bound]; without a bound they end at 5.3."""
+    """Standard normal numbers, truncated to [-bound, bound]; without a bound, the largest is 5.3."""
     if dtype != jnp.float32:
         return jr.truncated_normal(key, -bound, bound, shape, dtype) if bound < np.inf else jr.normal(key, shape, dtype)
     probability = np.float32(1 if bound == np.inf else math.erf(bound / math.sqrt(2)))
@@ -57,11 +57,11 @@ def quick_normal(shape: tuple[int, ...], dtype, *, key: PRNGKeyArray, bound: flo
 
 
 def _by_rows(number: Callable[[UInt32[Array, "..."]], Float[Array, "..."]], shape: tuple[int, ...]):
-    """`number` of the counters 0, 1, 2 ... in the given shape."""
+    """The function `number` of the counters 0, 1, 2 ..., in the given shape."""
     row = int(np.prod(shape[1:]))
     if len(shape) == 1 or row < LONG_ROW:
         return number(lax.iota(jnp.uint32, int(np.prod(shape))).reshape(shape))
-    # Row by row the intermediate values stay in the cache, and numbers are not computed again wherever they are used.
+    # With a loop over rows, intermediate values stay in the cache, and XLA does not compute the numbers at every use.
     counter = lax.iota(jnp.uint32, row).reshape(shape[1:])
     return lax.map(lambda i: number(counter + i * jnp.uint32(row)), lax.iota(jnp.uint32, shape[0]))
 
@@ -71,7 +71,7 @@ def _uniform(bits: UInt32[Array, "..."], dtype) -> Float[Array, "..."]:
 
 
 def _hash(counter: UInt32[Array, "..."], key: PRNGKeyArray) -> UInt32[Array, "..."]:
-    """32 bits for each number of the counter."""
+    """32 random bits for each counter."""
     words = jr.key_data(key)
     bits = _mix(counter + _mix(words[0] + jnp.uint32(0x9E3779B9)))
     for word in words[1:]:

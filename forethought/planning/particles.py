@@ -1,13 +1,13 @@
-"""What an action sequence is expected to cost, by particles through a stochastic and uncertain model.
+"""The expected cost of action sequences, by propagating particles through a stochastic and uncertain model.
 
 Symbols: S candidate sequences us [S, T, m], or [S, T] of discrete actions; P particles for each,
-x_{t+1} ~ p_k(x' | x_t, u_t), where k is the function of the model's posterior that the particle believes in.
+x_{t+1} ~ p_k(x' | x_t, u_t), where p_k is a function sampled from the model's posterior.
     ts-inf   a particle keeps its function for the whole horizon
     ts1      a particle takes another function at every step
-    mean     as ts-inf, without the noise of the predictions: only the disagreement of the functions is left
-The expected cost is the average over particles, hence over the members of an ensemble.  The step that takes a
-particle to a terminal state is charged, nothing after it (`forethought.core.timing`); a particle that diverges makes
-the cost of its candidate infinite.
+    mean     as ts-inf, but without the noise of the predictions; the functions still differ
+The expected cost is the mean over particles, and hence over the members of an ensemble.  The step that leads to a
+terminal state is charged, later steps are not (`forethought.core.timing`).  If a particle diverges, the cost of its
+candidate is infinite.
 Source: Chua et al. (2018), section 5.1.
 """
 
@@ -38,7 +38,7 @@ from forethought.planning.rollout import follow, stage_costs
 
 Propagation = Literal["ts-inf", "ts1", "mean"]
 over_functions = eqx.if_array(0)
-FEW = 8  # coordinates of a state that are kept apart
+FEW = 8  # largest number of coordinates for which each coordinate has its own array
 
 
 def expected_cost(
@@ -50,11 +50,11 @@ def expected_cost(
     propagation: Propagation,
     key: Key[Array, ""],
 ) -> Float[Array, "S"]:
-    """The cost of each candidate, averaged over `particles`; infinity where it is not finite.
+    """The cost of each candidate, averaged over `particles`; infinity if it is not finite.
 
-    Raises: ValueError where `particles` is not a multiple of an ensemble's members.
+    Raises: ValueError if `particles` is not a multiple of the number of ensemble members.
     """
-    if isinstance(problem.dynamics, HasSimulate):  # no noise and nothing unknown: all particles are one
+    if isinstance(problem.dynamics, HasSimulate):  # no noise and no model uncertainty: all particles would be equal
         xs = problem.dynamics.simulate(x0, us)
         cost = jax.vmap(lambda xs, us: trajectory_cost(problem, xs, us))(xs, us)
         return jnp.where(jnp.isfinite(cost), cost, jnp.inf)
@@ -64,7 +64,7 @@ def expected_cost(
     draw_key, walk_key = quick_split(key, 2)
     functions, copies = draw_many(problem.dynamics, particles, key=draw_key)
     groups = particles // copies
-    # Rows are [copy and candidate], so that a group is one matrix product.
+    # Rows are pairs of copy and candidate, so that a group is one matrix product.
     us = jnp.tile(jnp.moveaxis(us, 1, 0), (1, copies, *[1] * (us.ndim - 2)))
     if propagation == "ts1":
         cost = _walk_together(problem, functions, groups, copies, x0, us, key=walk_key)
@@ -75,9 +75,9 @@ def expected_cost(
 
 
 def is_certain(problem: Problem, x0: Float[Array, "n"], u: Shaped[Array, "*m"]) -> bool:
-    """Whether the dynamics are known and without noise, so that all particles would be the same; known while tracing.
+    """Whether the dynamics have neither noise nor model uncertainty, so that all particles would be equal.
 
-    They are if a draw is the model itself, and its predictions are points.
+    This is the case if `draw` returns the dynamics themselves, and predictions are `Delta`s.
     """
     dynamics, certain = problem.dynamics, []
 
@@ -93,10 +93,10 @@ def is_certain(problem: Problem, x0: Float[Array, "n"], u: Shaped[Array, "*m"]) 
 
 
 class _Cloud(eqx.Module):
-    """Particles on their way, one row each.
+    """The states of particles during a rollout, one row each.
 
-    Few coordinates are an array each: joined, they would be a loop that XLA does not vectorize on a CPU and that
-    computes what coordinates have in common once for each.  Many would take long to compile.
+    If there are few coordinates, each is a separate array: XLA does not vectorize joined arrays on a CPU, and would
+    compute common subexpressions once per coordinate.  With many separate arrays, compilation would take long.
     """
 
     states: Float[Array, "*g R n"] | tuple[Float[Array, "*g R"], ...]
@@ -112,18 +112,18 @@ class _Cloud(eqx.Module):
 
     @property
     def xs(self) -> Float[Array, "*g R n"]:
-        """The states, joined."""
+        """The states as one array."""
         return jnp.stack(self.states, axis=-1) if isinstance(self.states, tuple) else self.states
 
     def step(self, task: Task, function: Any, u, t, keys: Key[Array, "R"] | None) -> "_Cloud":
-        """All rows [R] one step on by one function, without noise if there are no keys (`forethought.core.timing`)."""
+        """Advance all rows [R] by one step of one function, without noise if there are no keys."""
 
         def move(x, u, key):
             y = function(x, u, t)
             return y.mean if key is None else y.sample(key=key)
 
         xs, apart = self.xs, isinstance(self.states, tuple)
-        rows = 1 if apart else 0  # the axis of the rows in the states after
+        rows = 1 if apart else 0  # axis of the rows in the next states
         after = jax.vmap(move, out_axes=rows)(xs, u, keys)
         charge = jax.vmap(lambda x, u, x_next: step_cost(task, x, u, x_next, t), (0, 0, rows))(xs, u, after)
         alive = self.alive & ~jax.vmap(task.terminal, rows)(after)
@@ -131,14 +131,14 @@ class _Cloud(eqx.Module):
         return _Cloud(states, alive, self.cost + jnp.where(self.alive, charge, 0))
 
     def total_cost(self, task: Task) -> Float[Array, "R"]:
-        """The cost of each row with the final cost of those whose episode did not end."""
+        """The cost of each row, plus the final cost if its episode did not end."""
         return self.cost + jnp.where(self.alive, jax.vmap(task.final_cost)(self.xs), 0)
 
 
 def _walk_apart(problem: Problem, functions: Any, groups: int, x0, us, noiseless: bool, *, key) -> Float[Array, "G R"]:
-    """Each group to the horizon by its own function.
+    """Roll out each group to the horizon with its own function.
 
-    On a CPU one group after the other: the activations of one fit its cache, those of all do not.
+    On a CPU the groups run one after the other, because the activations of one group fit the cache.
     """
     arrays, static = eqx.partition(functions, eqx.is_array)
     keys = None if noiseless else quick_split(key, groups)
@@ -152,7 +152,7 @@ def _walk_apart(problem: Problem, functions: Any, groups: int, x0, us, noiseless
 
 
 def _walk(problem: Problem, function: Any, x0, us: Shaped[Array, "T R *m"], *, key) -> Float[Array, "R"]:
-    """All rows to the horizon by one function; without noise if there is no key."""
+    """Roll out all rows to the horizon with one function; without noise if there is no key."""
 
     def step(cloud: _Cloud, inputs):
         t, u, key = inputs
@@ -168,13 +168,13 @@ def _at_once(f, stacked):
 
 
 def _walk_together(problem: Problem, functions: Any, groups: int, copies: int, x0, us, *, key) -> Float[Array, "G R"]:
-    """All groups step by step; after each, particles change places among them, every candidate by one permutation."""
+    """Advance all groups step by step; after each step, a permutation per candidate moves particles between groups."""
     task, particles = problem.task, groups * copies
 
     def step(cloud: _Cloud, inputs):
         t, u, key = inputs
         noise_key, shuffle_key = quick_split(key, 2)
-        # By Threefry: XLA would fuse the hash of `quick_split` with the exchange below, and compile for minutes.
+        # Threefry, because XLA would fuse the hash of `quick_split` with the permutation below and compile for minutes.
         keys = jr.split(noise_key, (groups, u.shape[0]))
         move = eqx.filter_vmap(
             lambda cloud, function, keys: cloud.step(task, function, u, t, keys), in_axes=(0, over_functions, 0)
@@ -195,7 +195,7 @@ def _walk_together(problem: Problem, functions: Any, groups: int, copies: int, x
 
 
 def _clock(problem: Problem, us: Shaped[Array, "T R *m"], key) -> tuple[Array, Array, Array | None]:
-    """Time, actions and a key, if there is any, for each step."""
+    """Time, actions and a key (or None) for each step."""
     return problem.times(us.shape[0]), us, None if key is None else quick_split(key, us.shape[0])
 
 
@@ -207,7 +207,7 @@ def trajectory_cost(
 
 
 def predicted_states(problem: Problem, x0: Float[Array, "n"], us: Shaped[Array, "T *m"]) -> Float[Array, "T+1 n"]:
-    """`x0` and the means of the predictive distributions after it."""
+    """`x0`, followed by the means of the predictive distributions."""
     if isinstance(problem.dynamics, HasSimulate):
         return problem.dynamics.simulate(x0, us[None])[0]
     return follow(problem, x0, lambda _, i: us[i], us.shape[0])[0]
@@ -216,8 +216,8 @@ def predicted_states(problem: Problem, x0: Float[Array, "n"], us: Shaped[Array, 
 def open_loop_plan(problem: Problem, x0: Float[Array, "n"], us: Shaped[Array, "T *m"], cost: Float[Array, ""]) -> Plan:
     """The plan that executes `us` without feedback; its states are the means of the predictive distribution.
 
-    `cost` is the expected cost of `us`.  A search without a test for convergence ends with its budget, so that is the
-    plan's result, unless the cost is not finite.
+    `cost` is the expected cost of `us`.  The result is `budget_exhausted`, since the search has no test of
+    convergence, or `not_finite` if the cost is not finite.
     """
     end = Result.constraints_ignored if has_constraints(problem.task) else Result.budget_exhausted
     result = jnp.where(jnp.isfinite(cost), end, Result.not_finite).astype(int)

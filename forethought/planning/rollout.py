@@ -24,17 +24,18 @@ def rollout(
     redraw: bool = False,
     key: PRNGKeyArray,
 ) -> Trajectory:
-    """One sampled trajectory: what `controller` does from `x0` on, in one compiled loop.
+    """One sampled trajectory of `controller` from `x0`, in one compiled loop.
 
-    It goes on after a terminal state, with `alive` False and costs of zero from there.  Batch it with `jax.vmap`.
+    The trajectory continues after a terminal state; from there on `alive` is False and costs are zero.  Use `jax.vmap`
+    for batches.
 
     Args:
         problem: the system, known or learned, and the task.
-        controller: sees the states themselves; its actions are clipped to the action space.
+        controller: the controller; it observes the states, and its actions are clipped to the action space.
         x0: the initial state.
         steps: T; by default the task's horizon.
         redraw: draw one function of the dynamics' posterior at each step (TS1) instead of one for all (TS-infinity).
-        key: decides functions, noise and the controller's randomness.
+        key: random key for functions, noise and the controller.
     """
     T = problem.task.horizon if steps is None else steps
     draw_key, init_key, step_key = jr.split(key, 3)
@@ -72,7 +73,7 @@ def follow(
 def _states(
     act: Callable, move: Callable, x0: Float[Array, "n"], memory: Any, times: Int[Array, "T"], keys: Any
 ) -> tuple[Float[Array, "T1 n"], Shaped[Array, "T *m"]]:
-    """States and actions of `u, memory = act(x, t, memory, key)` and `x' = move(x, u, t, key)`, a key for each step."""
+    """States and actions of `u, memory = act(x, t, memory, key)` and `x' = move(x, u, t, key)`; one key per step."""
     arrays, static = eqx.partition(memory, eqx.is_array)
 
     def step(carry: Any, inputs: Any) -> Any:
@@ -86,5 +87,5 @@ def _states(
 
 
 def stage_costs(problem: Problem, xs: Float[Array, "T1 n"], us: Shaped[Array, "T *m"]) -> Float[Array, "T+1"]:
-    """The cost of every step of a plan, the final one last; see `forethought.core.timing`."""
+    """The cost of every step of a plan, followed by the final cost; see `forethought.core.timing`."""
     return trajectory_costs(problem.task, xs, us, problem.times(us.shape[0]))

@@ -6,7 +6,7 @@ from forethought.planning.particles import Propagation
 
 
 def check_sampling(settings: Any, at_least_one: tuple[str, ...]) -> None:
-    """Raise ValueError, with the remedy, for invalid settings of a sampling planner."""
+    """Raise `ValueError` for invalid settings of a sampling planner; the message says how to correct them."""
     name = type(settings).__name__
     for field in at_least_one:
         if getattr(settings, field) < 1:
