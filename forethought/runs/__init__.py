@@ -1,4 +1,4 @@
-"""Training, run directories, checkpoints and exact resume; runs to load, act with and evaluate."""
+"""Training, run directories, checkpoints and exact resume; loading and evaluating runs; planning without learning."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""How long to train, and how long that will still take."""
+"""The length of a training, and an estimate of the remaining time."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ import numpy as np
 from forethought.core.errors import UsageError
 from forethought.runs.checkpoint import TrainingProgress
 
-RECENT = 5  # rounds that the estimate of the time left is based on
+RECENT = 5  # number of rounds from which the remaining time is estimated
 
 
 @dataclass(frozen=True)
 class Budget:
-    """When training ends: after the first round that reaches any of these."""
+    """The length of a training: it ends after the first round that reaches any of these limits."""
 
     env_steps: int | None = None  # environment steps
     iterations: int | None = None  # rounds
     until_solved: bool = False  # whether to end after a round whose last episode passes the success test
 
     def __post_init__(self):
-        """Raise `UsageError` for numbers below 1, and if nothing would end the training."""
+        """Raise `UsageError` for numbers below 1, or if no limit is given."""
         for name, value in (("env_steps", self.env_steps), ("iterations", self.iterations)):
             if value is None:
                 continue
@@ -28,10 +28,10 @@ class Budget:
                 raise UsageError(f"{name} must be a whole number, at least 1, not {value!r}.")
             object.__setattr__(self, name, int(value))
         if self.env_steps is None and self.iterations is None and not self.until_solved:
-            raise UsageError("say how long to train: env_steps (real steps), iterations (rounds) or until_solved.")
+            raise UsageError("say how long to train: give env_steps (real steps), iterations (rounds) or until_solved.")
 
     def spent(self, progress: TrainingProgress) -> bool:
-        """Whether training ends here."""
+        """Whether training ends after this round."""
         return (
             (self.env_steps is not None and progress.env_steps >= self.env_steps)
             or (self.iterations is not None and progress.iteration >= self.iterations)
@@ -39,7 +39,7 @@ class Budget:
         )
 
     def share(self, iteration: int | float, env_steps: int) -> float:
-        """The part of the budget that is used, from 0 to 1."""
+        """The share of the budget that is used, from 0 to 1."""
         parts = [0.0]
         if self.env_steps is not None:
             parts.append(env_steps / self.env_steps)
@@ -49,7 +49,7 @@ class Budget:
 
 
 class TimeLeft:
-    """An estimate of the seconds left, from how the last few rounds used up the budget."""
+    """An estimate of the remaining seconds, from the share of the budget used by the last few rounds."""
 
     def __init__(self) -> None:
         self._points: deque[tuple[float, float]] = deque(maxlen=RECENT + 1)
@@ -59,7 +59,7 @@ class TimeLeft:
         self._points.append((share, now))
 
     def __call__(self, now: float) -> float | None:
-        """Seconds left; None before a whole round was seen."""
+        """Remaining seconds; None before the first whole round."""
         if len(self._points) < 2 or self._points[-1][0] <= self._points[0][0]:
             return None
         (share0, start), (share1, end) = self._points[0], self._points[-1]

@@ -1,8 +1,8 @@
-"""Checkpoints: a state's arrays by name in safetensors, with a JSON manifest beside them.
+"""Checkpoints: the arrays of a state in a safetensors file, and a JSON manifest.
 
-`000012.safetensors` holds the leaves of the state after round 12.  The manifest `000012.json` is written after it and
-makes the checkpoint valid: it lists the arrays, their SHA-256, and the progress of the run.  Nothing in them is
-code: the structure of the state comes from the algorithm, and the arrays are put into it by name.
+`000012.safetensors` holds the leaves of the state after round 12.  The manifest `000012.json` is written afterwards and
+makes the checkpoint valid: it lists the arrays, their SHA-256, and the progress of the run.  Neither file contains
+code: the algorithm defines the structure of the state, and the arrays are assigned by name.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ _NATIVE = frozenset("float64 float32 float16 int64 int32 int16 int8 uint64 uint3
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """How far a run has come after a whole round."""
+    """The progress of a run after a whole round."""
 
     iteration: int = 0  # rounds done
     env_steps: int = 0  # real steps taken
@@ -41,22 +41,22 @@ class TrainingProgress:
 
 
 def save(folder: Path, state: Any, progress: TrainingProgress, settings: str) -> None:
-    """Write the checkpoint of `state`, then drop all but the last few.
+    """Write a checkpoint of `state`, then delete all but the last few.
 
     Args:
         folder: `checkpoints/` of the run.
         state: the algorithm's state.
-        progress: how far the run has come.
+        progress: the progress of the run.
         settings: fingerprint of the run's settings.
     Raises:
-        StorageError: it cannot be written; the earlier ones are intact.
-        TypeError: a leaf of the state is no array, number or function.
+        StorageError: the checkpoint cannot be written; earlier checkpoints are intact.
+        TypeError: a leaf of the state is not an array, number or function.
     """
     leaves = {name: _pack(name, leaf) for name, leaf in named_leaves(state).items() if not callable(leaf)}
     arrays = {name: array for name, (array, _) in leaves.items()}
     content = safetensors.numpy.save(arrays)
     arrays_path, manifest_path = _paths(folder, progress.iteration)
-    manifest_path.unlink(missing_ok=True)  # of a damaged one with this number: it does not describe the new arrays
+    manifest_path.unlink(missing_ok=True)  # an old manifest does not describe the new arrays
     write_whole(arrays_path, content)
     manifest = {
         "format": FORMAT,
@@ -73,7 +73,7 @@ def save(folder: Path, state: Any, progress: TrainingProgress, settings: str) ->
 
 
 def iterations(folder: Path) -> list[int]:
-    """The rounds that have a checkpoint, oldest first; whether they are intact shows on loading."""
+    """The rounds that have a checkpoint, oldest first; damage is detected on loading."""
     return sorted(int(path.stem) for path in folder.glob("*.json") if path.stem.isdigit())
 
 
@@ -84,14 +84,14 @@ def load(folder: Path, iteration: int, skeleton: Any, settings: str | None = Non
         folder: `checkpoints/` of the run.
         iteration: one of `iterations(folder)`.
         skeleton: a state of the same structure, from `algorithm.init`; shapes may differ.
-        settings: fingerprint that the checkpoint must carry; None accepts any.
+        settings: required fingerprint of the settings; None accepts any.
     Raises:
-        CheckpointError: truncated, altered, or of another structure; the message names the file.
+        CheckpointError: the checkpoint is truncated, altered, or of another structure; the message names the file.
     """
     arrays_path, manifest_path = _paths(folder, iteration)
     manifest = _read_manifest(manifest_path)
     if settings is not None and manifest["settings"] != settings:
-        raise CheckpointError(f"{manifest_path} is of a run with other settings.")
+        raise CheckpointError(f"{manifest_path} belongs to a run with other settings.")
     arrays = _read_arrays(arrays_path, manifest["sha256"])
     expected = {name: leaf for name, leaf in named_leaves(skeleton).items() if not callable(leaf)}
     missing, extra = sorted(expected.keys() - arrays.keys()), sorted(arrays.keys() - expected.keys())
@@ -110,7 +110,7 @@ def load(folder: Path, iteration: int, skeleton: Any, settings: str | None = Non
 
 
 def named_leaves(state: Any) -> dict[str, Any]:
-    """The leaves of a state by the path that leads to them."""
+    """The leaves of a state, by their path in the pytree."""
     return {jtu.keystr(path): leaf for path, leaf in jtu.tree_leaves_with_path(state)}
 
 
@@ -154,13 +154,13 @@ def _pack(name: str, leaf: Any) -> tuple[np.ndarray, str]:
         raise TypeError(f"the state's leaf {name} is a {type(leaf).__name__}; a state holds arrays only.")
     array = np.asarray(leaf, order="C")
     owner = "jax" if isinstance(leaf, jax.Array) else "numpy"
-    if array.dtype.name not in _NATIVE:  # bfloat16 and its kin: NumPy's safetensors knows only their bits
+    if array.dtype.name not in _NATIVE:  # such as bfloat16: safetensors for NumPy can store only its bits
         array = array.view(f"uint{8 * array.dtype.itemsize}")
     return array, f"{owner} {np.asarray(leaf).dtype.name}"
 
 
 def _unpack(array: np.ndarray, kind: str, example: Any, name: str) -> Any:
-    """The leaf that `_pack` was given; it must be of the kind of `example`."""
+    """The leaf from which `_pack` made the array; its kind must be that of `example`."""
     expected = _pack(name, example)[1]
     if kind != expected:
         raise CheckpointError(f"{name} is '{kind}' where '{expected}' is expected; load it as it was trained.")

@@ -1,6 +1,6 @@
 """The run directory: its files, `run.json`, and the lock of the process that writes there.
 
-run.json        settings, seed, versions, hardware, progress, status (running | done | interrupted | failed + why)
+run.json        settings, seed, versions, hardware, progress, status (running | done | interrupted | failed + reason)
 metrics.jsonl   one object per round
 checkpoints/    the last few states
 transitions/    the real experience, one file per episode
@@ -20,7 +20,7 @@ from forethought.runs.files import open_own, remove_leftovers, storage_errors, w
 from forethought.runs.serialization import fingerprint
 
 FORMAT = 1
-IDENTITY = ("algorithm", "env", "seed")  # entries that define a run; their fingerprint is recorded
+IDENTITY = ("algorithm", "env", "seed")  # entries that identify a run; their fingerprint is recorded
 KINDS: dict[str, type] = {name: dict for name in ("algorithm", "env", "versions", "budget", "standing")} | {
     "seed": int,
     "created": str,
@@ -56,19 +56,19 @@ class RunDirectory:
         return self.path / "transitions"
 
     def exists(self) -> bool:
-        """Whether a run was begun here."""
+        """Whether the directory contains a run."""
         return self.info_path.is_file()
 
     def has_experience(self) -> bool:
-        """Whether there are checkpoints or episodes here."""
+        """Whether the directory contains checkpoints or episodes."""
         return any(folder.is_dir() and any(folder.iterdir()) for folder in (self.checkpoints, self.transitions))
 
     def read_info(self) -> dict[str, Any]:
         """The content of `run.json`.
 
         Raises:
-            UsageError: there is no run here.
-            CheckpointError: the file is damaged, or of a newer version.
+            UsageError: there is no run in the directory.
+            CheckpointError: the file is damaged, or was written by a newer version.
         """
         if not self.exists():
             raise UsageError(f"there is no run in {self.path} (no run.json); name the --out directory of a training.")
@@ -86,17 +86,17 @@ class RunDirectory:
             if not isinstance(info.get(name, kind()), kind):
                 raise CheckpointError(f"{self.info_path} is damaged: its '{name}' is {info[name]!r}.")
         if "fingerprint" in info and info["fingerprint"] != fingerprint({name: info[name] for name in IDENTITY}):
-            what = f"its {', '.join(IDENTITY[:-1])} or {IDENTITY[-1]} is not what the run was made with"
+            what = f"its {', '.join(IDENTITY[:-1])} or {IDENTITY[-1]} differs from that of the run"
             raise CheckpointError(f"{self.info_path} was altered after training wrote it: {what}. Undo the change.")
         return info
 
     def write_info(self, info: dict[str, Any]) -> None:
-        """Replace `run.json`, whole or not at all, with a fresh time stamp."""
+        """Replace `run.json` atomically, with a new time stamp."""
         write_json(self.info_path, {**info, "updated": now()})
 
     @contextlib.contextmanager
     def reserved(self) -> Iterator[Callable[[], None]]:
-        """Disk space kept in reserve to write `run.json` on a full disk; call the value to free it early."""
+        """Reserve disk space to write `run.json` on a full disk; calling the yielded function frees the space early."""
         path = self.path / ".reserve"
         write_whole(path, bytes(RESERVE))
 
@@ -109,7 +109,7 @@ class RunDirectory:
             free()
 
     def clean(self) -> None:
-        """Remove what killed processes left; to be called under the lock."""
+        """Remove files left by killed processes; requires the lock."""
         for folder in (self.path, self.checkpoints, self.transitions):
             remove_leftovers(folder)
 
@@ -117,7 +117,7 @@ class RunDirectory:
         """Make the folders.
 
         Raises:
-            UsageError: there is a file in the way, or the place cannot be written.
+            UsageError: a file has the name of a folder, or the location cannot be written.
         """
         in_the_way = next((p for p in (self.path, *self.path.parents) if p.exists() and not p.is_dir()), None)
         if in_the_way:
@@ -136,7 +136,7 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other trainings out while this one writes; the lock ends with the process.
+        """Lock the directory against other trainings; the lock ends with the process.
 
         Raises:
             UsageError: another process trains into this directory.
@@ -170,5 +170,5 @@ class _Info(dict):
 
 
 def now() -> str:
-    """The time of day, UTC, to the second."""
+    """Date and time in UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

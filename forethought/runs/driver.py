@@ -1,9 +1,8 @@
-"""`train`: one driver for every algorithm.
+"""`train`: the training loop of all algorithms.
 
-Round i (from 0) is `algorithm.iterate(state, env, key=fold_in(key(seed), i))`, so that a round depends only on the
-state before it and the seed.  After each round its episodes, its metrics and the new state are written to disk, in this
-order.  A round counts once its checkpoint is written; one that was interrupted before is repeated on resume, with the
-same keys.
+Round i (from 0) is `algorithm.iterate(state, env, key=fold_in(key(seed), i))`, so a round depends only on the previous
+state and the seed.  After each round its episodes, its metrics and the new state are written to disk, in this order.  A
+round is complete when its checkpoint is written; an incomplete round is repeated on resume, with the same keys.
 """
 
 import contextlib
@@ -59,21 +58,21 @@ def train(
     Args:
         algorithm: settings, such as `PETS()`.
         env: a Gymnasium id, a `gymnasium.Env`, an `Env`, or an `Environment`.
-        env_steps: end with the first round that reaches so many real steps.
-        iterations: end after so many rounds.
-        seed: random seed of everything.
+        env_steps: number of real steps; training ends with the first round that reaches it.
+        iterations: number of rounds.
+        seed: the seed of all random numbers.
         out: the run directory; by default `runs/ALGORITHM-ENV-seedSEED`.
         resume: continue the run in `out`; the result is bitwise identical to that of a run that was never
             interrupted.  If there is no run in `out`, one is begun.
         until_solved: end after the first round whose last episode passes the task's success test.
         progress: show progress on standard output.
-        callbacks: each is called after every round, once it is on disk, with its metrics and the state.
+        callbacks: functions of metrics and state, called after each round is written to disk.
         **options: the fields of `Environment` (cost, termination, angles, velocities, observation_noise, horizon, dt,
-            ...), what is known about `env`; the run keeps them for evaluation, reports and videos.
+            ...); the run stores them for evaluation, reports and videos.
     Raises:
-        UsageError: the request is wrong; nothing was written.
+        UsageError: the arguments are wrong; nothing was written.
         Interrupted: Ctrl-C or SIGTERM; the run can be resumed.
-        EnvironmentFailure, NumericalFailure, StorageError: what was collected before is on disk.
+        EnvironmentFailure, NumericalFailure, StorageError: the failure of a round; earlier experience is on disk.
     """
     started = time.perf_counter()
     _check_algorithm(algorithm)
@@ -103,7 +102,7 @@ def train(
             session.rounds(reporter, callbacks, interruption)
         except BaseException as problem:
             if interruption.signal is None:
-                free()  # where the disk is full, this is room to say so
+                free()  # on a full disk, this frees space for the error in `run.json`
                 session.failed(problem, reporter)
                 raise
             raise session.interrupted() from None
@@ -111,13 +110,13 @@ def train(
 
 
 def default_out(algorithm: Algorithm, env: Env, seed: int) -> Path:
-    """Where a run goes unless told otherwise: `runs/pets-halfcheetah-v5-seed0`."""
+    """The default run directory, such as `runs/pets-halfcheetah-v5-seed0`."""
     names = (type(algorithm).__name__, re.split("[/:]", env.name)[-1], f"seed{seed}")
     return Path("runs") / "-".join(re.sub("[^a-z0-9]+", "-", name.lower()).strip("-") for name in names)
 
 
 class Session:
-    """The part of a training that one process does: runs round after round and writes the results of each to disk."""
+    """The part of a training done by one process: runs rounds and writes their results to disk."""
 
     def __init__(
         self,
@@ -134,12 +133,12 @@ class Session:
         self.progress = TrainingProgress()
         self.info: dict[str, Any] = {}
         self.monitored = MonitoredEnv(env, lambda *_: None)
-        self.notices: tuple[str, ...] = ()  # what is said as training begins
-        self._clock = started  # the time up to which `progress.wall_s` counts
-        self._said: set[str] = set()  # notes of earlier rounds, whatever their numbers
+        self.notices: tuple[str, ...] = ()  # notices shown when training starts
+        self._clock = started  # end of the time included in `progress.wall_s`
+        self._said: set[str] = set()  # notes of earlier rounds, without their numbers
 
     def begin(self, state: Any, earlier: dict[str, Any] | None, reporter: Reporter) -> None:
-        """Restore the state of an earlier session, if there is one, and set the status in `run.json` to running."""
+        """Restore the state of an earlier session, if there is one, and set the status in `run.json` to "running"."""
         self.directory.clean()
         self.state = _settled(state)
         made_with = {"versions": versions(), "git": git_commit(), "hardware": hardware()}
@@ -168,7 +167,7 @@ class Session:
         callbacks: Sequence[Callable[[dict[str, Any], Any], None]],
         interruption: Interruption,
     ) -> None:
-        """Round after round until the budget is spent; a signal is looked for after every step and round."""
+        """Run rounds until the budget is used up; check for signals after every step and round."""
 
         def on_step(steps: int, episode_return: float) -> None:
             interruption.check()
@@ -186,7 +185,7 @@ class Session:
         self._write("done")
 
     def round(self) -> dict[str, Any]:
-        """One round, on disk when this returns its metrics."""
+        """Run one round, write it to disk, and return its metrics."""
         self.monitored.begin_round()
         before = self.progress
         key = jr.fold_in(jr.key(self.identity["seed"]), before.iteration)
@@ -202,7 +201,7 @@ class Session:
         return line
 
     def _say(self, notes: Sequence[str], reporter: Reporter) -> None:
-        """Show notes, each once: notes that differ only in their numbers count as one."""
+        """Show each note once; notes that differ only in their numbers count as one."""
         for note in notes:
             wording = re.sub(r"\d+([.,]\d+)*(e[-+]?\d+)?", "#", note)
             if wording not in self._said:
@@ -210,7 +209,7 @@ class Session:
             self._said.add(wording)
 
     def failed(self, problem: BaseException, reporter: Reporter) -> None:
-        """Say why in `run.json`, and save what there is, as far as the disk allows; the first error is what is told."""
+        """Record the failure in `run.json` and save unfinished episodes, if the disk allows; the first error is kept."""
         with contextlib.suppress(StorageError):
             self._write("failed", str(problem) or type(problem).__name__)
         with contextlib.suppress(StorageError):
@@ -220,14 +219,14 @@ class Session:
                 reporter.notice(f"the {len(problem.episode)} steps before the failure are in {path}")
 
     def interrupted(self) -> Interrupted:
-        """Write it to `run.json`; the error to raise, which says how to continue."""
+        """Record the interruption in `run.json`; returns the error to raise, whose message says how to continue."""
         stood = f"after round {self.progress.iteration} ({self.progress.env_steps} real steps)"
         with contextlib.suppress(StorageError):
             self._write("interrupted", f"stopped by a signal {stood}")
         return Interrupted(f"interrupted {stood}; the run is in {self.directory.path}. {RESUME}.")
 
     def _go_back(self, reporter: Reporter) -> None:
-        """Restore the newest intact checkpoint; rounds after it are dropped and repeated."""
+        """Restore the newest intact checkpoint; later rounds are deleted and repeated."""
         folder = self.directory.checkpoints
         damaged: list[CheckpointError] = []
         for iteration in reversed(checkpoint.iterations(folder)):
@@ -248,20 +247,20 @@ class Session:
         if wrong:
             lost = f"{', '.join(wrong[:3])}{f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''}"
             reporter.notice(
-                f"damaged or missing in {self.directory.transitions}: {lost}. Training goes on from the checkpoint, "
-                "which holds what it needs of them; they cannot be exported."
+                f"damaged or missing in {self.directory.transitions}: {lost}. Training continues from the checkpoint, "
+                "which contains the needed data; these episodes cannot be exported."
             )
 
     def _check_nothing_lost(self, damaged: list[CheckpointError]) -> None:
-        """Raise `CheckpointError` if there is no intact checkpoint, except when the first round was never finished."""
-        remedy = "Nothing can be resumed; train again with another --out."
+        """Raise `CheckpointError` if there is no intact checkpoint, unless no round was ever finished."""
+        remedy = "The run cannot be resumed; train again with another --out."
         if damaged:
             raise CheckpointError(f"{damaged[0]} {remedy}") from damaged[0]
         if len(metrics.read(self.directory.metrics_path)) > 1:
             raise CheckpointError(f"the checkpoints in {self.directory.checkpoints} are gone. {remedy}")
 
     def _write(self, status: str, reason: str | None = None) -> None:
-        """Update `run.json`, unless the session has not begun."""
+        """Update `run.json` if the session has begun."""
         if not self.info:
             return
         budget = {**vars(self.budget)}
@@ -270,7 +269,7 @@ class Session:
         self.directory.write_info(self.info)
 
     def _save(self, episodes: Sequence[Transition], after: int = 0, partial: bool = False) -> Path | None:
-        """Write episodes of the running round, which follow `after` others of it; the last path."""
+        """Write episodes of the running round, of which `after` are already written; returns the last path."""
         about = {"env": self.env.name, "iteration": self.progress.iteration + 1, "dt": float(self.env.task.dt)}
         path = None
         for number, episode in enumerate(episodes, start=self.progress.episodes + after + 1):
@@ -278,13 +277,13 @@ class Session:
         return path
 
     def _elapsed(self) -> float:
-        """Seconds since this was last asked."""
+        """Seconds since the last call."""
         before, self._clock = self._clock, time.perf_counter()
         return self._clock - before
 
 
 def notices(environment: Environment) -> tuple[str, ...]:
-    """What a person should know about an environment before training on it."""
+    """Notices for the user about an environment, shown before training."""
     found = []
     for kind in ("cost", "termination", "physics"):
         function = getattr(environment, kind)
@@ -299,23 +298,23 @@ def notices(environment: Environment) -> tuple[str, ...]:
 
 
 def _memory(env: Env, seed: int) -> tuple[str, ...]:
-    """A note about an environment in which something survives a reset; shipped systems cannot carry anything."""
+    """A note if the environment keeps state across resets; shipped systems keep none."""
     if not isinstance(env, GymEnv) or env.nondeterministic:
         return ()
     try:
         difference = carries_state(env, key=jr.fold_in(jr.key(seed), INIT))
-    except EnvironmentFailure:  # training will meet it too, and keep the steps before it
+    except EnvironmentFailure:  # training will fail in the same way and keep the earlier steps
         return ()
     if difference is None:
         return ()
     return (
-        f"{env.name} carries something from one episode to the next ({difference}), so an interrupted run that is "
+        f"{env.name} keeps state from one episode to the next ({difference}), so an interrupted run that is "
         "resumed will not be bitwise identical to one that was not interrupted.",
     )
 
 
 def _check_algorithm(algorithm: Any) -> None:
-    """Raise `UsageError` for what is not the settings of an algorithm."""
+    """Raise `UsageError` unless `algorithm` is the settings of an algorithm."""
     if isinstance(algorithm, type):
         raise UsageError(f"algorithm must be settings, such as {algorithm.__name__}(), not the class itself.")
     if isinstance(algorithm, str):
@@ -330,33 +329,33 @@ def _check_algorithm(algorithm: Any) -> None:
 def _claim(
     directory: RunDirectory, identity: dict[str, Any], environment: Environment, resume: bool
 ) -> dict[str, Any] | None:
-    """The `run.json` of the run to resume, None where one begins.
+    """The `run.json` of the run to resume, None for a new run.
 
     Raises:
-        UsageError: the directory holds another run, or one that was not to be resumed.
+        UsageError: the directory contains another run, or a run although `resume` is False.
     """
     if not directory.exists() and not directory.has_experience():
         return None
     if not directory.exists():
-        what = "holds episodes or checkpoints of another run, and no run.json that tells of which"
+        what = "contains episodes or checkpoints of another run, but no run.json"
         raise UsageError(f"{directory.path} {what}. Choose another --out, or restore its run.json.")
     if not resume:
         if not directory.has_experience():
             return None
-        raise UsageError(f"{directory.path} holds a run already. {RESUME}, or choose another --out.")
+        raise UsageError(f"{directory.path} already contains a run. {RESUME}, or choose another --out.")
     earlier = directory.read_info()
     old_env = Environment.current(earlier["env"], environment.id)
     difference = first_difference({**{name: earlier.get(name) for name in identity}, "env": old_env}, identity)
     if difference:
-        raise UsageError(f"{directory.path} holds another run: {difference}. Choose another --out.")
-    identity["env"] = earlier["env"]  # where it is of an earlier version, checkpoints carry its fingerprint
+        raise UsageError(f"{directory.path} contains another run: {difference}. Choose another --out.")
+    identity["env"] = earlier["env"]  # of an earlier version: checkpoints contain its fingerprint
     return earlier
 
 
 def _budget(
     earlier: dict[str, Any] | None, env_steps: int | None, iterations: int | None, until_solved: bool
 ) -> Budget:
-    """The budget asked for; for a run resumed without one, its earlier budget."""
+    """The requested budget; for a run resumed without a budget, its earlier budget."""
     if earlier is not None and env_steps is None and iterations is None and not until_solved:
         try:
             return Budget(**earlier["budget"])
@@ -366,5 +365,5 @@ def _budget(
 
 
 def _settled(state: Any) -> Any:
-    """`state` without weak types, which a checkpoint does not keep: then a resumed run compiles the same programs."""
+    """`state` without weak types, which checkpoints do not store, so that a resumed run compiles the same programs."""
     return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype) if getattr(leaf, "weak_type", False) else leaf, state)

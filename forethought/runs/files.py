@@ -1,4 +1,4 @@
-"""Files that are either complete or absent, even if the machine stops while they are written."""
+"""Atomic writes: a file is either complete or absent, even if the machine stops during a write."""
 
 import contextlib
 import errno
@@ -12,8 +12,8 @@ from typing import Any
 
 from forethought.core.errors import ForethoughtError
 
-NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
-MARK = ".part-"  # how the names of temporary files begin
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # not available on Windows
+MARK = ".part-"  # prefix of the names of temporary files
 
 _REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -27,25 +27,25 @@ _REMEDIES = {
 
 
 class StorageError(ForethoughtError):
-    """A file of the run could not be written; what was written before is intact."""
+    """A file of the run could not be written; earlier files are intact."""
 
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn the system's errors about `path` into one line with the remedy."""
+    """Context that turns the system's errors about `path` into one line with a remedy."""
     try:
         yield
     except OSError as problem:
         remedy = _REMEDIES.get(problem.errno or 0, problem.strerror or str(problem))
-        raise StorageError(f"cannot write {path}: {remedy}. Everything saved before is still there.") from problem
+        raise StorageError(f"cannot write {path}: {remedy}. All earlier data are intact.") from problem
 
 
 @contextlib.contextmanager
 def temporary_file(path: Path) -> Iterator[Path]:
-    """A new, empty file beside `path` that replaces it when the block ends, and is removed where the block fails.
+    """A new, empty file in the folder of `path`; it replaces `path` at the end of the block, unless the block fails.
 
-    Its name cannot be guessed, and it is created exclusively: no existing file or symbolic link is written through.
-    It ends as `path` does, since some programs choose a format by that.
+    Its name is random and it is created exclusively, so that no existing file or symbolic link is overwritten.  It has
+    the extension of `path`, because some programs choose a format by the extension.
     """
     temporary = path.with_name(f"{MARK}{secrets.token_hex(8)}-{path.name}")
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW, 0o666))
@@ -58,12 +58,12 @@ def temporary_file(path: Path) -> Iterator[Path]:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of processes that were killed."""
-    for path in [*folder.glob(f"{MARK}*"), *folder.glob("*.tmp")]:  # *.tmp: of earlier versions
+    for path in [*folder.glob(f"{MARK}*"), *folder.glob("*.tmp")]:  # *.tmp: files of earlier versions
         path.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write `path` so that after a crash at any moment it holds the old content or the new, never a part.
+    """Write `path` atomically: after a crash it has either the old or the new content.
 
     Raises:
         StorageError: full disk, no permission, and so on.
@@ -77,17 +77,17 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def open_own(path: Path, flags: int) -> int:
-    """A descriptor of `path`, made where it is not there; a symbolic link in its place is refused.
+    """A file descriptor of `path`, which is created if it does not exist; a symbolic link is refused.
 
     Raises:
-        StorageError: it cannot be opened.
+        StorageError: the file cannot be opened.
     """
     with storage_errors(path):
         return os.open(path, flags | os.O_CREAT | NO_FOLLOW, 0o666)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON, whole or not at all; numbers that are not finite become null."""
+    """Write `value` as JSON, atomically; numbers that are not finite become null."""
     text = json.dumps(finite(value), indent=2, allow_nan=False)
     write_whole(path, text.encode() + b"\n")
 
@@ -104,7 +104,7 @@ def finite(value: Any) -> Any:
 
 
 def sync_directory(path: Path) -> None:
-    """Make renames inside `path` survive a power cut, where the system can (Windows cannot)."""
+    """Flush renames in folder `path` to disk, so that they survive a power failure; has no effect on Windows."""
     if os.name == "nt":
         return
     handle = os.open(path, os.O_RDONLY)

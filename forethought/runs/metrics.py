@@ -15,7 +15,7 @@ from forethought.envs.env import Env
 from forethought.runs.checkpoint import TrainingProgress
 from forethought.runs.files import finite, open_own, storage_errors, write_whole
 
-# Metrics of these kinds measure the model: one that is not finite means that the fit failed.
+# Metrics with these prefixes measure the model; if one is not finite, the fit failed.
 _OF_THE_MODEL = ("model_error", "loss", "nll")
 
 
@@ -62,7 +62,7 @@ def round_line(
 
 
 def append(path: Path, line: dict[str, Any]) -> None:
-    """Add a round's metrics; on disk when this returns."""
+    """Append a round's metrics and flush them to disk."""
     with storage_errors(path), os.fdopen(open_own(path, os.O_WRONLY | os.O_APPEND), "ab") as file:
         file.write(_encoded(line))
         file.flush()
@@ -70,7 +70,7 @@ def append(path: Path, line: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The metrics of every round.  Lines that are not whole are left out, with a warning."""
+    """The metrics of every round.  Incomplete lines are skipped with a warning."""
     lines, notice = _parse(path)
     if notice:
         warnings.warn(notice, stacklevel=2)
@@ -78,7 +78,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def truncate(path: Path, iteration: int) -> str | None:
-    """Drop what came after round `iteration`, which is done again, and lines that are not whole; a notice of those."""
+    """Delete the lines of rounds after `iteration`, and incomplete lines; returns a notice about the latter."""
     lines, notice = _parse(path)
     content = b"".join(_encoded(line) for line in lines if line["iteration"] <= iteration)
     if path.exists() and content != path.read_bytes():
@@ -91,23 +91,23 @@ def _encoded(line: dict[str, Any]) -> bytes:
 
 
 def _parse(path: Path) -> tuple[list[dict[str, Any]], str | None]:
-    """The whole lines, and a sentence about those that are not: a power cut leaves torn and blank ones."""
+    """The complete lines, and a sentence about the others: a power failure leaves incomplete and blank lines."""
     rows = path.read_bytes().split(b"\n") if path.exists() else []
     if rows and not rows[-1]:
-        rows.pop()  # what follows the last line's end
+        rows.pop()  # the text after the last newline
         whole = [_whole(row) for row in rows]
     else:
-        whole = [*(_whole(row) for row in rows[:-1]), *([None] if rows else [])]  # without its end a line is torn
+        whole = [*(_whole(row) for row in rows[:-1]), *([None] if rows else [])]  # a line without newline is incomplete
     torn = [str(number) for number, line in enumerate(whole, start=1) if line is None]
     lines = [line for line in whole if line is not None]
     if not torn:
         return lines, None
     which = f"line{'s' if len(torn) > 1 else ''} {', '.join(torn)}"
-    return lines, f"{path}: {which} of {len(whole)} left out, not whole (as a power cut leaves them)."
+    return lines, f"{path}: {which} of {len(whole)} skipped: incomplete (as after a power failure)."
 
 
 def _whole(row: bytes) -> dict[str, Any] | None:
-    """A line's content; None where it is torn, blank or no line of metrics."""
+    """A line's content; None if it is incomplete, blank or not a line of metrics."""
     try:
         line = json.loads(row)
     except ValueError:
@@ -121,7 +121,7 @@ def episode_return(episode: Transition) -> float:
 
 
 def is_solved(env: Env, episode: Transition) -> bool | None:
-    """Whether an episode passes the task's success test; None if it has none."""
+    """Whether an episode passes the task's success test; None if the task has none."""
     answer = env.task.solved(Trajectory.of_episode(episode))
     return None if answer is None else bool(answer)
 

@@ -1,4 +1,4 @@
-"""An environment whose steps are reported while a round runs, and whose episodes are kept until it has ended."""
+"""A wrapper of an environment that reports its steps during a round and keeps the round's episodes."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from forethought.envs.episode import Episode, OnStep, join_pieces, run_episode
 
 
 def has_test(env: Env) -> bool:
-    """Whether the task says when an episode solves it."""
+    """Whether the task has a test of success."""
     task = env.task
     spaces = spaces_of(env)
     xs = jnp.stack([spaces.observations.example()] * 2)
@@ -23,10 +23,10 @@ def has_test(env: Env) -> bool:
 
 
 class MonitoredEnv:
-    """An environment that reports every step to `on_step` and keeps its episodes until the round has ended.
+    """An environment that reports every step to `on_step` and keeps its episodes until the end of the round.
 
-    `on_step` is told the real steps since `begin_round` and the return of the running episode.  It is always there, so
-    that what is compiled, and with it every bit of the result, does not depend on whether progress is shown.
+    `on_step` takes the number of real steps since `begin_round` and the return of the running episode.  It is always
+    called, so that compiled programs and results are bitwise identical with and without a progress display.
     """
 
     def __init__(self, env: Env, on_step: Callable[[int, float], None]):
@@ -34,7 +34,7 @@ class MonitoredEnv:
         self.begin_round()
 
     def begin_round(self) -> None:
-        """Forget the episodes of the round before."""
+        """Discard the episodes of the previous round."""
         self.steps = 0
         self._begun: list[list[Transition]] = []  # the pieces of each episode
 
@@ -85,8 +85,8 @@ class MonitoredEnv:
         return MonitoredEpisode(self, episode)
 
     def __getattr__(self, name: str) -> Any:
-        """Anything else the environment offers."""
-        if name == "env":  # not there yet: a copy is being made
+        """All other attributes of the environment."""
+        if name == "env":  # not set yet: a copy is being made
             raise AttributeError(name)
         return getattr(self.env, name)
 
@@ -108,7 +108,7 @@ class MonitoredEpisode:
         return self._episode.over
 
     def advance(self, controller: Controller, *, steps: int, on_step: OnStep | None = None) -> Transition:
-        """Up to `steps` further steps; see `Episode.advance`."""
+        """Run up to `steps` more steps; see `Episode.advance`."""
         others = self._env.steps - self._done
 
         def report(done: int, episode_return: float) -> None:

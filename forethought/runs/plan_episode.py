@@ -1,7 +1,7 @@
-"""Plan on a known system, act, and report the result: no learning.
+"""Plan with a known model, act, and report the result, without learning.
 
-A planner whose horizon covers the episode plans once, before it, and its feedback policy is followed; any other planner
-plans at every step (MPC), from the time of that step.  Planning times do not include compilation.
+A planner whose horizon covers the episode plans once, before the episode; the feedback policy of this plan then acts.
+Any other planner plans at every step (MPC).  Planning times do not include compilation.
 """
 
 import math
@@ -29,21 +29,21 @@ class Planned:
     """The result of one planner in one episode."""
 
     planner: str
-    receding: bool  # plans at every step, instead of once
+    receding: bool  # whether it plans at every step, instead of once
     cost: float  # of the executed episode, final cost included
     planned_cost: float  # of the first plan, over its own horizon
     converged: bool | None  # whether every plan met the planner's test of convergence; None if the planner has none
     iterations: float | None  # mean number per plan; None if the planner does not report it
     wall_s: float  # s of planning in the episode, without compilation
     compile_s: float
-    latency: Latency  # planning time of a plan
-    success: bool | None  # by the task's own test; None if it has none
+    latency: Latency  # statistics of the planning time per plan
+    success: bool | None  # result of the task's success test; None if it has none
     length: int  # steps
     plan: Plan  # the first
     episode: Transition
 
     def as_json(self) -> dict[str, Any]:
-        """The numbers, as one JSON object."""
+        """The numbers as a JSON object."""
         names = "planner receding cost planned_cost converged iterations wall_s compile_s success length"
         return metrics.finite({name: getattr(self, name) for name in names.split()} | {"latency_s": vars(self.latency)})
 
@@ -73,7 +73,7 @@ def plan_on(
     """
     if not math.isclose(env.task.dt, problem.task.dt, rel_tol=1e-6):
         steps = f"the model has steps of {problem.task.dt:g} s, and {env.name} of {env.task.dt:g} s"
-        raise UsageError(f"Plans would not fit the environment: {steps}; give both the same dt.")
+        raise UsageError(f"The plans do not fit the environment: {steps}; give both the same dt.")
     horizon = getattr(planner, "horizon", None)
     if receding is None:
         receding = budget_s is not None or (horizon is not None and horizon < problem.task.horizon)
@@ -98,7 +98,7 @@ def plan_on(
 
 
 def _converged(planner: Planner, plans: list[Plan]) -> bool | None:
-    """Whether all plans did; None if they ended with their budget and the planner has no `tolerance` to meet."""
+    """Whether all plans converged; None if they used up their budget and the planner has no `tolerance`."""
     results = {int(plan.result) for plan in plans}
     if results <= {Result.converged, Result.budget_exhausted} and results != {Result.converged}:
         return False if hasattr(planner, "tolerance") else None
@@ -125,12 +125,12 @@ class _Recorder:
 
     @property
     def on_host(self) -> bool:
-        """It reads the clock."""
+        """Always True: the controller reads the clock."""
         return True
 
     @property
     def iterations(self) -> float | None:
-        """Mean number per plan."""
+        """Mean number of iterations per plan."""
         if self._timed is not None:
             return float(np.mean(self._timed.iterations))
         told: list[Any] = [plan.iterations for plan in self.plans if plan.iterations is not None]
@@ -139,7 +139,7 @@ class _Recorder:
         return float(np.mean(told)) if told else None
 
     def init(self, x0: Any, *, key: PRNGKeyArray) -> Any:
-        """Compile; and plan, if there is one plan for the whole episode."""
+        """Compile the planner; if there is one plan for the whole episode, make it."""
         x0 = jnp.asarray(x0)
         if self._timed is not None:
             state = self._timed.init(x0, key=key)

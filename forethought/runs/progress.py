@@ -1,4 +1,4 @@
-"""What is shown during training."""
+"""Progress display during training."""
 
 import time
 import warnings
@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from forethought.runs.budget import Budget, TimeLeft
 from forethought.runs.checkpoint import TrainingProgress
 
-QUIET_S = 30.0  # shortest time between two lines within a round, s, if there is no terminal
+QUIET_S = 30.0  # shortest time between two lines within a round if there is no terminal, s
 
 
 def say(text: str) -> None:
@@ -26,23 +26,23 @@ class Reporter(Protocol):
     def __exit__(self, kind: type | None, problem: BaseException | None, trace: TracebackType | None) -> None: ...
 
     def begin(self, name: str, budget: Budget, progress: TrainingProgress) -> None:
-        """Training of the run called `name` starts, or goes on, from `progress`."""
+        """Called when the training of run `name` starts or continues from `progress`."""
         ...
 
     def step(self, steps: int, episode_return: float) -> None:
-        """Within a round: real steps since it began, and the return of the episode so far."""
+        """Called within a round, with the number of real steps since its start and the return of the episode so far."""
         ...
 
     def round(self, line: dict[str, Any]) -> None:
-        """A round ended; `line` is its line in `metrics.jsonl`."""
+        """Called at the end of a round; `line` is its line in `metrics.jsonl`."""
         ...
 
     def notice(self, text: str) -> None:
-        """A notice that must not be missed."""
+        """Show an important notice."""
         ...
 
     def hint(self, text: str) -> None:
-        """Advice for a person at the terminal."""
+        """Show advice, at a terminal only."""
         ...
 
 
@@ -109,13 +109,13 @@ class Live(Plain):
     """For terminals: one line per round, and a progress bar below them."""
 
     def __init__(self, console: Any):
-        # here: loading rich draws from Python's global random numbers, and importing us changes nothing
+        # not at the top: importing rich uses Python's global random numbers
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         super().__init__(lambda text: console.print(text, markup=False, highlight=False))
         self.numbers = "return -  model error -"
         self.round_began = time.monotonic()
-        self.round_steps: int | None = None  # real steps of the last round: about as many will this one have
+        self.round_steps: int | None = None  # real steps of the last round, an estimate for the running round
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -149,7 +149,7 @@ class Live(Plain):
         self._show(0, self.numbers)
 
     def _show(self, steps: int, numbers: str) -> None:
-        """Move the bar to `steps` real steps into the running round."""
+        """Move the bar to `steps` real steps in the running round."""
         env_steps = self.progress.env_steps + steps
         into_round = min(steps / self.round_steps, 1.0) if self.round_steps else 0.0
         now = time.monotonic()
@@ -173,7 +173,7 @@ def reporter_for(progress: bool) -> Reporter:
 
 
 def describe(line: dict[str, Any], budget: Budget, left: float | None) -> str:
-    """A round in one line."""
+    """The metrics of a round as one line."""
     of = f"/{budget.iterations}" if budget.iterations else ""
     of_steps = f"/{budget.env_steps}" if budget.env_steps else ""
     parts = [
@@ -190,12 +190,12 @@ def describe(line: dict[str, Any], budget: Budget, left: float | None) -> str:
 
 
 def number(value: int | float | None) -> str:
-    """Four significant digits, `-` for none."""
+    """Four significant digits; `-` for None."""
     return "-" if value is None else f"{value:.4g}"
 
 
 def duration(seconds: int | float | None) -> str:
-    """Hours, minutes and seconds, `-` for none."""
+    """Hours, minutes and seconds; `-` for None."""
     if seconds is None:
         return "-"
     minutes, s = divmod(round(seconds), 60)

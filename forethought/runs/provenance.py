@@ -13,7 +13,7 @@ PACKAGES = ("forethought", "jax", "jaxlib", "numpy", "equinox", "optax", "gymnas
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that results depend on; None for what is not installed."""
+    """Versions of Python and of the packages that results depend on; None for packages that are not installed."""
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
@@ -50,7 +50,7 @@ def _version(package: str) -> str | None:
 def _git(*arguments: str, folder: Path | None) -> str:
     try:
         answer = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):  # no git, no checkout, or one too slow to ask
+    except (OSError, subprocess.SubprocessError):  # no git, no checkout, or no answer in time
         return ""
     return answer.stdout.strip()
 

@@ -1,4 +1,4 @@
-"""A run: the results of a training on disk, ready to act and to be evaluated."""
+"""A run: the results of a training on disk, for acting and evaluation."""
 
 import functools
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from forethought.runs.directory import RunDirectory
 from forethought.runs.files import finite
 from forethought.runs.serialization import from_plain
 
-# Rounds fold their number, from 0 up, into the seed's key; these are out of their reach.
+# Rounds fold in their numbers, from 0 up; these numbers are larger than any round's.
 INIT, EVALUATE, ACT = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Returns of a controller in fresh episodes, and how much training it had."""
+    """Returns of a controller in new episodes, and the amount of its training."""
 
     episodes: int
     returns: tuple[float, ...]
@@ -42,12 +42,12 @@ class Evaluation:
     trajectories: tuple[Transition, ...]  # the episodes themselves, each with leading axis [T]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values without the trajectories; null for numbers that do not exist."""
+        """Plain values for JSON, without the trajectories; null for NaN."""
         return finite({name: value for name, value in vars(self).items() if name != "trajectories"})
 
 
 class Run:
-    """A trained run.  Its algorithm, environment and state are read when they are first used."""
+    """A trained run.  Its algorithm, environment and state are read on first use."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Run:
         self._algorithm, self._env, self._iteration = algorithm, env, iteration
         self._restored = restored
         self._carry: tuple[int, Any] | None = None
-        self._directory.read_info()  # there must be a run
+        self._directory.read_info()  # raises if there is no run
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -80,20 +80,20 @@ class Run:
 
     @functools.cached_property
     def algorithm(self) -> Algorithm:
-        """The settings it was trained with."""
+        """The settings of its algorithm."""
         algorithm = self._algorithm or from_plain(self.info["algorithm"])
         if not isinstance(algorithm, Algorithm):
-            raise CheckpointError(f"{self.path} was trained by a {type(algorithm).__name__}, which is no algorithm.")
+            raise CheckpointError(f"{self.path} was trained by {type(algorithm).__name__}, which is not an algorithm.")
         return algorithm
 
     @functools.cached_property
     def env(self) -> Env:
-        """The environment it was trained on; an id `module:Name` imports that module."""
+        """The environment of the training; an id `module:Name` imports that module."""
         return self._env or Environment.from_record(self.info["env"]).open()
 
     @property
     def foreign_code(self) -> tuple[str, ...]:
-        """What opening the environment imports and calls beyond installed packages: "module:name" as recorded."""
+        """The user's code that opening the environment imports and calls: "module:name" as recorded."""
         record = self.info["env"]
         named = (record["spec"], record["cost"], record["termination"], record.get("physics"))
         return tuple(name for name in named if name is not None and ":" in name)
@@ -124,7 +124,7 @@ class Run:
 
     @property
     def progress(self) -> TrainingProgress:
-        """How far training had come with that state."""
+        """The progress of training at that state."""
         return self._checkpoint[1]
 
     @functools.cached_property
@@ -135,13 +135,13 @@ class Run:
     def act(self, obs: Any, t: Any = None) -> np.ndarray:
         """The action for an observation [n]: [m] in task units, or one integer.
 
-        It keeps the controller's memory (a warm start, say) from call to call: call `reset` where an episode begins.
+        The controller's memory (such as a warm start) is kept between calls: call `reset` at the start of an episode.
 
         Args:
-            obs: the state as the environment shows it.
+            obs: the observation.
             t: step of the episode; by default the number of calls since `reset`.
         Raises:
-            UsageError: the observation has another shape than those of the training, or is not finite.
+            UsageError: the observation has another shape than in training, or is not finite.
         """
         x = jnp.asarray(np.asarray(obs), jnp.result_type(float))
         if x.shape != (self.env.space.size,):
@@ -164,13 +164,13 @@ class Run:
         self._carry = None
 
     def evaluate(self, episodes: int = 10, seed: int | None = None) -> Evaluation:
-        """Run fresh episodes; none of them shares a key with training.
+        """Run new episodes, with random keys that training does not use.
 
         Args:
-            episodes: how many.
-            seed: of the episodes; by default the training's seed; the episodes differ from those of the training.
+            episodes: number of episodes.
+            seed: seed of the episodes; by default the training's seed.
         Raises:
-            EnvironmentFailure: the environment raised, or returned what is not finite.
+            EnvironmentFailure: the environment raised an exception or returned values that are not finite.
         """
         if episodes < 1:
             raise UsageError(f"evaluate needs at least 1 episode, not {episodes}.")
@@ -203,16 +203,15 @@ def load(
 ) -> Run:
     """The run in directory `path`.
 
-    Using its environment imports the modules, and calls the functions, that `run.json` names: load only runs whose
-    origin is trusted.
+    Opening its environment imports the modules and calls the functions named in `run.json`: load only runs from
+    trusted sources.
 
     Args:
         path: the `out` of a training.
-        algorithm: its settings, where they are of a class that is not part of Forethought.
-        env: its environment, where it was given as an object; what was recorded about it (cost, angles, ...) holds
-            for it too.
-        iteration: the round whose checkpoint to use; by default the last.
-        **options: fields of `Environment`, in place of the recorded ones.
+        algorithm: the settings, needed if their class is not part of Forethought.
+        env: the environment, needed if it was given as an object; the recorded options (cost, angles, ...) apply to it.
+        iteration: the round whose checkpoint is used; by default the last.
+        **options: fields of `Environment` that replace the recorded ones.
     Raises:
         UsageError: there is no run.
         CheckpointError: `run.json` is damaged.
@@ -225,10 +224,10 @@ def load(
 
 
 def check_seed(seed: Any) -> int:
-    """`seed` as a plain int, if it is one.
+    """`seed` as an int.
 
     Raises:
-        UsageError: it is no whole number from 0 to 2**32 - 1.
+        UsageError: `seed` is not a whole number from 0 to 2**32 - 1.
     """
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
         raise UsageError(f"a seed is a whole number from 0 to {2**32 - 1}, not {seed!r}.")
@@ -236,13 +235,13 @@ def check_seed(seed: Any) -> int:
 
 
 def sizes(env: Env) -> dict[str, int]:
-    """How many numbers its observations and actions have."""
+    """The number of entries of its observations and actions."""
     return {"observation": env.space.size, "action": env.task.action_space.size}
 
 
 def check_sizes(info: dict[str, Any], env: Env) -> None:
-    """Raise `CheckpointError` if an environment has changed since the run recorded in `info` was trained on it."""
-    for what, size in info.get("sizes", {}).items():  # earlier versions recorded none
+    """Raise `CheckpointError` if the sizes of the environment differ from those recorded in `info`."""
+    for what, size in info.get("sizes", {}).items():  # not recorded by earlier versions
         if sizes(env).get(what) != size:
             raise CheckpointError(
                 f"the run was trained on {what}s of size {size}, and '{env.name}' now has size {sizes(env).get(what)}: "

@@ -1,8 +1,8 @@
-"""Settings as plain JSON and back, without ever running what a file says.
+"""Conversion of settings to JSON and back, without executing code from a file.
 
 A settings value is a dataclass of plain values, tuples and further settings.  It is written as
 `{"class": "forethought.algorithms.pets.PETS", "settings": {"horizon": 25, ...}}`; only settings classes inside
-`forethought` are rebuilt from a file, and only by calling them with the values found.
+`forethought` are rebuilt from a file, by calling them with the recorded values.
 """
 
 import dataclasses
@@ -22,9 +22,9 @@ def to_plain(value: Any, name: str = "settings") -> Any:
 
     Args:
         value: settings, or a part of them.
-        name: what to call it in an error message.
+        name: its name in error messages.
     Raises:
-        UsageError: it holds something that is no plain value, and so could not be compared on resume.
+        UsageError: it contains a value that cannot be recorded, and hence cannot be compared on resume.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind = type(value)
@@ -48,7 +48,7 @@ def from_plain(plain: Any) -> Any:
     """The settings that `to_plain` wrote.
 
     Raises:
-        CheckpointError: they name a class or a function that is not part of Forethought, or hold unknown fields.
+        CheckpointError: the record names a class or function outside of Forethought, or has unknown fields.
     """
     if isinstance(plain, list):
         return tuple(from_plain(part) for part in plain)
@@ -79,12 +79,12 @@ def fingerprint(plain: Any) -> str:
 
 
 def first_difference(old: Any, new: Any, name: str = "") -> str | None:
-    """Where two plain values differ first, as `name is OLD there and NEW here`; None where they are equal."""
+    """The first difference of two plain values, as `name is OLD there and NEW here`; None if they are equal."""
     if isinstance(old, dict) and isinstance(new, dict):
         same_kind = old.get("class") == new.get("class")
         names = [*old, *(key for key in new if key not in old)] if same_kind else ["class"]
         for key in names:
-            # "settings" is the file's own layer: people know `planner.horizon`, not `settings.planner.settings...`
+            # omit the file's "settings" levels: users know `planner.horizon`, not `settings.planner.settings...`
             inner = name if key in ("settings", "class") else f"{name}.{key}".lstrip(".")
             found = first_difference(old.get(key), new.get(key), inner)
             if found:
@@ -98,7 +98,7 @@ def first_difference(old: Any, new: Any, name: str = "") -> str | None:
 def _settings_class(path: str) -> type:
     """The frozen dataclass called `path`, inside `forethought` only."""
     refusal = CheckpointError(
-        f"the run's settings are of {path}, which is not part of Forethought and so is not rebuilt from a file; "
+        f"the run's settings are of class {path}, which is not part of Forethought and is not rebuilt from a file; "
         "pass the algorithm: ft.load(path, algorithm=...)."
     )
     module, _, name = path.rpartition(".")

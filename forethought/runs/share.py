@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def export_minari(run: Run, dataset_id: str) -> "MinariDataset":
-    """Write the whole episodes of `run` as a local Minari dataset; the dataset.
+    """Write the whole episodes of `run` as a local Minari dataset, and return it.
 
     Args:
         run: a run, from `train` or `load`.
-        dataset_id: such as `cartpole/pets-v0`; Minari keeps it under its own folder (`MINARI_DATASETS_PATH`).
+        dataset_id: such as `cartpole/pets-v0`; Minari stores it in its own folder (`MINARI_DATASETS_PATH`).
     Raises:
         UsageError: Minari is not installed, there is nothing to export, or the dataset exists.
     """
@@ -50,7 +50,7 @@ def export_minari(run: Run, dataset_id: str) -> "MinariDataset":
 
 
 def _buffer(kind: Any, number: int, episode: Transition) -> Any:
-    """An episode in Minari's form: T + 1 observations, T of everything else."""
+    """An episode in Minari's format: T + 1 observations, T actions and rewards."""
     return kind(
         id=number,
         observations=np.concatenate([episode.x, episode.x_next[-1:]]),

@@ -11,43 +11,43 @@ from collections.abc import Callable, Iterator
 from forethought.core.errors import ForethoughtError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-ABORT_AFTER = 0.5  # s; a second signal sooner than this is the same request (a terminal and `timeout` send two)
+ABORT_AFTER = 0.5  # s; an earlier second signal counts as the same request (a terminal and `timeout` send two)
 HINT = "stopping; a second Ctrl-C aborts at once (rounds on disk stay intact)"
 
 
 class Interrupted(ForethoughtError):
-    """Someone stopped the training; the run can be resumed."""
+    """The training was interrupted; the run can be resumed."""
 
     exit_status = 130
 
 
 class Interruption:
-    """Whether someone asked to stop.
+    """A request to stop.
 
-    Raising in the handler is a shortcut: an exception that a library swallows, a garbage-collection callback say, is
-    lost.  The wish is noted first, and whoever works in a loop calls `check` now and then.
+    The handler raises an exception, but a library may swallow it (in a garbage-collection callback, for example).  The
+    request is therefore recorded first, and loops call `check` regularly.
     """
 
     signal: int | None = None
 
     def on_signal(self, number: int, frame: object) -> None:
-        """Note the signal; leave the main thread's work, unless it is on its way out already."""
+        """Record the signal; raise in the main thread, unless it is already stopping."""
         del frame
         if self.signal is None:
             self.signal = number
             raise KeyboardInterrupt
 
     def check(self) -> None:
-        """Raise `KeyboardInterrupt` if a signal came."""
+        """Raise `KeyboardInterrupt` if a signal was received."""
         if self.signal is not None:
             raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
 def noted() -> Iterator[Interruption]:
-    """While inside, SIGINT is noted as well as raised, for an `interruptible` block that begins later.
+    """Within this context, SIGINT is recorded as well as raised, for an `interruptible` block that begins later.
 
-    Importing and compiling come first, and swallow exceptions now and then.
+    It covers imports and compilation, which may swallow exceptions.
     """
     interruption = Interruption()
     ours = threading.current_thread() is threading.main_thread()
@@ -63,14 +63,14 @@ def noted() -> Iterator[Interruption]:
 
 @contextlib.contextmanager
 def interruptible(say: Callable[[str], None]) -> Iterator[Interruption]:
-    """While inside, the first SIGINT or SIGTERM is noted and raises `KeyboardInterrupt`; a second one ends the process.
+    """Within this context, the first SIGINT or SIGTERM raises `KeyboardInterrupt`; a second one ends the process.
 
-    Python runs a signal's handler only between two bytecodes, so a long compiled call delays it; a thread that the
-    signal wakes answers at once, and ends the process at a second signal.  Outside the main thread, where Python
-    allows no handlers, this does nothing.
+    Python runs a signal handler only between two bytecodes, so a long compiled call delays it.  A separate thread, woken
+    by the signal, therefore prints a hint at once and ends the process at a second signal.  Outside of the main thread,
+    where Python allows no handlers, the context has no effect.
 
     Args:
-        say: tells the person something.
+        say: prints a message for the user.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
@@ -92,20 +92,20 @@ def interruptible(say: Callable[[str], None]) -> Iterator[Interruption]:
         for number, handler in earlier.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(earlier_wakeup)
-        writer.close()  # ends the watcher
+        writer.close()  # ends the watching thread
         watcher.join()
         reader.close()
 
 
 def _watch(reader: socket.socket, say: Callable[[str], None]) -> None:
-    """Say HINT at the first signal; end the process at a second one."""
+    """Print HINT at the first signal; end the process at a second one."""
     hinted = None
     while numbers := reader.recv(64):
         if not any(number in SIGNALS for number in numbers):
             continue
         if hinted is None:
             say(HINT)
-            _drain(reader)  # what came before the hint could be read is no answer to it
+            _drain(reader)  # signals sent before the hint was printed are no response to it
             hinted = time.monotonic()
         elif time.monotonic() - hinted > ABORT_AFTER:
             os._exit(Interrupted.exit_status)

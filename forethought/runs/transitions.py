@@ -25,16 +25,16 @@ FIELDS = ("x", "u", "x_next", "reward", "terminated", "truncated")
 def save_episode(
     folder: Path, number: int, episode: Transition, about: dict[str, Any], *, partial: bool = False
 ) -> Path:
-    """Write an episode (leading axis [T]); the path it went to.
+    """Write an episode (leading axis [T]) and return its path.
 
     Args:
         folder: `transitions/` of the run.
         number: 1 for the run's first episode.
         episode: the steps.
-        about: plain values kept with it, such as the environment's name.
-        partial: the environment failed on the way; such a file never replaces another.
+        about: plain values stored with it, such as the environment's name.
+        partial: whether the environment failed during the episode; such a file never replaces another.
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the file cannot be written.
     """
     path = folder / f"{'partial' if partial else 'episode'}-{number:06d}.safetensors"
     attempt = 2
@@ -42,14 +42,14 @@ def save_episode(
         path = folder / f"partial-{number:06d}-{attempt}.safetensors"
         attempt += 1
     arrays = {name: np.asarray(getattr(episode, name), order="C") for name in FIELDS}
-    # one entry: safetensors does not keep their order
+    # one entry, because safetensors does not keep the order of entries
     metadata = {"about": json.dumps({**about, CHECKSUM: _checksum(arrays)})}
     write_whole(path, safetensors.numpy.save(arrays, metadata))
     return path
 
 
 def load_episode(path: Path) -> Transition:
-    """An episode as it was saved, NumPy arrays with leading axis [T].
+    """Read an episode: NumPy arrays with leading axis [T].
 
     Raises:
         CheckpointError: the file is damaged.
@@ -62,13 +62,13 @@ def load_episode(path: Path) -> Transition:
         checksum = _about(content).get(CHECKSUM)
     except (safetensors.SafetensorError, KeyError, ValueError) as problem:
         raise damaged from problem
-    if checksum is not None and checksum != _checksum(arrays):  # earlier versions wrote none
+    if checksum is not None and checksum != _checksum(arrays):  # earlier versions wrote no checksum
         raise damaged
     return episode
 
 
 def about_episode(path: Path) -> dict[str, Any]:
-    """What was noted with an episode: the environment's `env`, the `iteration`, and `dt` in s."""
+    """The values stored with an episode: `env` (the environment's name), `iteration`, and `dt` in s."""
     return {name: value for name, value in _about(path.read_bytes()).items() if name != CHECKSUM}
 
 
@@ -78,14 +78,14 @@ def load_episodes(folder: Path) -> list[Transition]:
 
 
 def drop_after(folder: Path, episodes: int) -> None:
-    """Remove episodes after the first `episodes`: they are of a round without a checkpoint, which is done again."""
+    """Remove episodes after the first `episodes`: they belong to a round without a checkpoint, which is repeated."""
     for number, path in _episodes(folder):
         if number > episodes:
             path.unlink()
 
 
 def damaged_episodes(folder: Path, episodes: int) -> list[str]:
-    """Names of those of the first `episodes` files that are missing or damaged."""
+    """Names of missing or damaged files among the first `episodes`."""
     there, wrong = dict(_episodes(folder)), []
     for number in range(1, episodes + 1):
         path = there.get(number, folder / f"episode-{number:06d}.safetensors")
@@ -97,7 +97,7 @@ def damaged_episodes(folder: Path, episodes: int) -> list[str]:
 
 
 def _episodes(folder: Path) -> list[tuple[int, Path]]:
-    """The numbers and files of the episodes, in order; other files are none of ours."""
+    """The numbers and files of the episodes, in order; all other files are ignored."""
     named = ((NAME.fullmatch(path.name), path) for path in folder.glob("episode-*.safetensors"))
     return sorted((int(match[1]), path) for match, path in named if match)
 

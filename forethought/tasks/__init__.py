@@ -1,4 +1,4 @@
-"""What is wanted of a system: the shipped tasks, tasks from plain functions, and tasks that are partly learned."""
+"""Tasks (cost, terminal states, initial states): the shipped ones, tasks from plain functions, partly learned tasks."""
 
 from typing import TYPE_CHECKING
 

@@ -20,15 +20,15 @@ class AcrobotSwingUp(eqx.Module):
     dt: float = 0.05  # s per step
     torque_limit: float = 10.0  # N m
     start_std: float = (
-        0.1  # standard deviation of the first angles (rad) and angular velocities (rad/s), around hanging at rest
+        0.1  # standard deviation of the initial angles (rad) and angular velocities (rad/s), around hanging at rest
     )
     length1: float = 1.0  # m
     length2: float = 1.0  # m
     tip_weight: float = 1.0  # 1/m^2, cost of the tip's distance squared
     spin_weight: float = 0.01  # s^2/rad^2, cost of each angular speed squared
     torque_weight: float = 0.001  # 1/(N m)^2, cost of torque squared
-    solved_distance: float = 0.5  # m, greatest distance of the tip from its target during the last second
-    solved_spin: float = 1.0  # rad/s, greatest angular speed of the rods during the last second
+    solved_distance: float = 0.5  # m, largest distance of the tip from its target during the last second
+    solved_spin: float = 1.0  # rad/s, largest angular speed of the rods during the last second
 
     @property
     def action_space(self) -> Box:
@@ -36,7 +36,7 @@ class AcrobotSwingUp(eqx.Module):
         return Box.symmetric(jnp.array([self.torque_limit]), ["elbow torque (N m)"])
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "4"]:
-        """Hanging, nearly at rest."""
+        """A random state near hanging at rest."""
         return self.start_std * jr.normal(key, (4,))
 
     def cost(self, x: Float[Array, "4"], u: Float[Array, "1"], t: Int[Array, ""]) -> Float[Array, ""]:
@@ -45,11 +45,11 @@ class AcrobotSwingUp(eqx.Module):
         return self.final_cost(x) + quadratic(u, weight=self.torque_weight)
 
     def final_cost(self, x: Float[Array, "4"]) -> Float[Array, ""]:
-        """The same cost without that of the actions."""
+        """The cost of the last state: `cost` without the term for actions."""
         return quadratic(self.tip_offset(x), weight=self.tip_weight) + quadratic(x[2:], weight=self.spin_weight)
 
     def terminal(self, x: Float[Array, "4"]) -> Bool[Array, ""]:
-        """Never: only the time limit ends an episode."""
+        """False: only the time limit ends an episode."""
         del x
         return never()
 
@@ -60,7 +60,7 @@ class AcrobotSwingUp(eqx.Module):
         return holds_at_end((distances < self.solved_distance) & still & trajectory.alive, seconds=1.0, dt=self.dt)
 
     def tip_offset(self, x: Float[Array, "4"]) -> Float[Array, "2"]:
-        """From the upright position of the tip to the tip: right and up, in m."""
+        """Position of the tip relative to its upright position: right and up, in m."""
         first, second = x[0], x[0] + x[1]
         right = self.length1 * jnp.sin(first) + self.length2 * jnp.sin(second)
         up = -self.length1 * (jnp.cos(first) + 1) - self.length2 * (jnp.cos(second) + 1)

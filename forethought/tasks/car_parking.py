@@ -1,4 +1,4 @@
-"""Car parking: from beside the parking place into it, where the car cannot move sideways."""
+"""Car parking: from the next lane into a parking place, with a car that cannot move sideways."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -21,16 +21,16 @@ class CarParking(eqx.Module):
     acceleration_limit: float = 2.0  # m/s^2
     turn_limit: float = 1.0  # rad/s
     start_side: float = 2.5  # m, mean distance of the start from the parking place, to the side
-    start_std: float = 0.2  # standard deviation of the first position (m), heading (rad) and speed (m/s)
+    start_std: float = 0.2  # standard deviation of the initial position (m), heading (rad) and speed (m/s)
     position_weight: float = 1.0  # 1/m^2, cost of the distance squared
     heading_weight: float = (
         0.3  # cost of the squared distance between the unit vectors along the car and along the parking place
     )
     speed_weight: float = 0.02  # s^2/m^2, cost of speed squared
-    action_weight: float = 0.005  # cost of each action squared, as a share of its limit
-    solved_distance: float = 0.2  # m, greatest distance from the parking place during the last second
-    solved_heading: float = 0.2  # rad, greatest heading during the last second
-    solved_speed: float = 0.2  # m/s, greatest speed of the car during the last second
+    action_weight: float = 0.005  # cost of the square of each action, relative to its limit
+    solved_distance: float = 0.2  # m, largest distance from the parking place during the last second
+    solved_heading: float = 0.2  # rad, largest heading during the last second
+    solved_speed: float = 0.2  # m/s, largest speed of the car during the last second
 
     @property
     def action_space(self) -> Box:
@@ -40,7 +40,7 @@ class CarParking(eqx.Module):
         )
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "4"]:
-        """In the next lane, nearly straight and at rest."""
+        """A random state in the next lane, nearly straight and at rest."""
         return jnp.array([0.0, self.start_side, 0.0, 0.0]) + self.start_std * jr.normal(key, (4,))
 
     def cost(self, x: Float[Array, "4"], u: Float[Array, "2"], t: Int[Array, ""]) -> Float[Array, ""]:
@@ -49,13 +49,13 @@ class CarParking(eqx.Module):
         return self.final_cost(x) + quadratic(u / self.action_space.high, weight=self.action_weight)
 
     def final_cost(self, x: Float[Array, "4"]) -> Float[Array, ""]:
-        """The same cost without that of the actions."""
+        """The cost of the last state: `cost` without the term for actions."""
         askew = 2 * (1 - jnp.cos(x[2]))  # squared chord between the two directions
         distance = quadratic(x[:2], weight=self.position_weight)
         return distance + self.heading_weight * askew + quadratic(x[3], weight=self.speed_weight)
 
     def terminal(self, x: Float[Array, "4"]) -> Bool[Array, ""]:
-        """Never: only the time limit ends an episode."""
+        """False: only the time limit ends an episode."""
         del x
         return never()
 

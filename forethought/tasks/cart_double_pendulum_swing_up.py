@@ -23,13 +23,13 @@ class CartDoublePendulumSwingUp(eqx.Module):
     horizon: int = 100  # steps
     dt: float = 0.05  # s per step
     force_limit: float = 20.0  # N
-    start_std: float = 0.1  # standard deviation of the first position and velocities, around hanging at rest
+    start_std: float = 0.1  # standard deviation of the initial position and velocities, around hanging at rest
     start_angle_std: float = 0.01  # rad, standard deviation of the initial angle of each rod
     length1: float = 0.6  # m
     length2: float = 0.6  # m
     cost_width: float = 0.5  # m, distance of the tip from its target at which the cost is 0.39
-    solved_distance: float = 0.25  # m, greatest distance of the tip from its target during the last second
-    solved_speed: float = 0.5  # m/s, greatest speed of the tip during the last second
+    solved_distance: float = 0.25  # m, largest distance of the tip from its target during the last second
+    solved_speed: float = 0.5  # m/s, largest speed of the tip during the last second
 
     @property
     def action_space(self) -> Box:
@@ -37,7 +37,7 @@ class CartDoublePendulumSwingUp(eqx.Module):
         return Box.symmetric(jnp.array([self.force_limit]), ["force (N)"])
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "6"]:
-        """Hanging, nearly at rest."""
+        """A random state near hanging at rest."""
         spread = jnp.full(6, self.start_std).at[2:4].set(self.start_angle_std)
         return spread * jr.normal(key, (6,))
 
@@ -47,13 +47,13 @@ class CartDoublePendulumSwingUp(eqx.Module):
         return self.final_cost(x)
 
     def final_cost(self, x: Float[Array, "6"]) -> Float[Array, ""]:
-        """The same cost in the last state."""
+        """The cost of the last state: as `cost`."""
         return saturating(jnp.sum(self.tip_offset(x) ** 2), width=self.cost_width)
 
     def cost_moments(
         self, p: Gaussian, t: Int[Array, ""], *, smoothing: Float[Array, ""] | float = 0.0
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Mean and variance of the cost for `[x; u] ~ p`, the tip matched by a Gaussian; `smoothing` in m."""
+        """Mean and variance of the cost for `[x; u] ~ p`, with the tip approximated by a Gaussian; `smoothing` in m."""
         del t
         waves = with_sines(Gaussian(p.mean[:6], p.cov[:6, :6]), (2, 3))  # [x; sin1; sin2; cos1; cos2]
         l1, l2 = self.length1, self.length2
@@ -62,7 +62,7 @@ class CartDoublePendulumSwingUp(eqx.Module):
         return saturating_moments(tip, width=self.cost_width, smoothing=smoothing)
 
     def terminal(self, x: Float[Array, "6"]) -> Bool[Array, ""]:
-        """Never: only the time limit ends an episode."""
+        """False: only the time limit ends an episode."""
         del x
         return never()
 
@@ -74,7 +74,7 @@ class CartDoublePendulumSwingUp(eqx.Module):
         return holds_at_end(holds, seconds=1.0, dt=self.dt)
 
     def tip_offset(self, x: Float[Array, "6"]) -> Float[Array, "2"]:
-        """From the target of the tip, upright over the middle of the rail, to the tip: right and up, in m."""
+        """Position of the tip relative to its target (upright over the middle of the rail): right and up, in m."""
         position, _, angle1, angle2, _, _ = x
         right = position + self.length1 * jnp.sin(angle1) + self.length2 * jnp.sin(angle2)
         return jnp.stack([right, -self.length1 * (jnp.cos(angle1) + 1) - self.length2 * (jnp.cos(angle2) + 1)])

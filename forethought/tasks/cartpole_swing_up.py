@@ -22,11 +22,11 @@ class CartPoleSwingUp(eqx.Module):
     horizon: int = 40  # steps
     dt: float = 0.1  # s per step
     force_limit: float = 10.0  # N
-    start_std: float = 0.1  # standard deviation of each coordinate of the first state, around hanging at rest
+    start_std: float = 0.1  # standard deviation of each coordinate of the initial state, around hanging at rest
     pole_length: float = 0.5  # m
     cost_width: float = 0.25  # m, distance of the tip from its target at which the cost is 0.39
-    solved_distance: float = 0.25  # m, greatest distance of the tip from its target during the last second
-    solved_speed: float = 0.5  # m/s, greatest speed of the tip during the last second
+    solved_distance: float = 0.25  # m, largest distance of the tip from its target during the last second
+    solved_speed: float = 0.5  # m/s, largest speed of the tip during the last second
 
     @property
     def action_space(self) -> Box:
@@ -34,7 +34,7 @@ class CartPoleSwingUp(eqx.Module):
         return Box.symmetric(jnp.array([self.force_limit]), ["force (N)"])
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "4"]:
-        """Hanging, nearly at rest."""
+        """A random state near hanging at rest."""
         return self.start_std * jr.normal(key, (4,))
 
     def cost(self, x: Float[Array, "4"], u: Float[Array, "1"], t: Int[Array, ""]) -> Float[Array, ""]:
@@ -43,13 +43,13 @@ class CartPoleSwingUp(eqx.Module):
         return self.final_cost(x)
 
     def final_cost(self, x: Float[Array, "4"]) -> Float[Array, ""]:
-        """The same cost in the last state."""
+        """The cost of the last state: as `cost`."""
         return saturating(jnp.sum(self.tip_offset(x) ** 2), width=self.cost_width)
 
     def cost_moments(
         self, p: Gaussian, t: Int[Array, ""], *, smoothing: Float[Array, ""] | float = 0.0
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Mean and variance of the cost for `[x; u] ~ p`, the tip matched by a Gaussian; `smoothing` in m."""
+        """Mean and variance of the cost for `[x; u] ~ p`, with the tip approximated by a Gaussian; `smoothing` in m."""
         del t
         waves = with_sines(Gaussian(p.mean[:4], p.cov[:4, :4]), (2,))  # [x; sin; cos]
         length = self.pole_length
@@ -58,15 +58,15 @@ class CartPoleSwingUp(eqx.Module):
         return saturating_moments(tip, width=self.cost_width, smoothing=smoothing)
 
     def terminal(self, x: Float[Array, "4"]) -> Bool[Array, ""]:
-        """Never: only the time limit ends an episode."""
+        """False: only the time limit ends an episode."""
         del x
         return never()
 
     def solved(self, trajectory: Trajectory) -> Bool[Array, ""]:
         """Tip within `solved_distance` of its target and slower than `solved_speed` for the whole last second.
 
-        A pole that swings through upright is five times faster and leaves the disc in a third of a second.  The tip
-        decides, as in the cost: the cart may work under it, as it must to balance.
+        A pole that swings through upright is five times faster and leaves the disc in a third of a second.  As in the
+        cost, only the tip counts: the cart may move, which balancing requires.
         """
         distances = jnp.linalg.norm(jax.vmap(self.tip_offset)(trajectory.xs), axis=-1)
         speeds = jnp.linalg.norm(jax.vmap(self.tip_velocity)(trajectory.xs), axis=-1)
@@ -74,7 +74,7 @@ class CartPoleSwingUp(eqx.Module):
         return holds_at_end(holds, seconds=1.0, dt=self.dt)
 
     def tip_offset(self, x: Float[Array, "4"]) -> Float[Array, "2"]:
-        """From the target of the tip, upright over the middle of the rail, to the tip: right and up, in m."""
+        """Position of the tip relative to its target (upright over the middle of the rail): right and up, in m."""
         position, _, angle, _ = x
         return jnp.stack([position + self.pole_length * jnp.sin(angle), -self.pole_length * (jnp.cos(angle) + 1)])
 

@@ -21,29 +21,29 @@ class Constrained(WrappedTask):
     final_limit: Callable[[Array], Array] | None = eqx.field(static=True, default=None)
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "n"]:
-        """That of the base task."""
+        """An initial state of the base task."""
         return self.base.initial(key=key)
 
     def cost(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, ""]:
-        """That of the base task."""
+        """The base task's cost."""
         return self.base.cost(x, u, t)
 
     def step_cost(
         self, x: Float[Array, "n"], u: Float[Array, "m"], x_next: Float[Array, "n"], t: Int[Array, ""]
     ) -> Float[Array, ""]:
-        """That of the base task."""
+        """The step cost of the base task."""
         return step_cost(self.base, x, u, x_next, t)
 
     def final_cost(self, x: Float[Array, "n"]) -> Float[Array, ""]:
-        """That of the base task."""
+        """The base task's final cost."""
         return self.base.final_cost(x)
 
     def terminal(self, x: Float[Array, "n"]) -> Bool[Array, ""]:
-        """That of the base task."""
+        """Whether `x` is terminal in the base task."""
         return self.base.terminal(x)
 
     def solved(self, trajectory: Trajectory) -> Bool[Array, ""] | None:
-        """That of the base task."""
+        """Whether the trajectory passes the base task's test of success."""
         return self.base.solved(trajectory)
 
     def constraint(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, "k"]:

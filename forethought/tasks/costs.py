@@ -1,11 +1,11 @@
-"""Functions shared by tasks: costs, and the test "for the whole last second"."""
+"""Functions shared by tasks: costs, and the test whether a condition holds for the whole last second."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 
 def quadratic(deviation: Float[Array, "*k"], *, weight: float) -> Float[Array, ""]:
-    """`weight |deviation|^2`; `weight` is in the inverse of the squared unit of `deviation`."""
+    """`weight |deviation|^2`; the unit of `weight` is the inverse square of that of `deviation`."""
     return weight * jnp.sum(deviation**2)
 
 

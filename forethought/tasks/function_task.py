@@ -1,4 +1,4 @@
-"""A task given by functions of the user, as far as they are known: the task of an environment from elsewhere."""
+"""The task of a Gymnasium environment, with the user's cost and termination functions, if given."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +15,9 @@ TerminationFunction = Callable[[Array], Array]  # termination(x [n]) -> bool []
 
 
 class FunctionTask(eqx.Module):
-    """Action limits, horizon and time step of an environment, and its cost and termination as far as they are known.
+    """Action limits, horizon and time step of an environment, and its cost and termination if they are known.
 
-    `cost_function(x, u)` and `termination_function(x)` are traceable by JAX; None where they must be learned.
+    `cost_function(x, u)` and `termination_function(x)` are traceable by JAX, or None if they must be learned.
     """
 
     horizon: int = eqx.field(static=True)  # steps in an episode
@@ -32,7 +32,7 @@ class FunctionTask(eqx.Module):
         raise UsageError("The initial states of this environment are not known as a function; reset it to get one.")
 
     def cost(self, x: Shaped[Array, "*n"], u: Shaped[Array, "*m"], t: Int[Array, ""]) -> Float[Array, ""]:
-        """The user's cost; raises `UsageError` where none was given."""
+        """The user's cost; raises `UsageError` if none was given."""
         del t
         if self.cost_function is None:
             raise UsageError("The cost of this environment is not known: pass cost=..., or learn it from the rewards.")
@@ -43,7 +43,7 @@ class FunctionTask(eqx.Module):
         return jnp.zeros((), _real(x))
 
     def terminal(self, x: Shaped[Array, "*n"]) -> Bool[Array, ""]:
-        """The user's termination; raises `UsageError` where none was given."""
+        """The user's termination; raises `UsageError` if none was given."""
         if self.termination_function is None:
             raise UsageError("The terminal states are not known: pass termination=..., or learn them from episodes.")
         return jnp.asarray(self.termination_function(x)).astype(bool)
@@ -54,17 +54,17 @@ class FunctionTask(eqx.Module):
 
 
 def _real(x: Array) -> Any:
-    """The dtype of costs of `x`: its own, or the default of real numbers where it holds integers."""
+    """The dtype of costs: that of `x`, or the default real dtype if `x` holds integers."""
     return jnp.result_type(x.dtype, float)
 
 
 def require_cost(cost: CostFunction, x: Any, u: Any) -> None:
-    """Raise `UsageError` unless JAX can trace `cost(x, u)` and it gives a number; `x`, `u` are examples, or sizes."""
+    """Raise `UsageError` unless JAX can trace `cost(x, u)` and it returns a number; `x`, `u` are examples, or sizes."""
     _require_scalar(cost, "cost", "(x, u)", (x, u))
 
 
 def require_termination(termination: TerminationFunction, x: Any) -> None:
-    """Raise `UsageError` unless JAX can trace `termination(x)` and it gives a truth value; `x` as in `require_cost`."""
+    """Raise `UsageError` unless JAX can trace `termination(x)` and it returns a bool; `x` as in `require_cost`."""
     out = _require_scalar(termination, "termination", "(x)", (x,))
     if jnp.issubdtype(out.dtype, jnp.inexact):
         name = getattr(termination, "__name__", type(termination).__name__)
@@ -73,7 +73,7 @@ def require_termination(termination: TerminationFunction, x: Any) -> None:
 
 
 def _require_scalar(function: Callable, kind: str, arguments: str, examples: tuple[Any, ...]) -> jax.ShapeDtypeStruct:
-    """The shape and dtype of what the function returns, which is a scalar."""
+    """The shape and dtype of the function's result; raises `UsageError` unless it is a scalar."""
     name = f"The {kind} function '{getattr(function, '__name__', type(function).__name__)}'"
     probes = [jnp.zeros(example) if isinstance(example, int) else example for example in examples]
     try:
@@ -93,6 +93,6 @@ def _require_scalar(function: Callable, kind: str, arguments: str, examples: tup
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, in one line."""
+    """The message of an exception, as one line."""
     lines = str(error).strip().splitlines()
     return lines[0].strip() if lines else type(error).__name__

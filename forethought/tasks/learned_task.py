@@ -1,8 +1,8 @@
-"""Tasks whose cost or termination is learned from what the environment reported.
+"""Tasks whose cost or termination is learned from recorded transitions.
 
-A learned reward is one more coordinate of the state, x = [o; r], where r is the reward of the step that led to x: the
-model of the dynamics predicts it beside the observation.  So the cost of a step is -r of the state after it, whether
-the reward depends on the state, the action or the next state (`forethought.core.timing`).
+A learned reward is an additional coordinate of the state, x = [o; r], where r is the reward of the step that led to x.
+The model of the dynamics predicts it together with the observation.  The cost of a step is therefore -r of the next
+state, whether the reward depends on the state, the action or the next state (`forethought.core.timing`).
 """
 
 from typing import Any
@@ -18,22 +18,22 @@ from forethought.tasks.wrapped_task import WrappedTask
 class LearnedTask(WrappedTask):
     """The `base` task with its unknown parts replaced by learned ones.
 
-    `reward_in_state`: states are [o; r], and the cost of a step is -r of the state after it.  `termination`: the
-    log-odds that `o` is terminal; None where the base task has its own test.
+    `reward_in_state`: states are [o; r], and the cost of a step is -r of the next state.  `termination`: the log-odds
+    that `o` is terminal; None if the base task defines its terminal states.
     """
 
     base: Task
     termination: ContinuousConditional | None
     reward_in_state: bool = eqx.field(static=True)
-    never_terminal: bool = eqx.field(static=True, default=False)  # no episode has ended so far
-    final_weight: float = eqx.field(static=True, default=1.0)  # how often the last state counts; see `final_cost`
+    never_terminal: bool = eqx.field(static=True, default=False)  # no episode has terminated so far
+    final_weight: float = eqx.field(static=True, default=1.0)  # weight of the cost of the last state; see `final_cost`
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "n"]:
-        """The base task's, with no reward yet."""
+        """An initial state of the base task, with r = 0."""
         return self._extend(self.base.initial(key=key))
 
     def cost(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, ""]:
-        """The base task's cost; raises `UsageError` where the reward is learned, for it is known only after a step."""
+        """The base task's cost; raises `UsageError` if the reward is learned, because it depends on the next state."""
         if self.reward_in_state:
             raise UsageError("A learned reward is known only after the step: use step_cost(task, x, u, x_next, t).")
         return self.base.cost(x, u, t)
@@ -41,13 +41,13 @@ class LearnedTask(WrappedTask):
     def step_cost(
         self, x: Float[Array, "n"], u: Float[Array, "m"], x_next: Float[Array, "n"], t: Int[Array, ""]
     ) -> Float[Array, ""]:
-        """Minus the learned reward of the step, or the base task's cost."""
+        """The negative learned reward of the step, or the base task's cost."""
         return -x_next[-1] if self.reward_in_state else step_cost(self.base, x, u, x_next, t)
 
     def final_cost(self, x: Float[Array, "n"]) -> Float[Array, ""]:
-        """What makes the last state count `final_weight` times: a crude estimate of the cost beyond the horizon.
+        """The cost of the last state with weight `final_weight`: a rough estimate of the cost beyond the horizon.
 
-        A learned reward of the last step has been charged once already, so its weight here is `final_weight` - 1.
+        A learned reward of the last step is already charged once, so its weight here is `final_weight` - 1.
         """
         if self.reward_in_state:
             return (self.final_weight - 1) * -x[-1]
@@ -63,7 +63,7 @@ class LearnedTask(WrappedTask):
         return self.termination(o).mean[0] > 0
 
     def solved(self, trajectory: Trajectory) -> Bool[Array, ""] | None:
-        """The base task's own test."""
+        """Whether the trajectory passes the base task's test of success."""
         return self.base.solved(trajectory)
 
     def _extend(self, o: Float[Array, "o"]) -> Float[Array, "n"]:
@@ -71,7 +71,7 @@ class LearnedTask(WrappedTask):
 
 
 class FromObservation(eqx.Module):
-    """A controller for observations `o`, made of one for states `[o; r]`; the reward so far does not matter: r = 0."""
+    """A controller for observations `o`, made from a controller for states `[o; r]`, which is called with r = 0."""
 
     inner: Controller
 

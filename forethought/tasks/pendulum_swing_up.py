@@ -19,16 +19,16 @@ class PendulumSwingUp(eqx.Module):
 
     horizon: int = 100  # steps
     dt: float = 0.05  # s per step
-    torque_limit: float = 2.0  # N m; holding the rod level takes 4.9
+    torque_limit: float = 2.0  # N m; holding the rod horizontal takes 4.9
     start_std: float = (
-        0.1  # standard deviation of the first angle (rad) and angular velocity (rad/s), around hanging at rest
+        0.1  # standard deviation of the initial angle (rad) and angular velocity (rad/s), around hanging at rest
     )
     length: float = 1.0  # m
     tip_weight: float = 1.0  # 1/m^2, cost of the tip's distance squared
     spin_weight: float = 0.01  # s^2/rad^2, cost of angular speed squared
     torque_weight: float = 0.001  # 1/(N m)^2, cost of torque squared
-    solved_distance: float = 0.25  # m, greatest distance of the tip from its target during the last second
-    solved_spin: float = 1.0  # rad/s, greatest angular speed of the rod during the last second
+    solved_distance: float = 0.25  # m, largest distance of the tip from its target during the last second
+    solved_spin: float = 1.0  # rad/s, largest angular speed of the rod during the last second
 
     @property
     def action_space(self) -> Box:
@@ -36,7 +36,7 @@ class PendulumSwingUp(eqx.Module):
         return Box.symmetric(jnp.array([self.torque_limit]), ["torque (N m)"])
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "2"]:
-        """Hanging, nearly at rest."""
+        """A random state near hanging at rest."""
         return self.start_std * jr.normal(key, (2,))
 
     def cost(self, x: Float[Array, "2"], u: Float[Array, "1"], t: Int[Array, ""]) -> Float[Array, ""]:
@@ -45,7 +45,7 @@ class PendulumSwingUp(eqx.Module):
         return self.final_cost(x) + quadratic(u, weight=self.torque_weight)
 
     def final_cost(self, x: Float[Array, "2"]) -> Float[Array, ""]:
-        """The same cost without that of the actions."""
+        """The cost of the last state: `cost` without the term for actions."""
         return quadratic(self.tip_offset(x), weight=self.tip_weight) + quadratic(x[1], weight=self.spin_weight)
 
     def cost_moments(
@@ -61,7 +61,7 @@ class PendulumSwingUp(eqx.Module):
         return quadratic_moments(measured, jnp.diag(jnp.array(weights, p.mean.dtype)))
 
     def terminal(self, x: Float[Array, "2"]) -> Bool[Array, ""]:
-        """Never: only the time limit ends an episode."""
+        """False: only the time limit ends an episode."""
         del x
         return never()
 
@@ -72,5 +72,5 @@ class PendulumSwingUp(eqx.Module):
         return holds_at_end((distances < self.solved_distance) & still & trajectory.alive, seconds=1.0, dt=self.dt)
 
     def tip_offset(self, x: Float[Array, "2"]) -> Float[Array, "2"]:
-        """From the upright position of the tip to the tip: right and up, in m."""
+        """Position of the tip relative to its upright position: right and up, in m."""
         return self.length * jnp.stack([jnp.sin(x[0]), -jnp.cos(x[0]) - 1])

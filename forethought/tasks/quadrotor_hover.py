@@ -24,14 +24,14 @@ class QuadrotorHover(eqx.Module):
     target_x: float = 0.0  # m, right
     target_z: float = 1.0  # m, up
     start_distance: float = 1.5  # m, mean distance of the start to the left of the target
-    start_std: float = 0.1  # standard deviation of each coordinate of the first state
+    start_std: float = 0.1  # standard deviation of each coordinate of the initial state
     position_weight: float = 1.0  # 1/m^2, cost of the distance squared
     roll_weight: float = 0.1  # cost of the squared distance between the body's upward axis and the vertical
     speed_weight: float = 0.05  # s^2/m^2, cost of speed squared
     spin_weight: float = 0.05  # s^2/rad^2, cost of angular speed squared
     thrust_weight: float = 0.01  # 1/N^2, cost of each thrust's squared difference from hover
-    solved_distance: float = 0.25  # m, greatest distance from the target during the last second
-    solved_speed: float = 0.5  # m/s, greatest speed during the last second
+    solved_distance: float = 0.25  # m, largest distance from the target during the last second
+    solved_speed: float = 0.5  # m/s, largest speed during the last second
 
     @property
     def action_space(self) -> Box:
@@ -39,7 +39,7 @@ class QuadrotorHover(eqx.Module):
         return Box(jnp.zeros(2), jnp.full(2, self.thrust_limit), ["left thrust (N)", "right thrust (N)"])
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "6"]:
-        """To the left of the target, nearly level and at rest."""
+        """A random state to the left of the target, nearly level and at rest."""
         start = jnp.array([self.target_x - self.start_distance, self.target_z, 0.0, 0.0, 0.0, 0.0])
         return start + self.start_std * jr.normal(key, (6,))
 
@@ -49,14 +49,14 @@ class QuadrotorHover(eqx.Module):
         return self.final_cost(x) + quadratic(u - self.weight / 2, weight=self.thrust_weight)
 
     def final_cost(self, x: Float[Array, "6"]) -> Float[Array, ""]:
-        """The same cost without that of the actions."""
+        """The cost of the last state: `cost` without the term for actions."""
         tilt = 2 * (1 - jnp.cos(x[2]))  # squared chord between body axis and vertical
         distance = quadratic(self.offset(x), weight=self.position_weight)
         speeds = quadratic(x[3:5], weight=self.speed_weight) + quadratic(x[5], weight=self.spin_weight)
         return distance + self.roll_weight * tilt + speeds
 
     def terminal(self, x: Float[Array, "6"]) -> Bool[Array, ""]:
-        """Never: only the time limit ends an episode."""
+        """False: only the time limit ends an episode."""
         del x
         return never()
 
@@ -68,5 +68,5 @@ class QuadrotorHover(eqx.Module):
         return holds_at_end(near & slow & trajectory.alive, seconds=1.0, dt=self.dt)
 
     def offset(self, x: Float[Array, "6"]) -> Float[Array, "2"]:
-        """From the target to the quadrotor: right and up, in m."""
+        """Position relative to the target: right and up, in m."""
         return x[:2] - jnp.array([self.target_x, self.target_z])

@@ -1,4 +1,4 @@
-"""A reference to track: what a task's cost compares the state with at every step."""
+"""A reference to track: the value that a task's cost compares with the state at every step."""
 
 from typing import Literal, get_args
 
@@ -12,15 +12,15 @@ After = Literal["hold", "error"]
 class Reference(eqx.Module):
     """Values r_t [k] for the steps t = 0 ... N - 1, called with a step index.
 
-    A planner with horizon H asks at step t for the steps t to t + H, also beyond the end of the episode.  `after` says
-    what it gets there: "hold" is the last value, "error" stops with an error that names the step.
+    At step t, a planner with horizon H uses the values of the steps t to t + H, which may be after the end of the
+    episode.  `after` defines these values: "hold" repeats the last value, "error" raises an error that names the step.
     """
 
     values: Float[Array, "N k"]
     after: After = eqx.field(static=True, default="hold")
 
     def __check_init__(self) -> None:
-        """There is at least one value, and `after` is known."""
+        """Check that there is at least one value, and that `after` is "hold" or "error"."""
         if self.after not in get_args(After):
             raise ValueError(f'Reference.after must be "hold" or "error", got "{self.after}".')
         if not self.values.shape[0]:
@@ -37,7 +37,7 @@ class Reference(eqx.Module):
             t = eqx.error_if(
                 t,
                 t >= N,
-                f"The reference has values for the steps 0 to {N - 1} only, but a later one was asked for; "
+                f"The reference has values for the steps 0 to {N - 1} only, but a later step was requested; "
                 "give it the episode's horizon plus the planner's, or after=\"hold\".",
             )
         return self.values[jnp.clip(t, 0, N - 1)]

@@ -1,4 +1,4 @@
-"""A task whose reward and end are coordinates of the state, put there by the simulator that computes them.
+"""A task whose reward and termination are coordinates of the state, computed by a simulator.
 
 States are x = [s; r; done]: r is the reward of the step that led to x, and done is 1 from the state that ended the
 episode on, else 0 (`forethought.dynamics.mujoco.mujoco_dynamics`).
@@ -17,17 +17,17 @@ from forethought.core import Trajectory, UsageError
 from forethought.tasks.function_task import FunctionTask
 from forethought.tasks.wrapped_task import WrappedTask
 
-Reset = Callable[[int], np.ndarray]  # reset(seed) -> the first state [n], on the host
+Reset = Callable[[int], np.ndarray]  # reset(seed) -> the initial state [n], on the host
 
 
 class SimulatedTask(WrappedTask):
-    """The task of a simulated episode: the functions of `base` where it has them, else reward and end of the simulator.
+    """The task of a simulated episode: cost and termination of `base` if defined, else those of the simulator.
 
-    `simulated`: states are [s; r; done]; the functions of the base task are given s only.
+    `simulated`: states are [s; r; done]; the functions of the base task take s only.
     """
 
     base: FunctionTask
-    size: int = eqx.field(static=True)  # coordinates of s
+    size: int = eqx.field(static=True)  # number of coordinates of s
     simulated: bool = eqx.field(static=True)
     reset: Reset = eqx.field(static=True)
 
@@ -39,7 +39,7 @@ class SimulatedTask(WrappedTask):
         return jax.pure_callback(read, shape, seed, vmap_method="sequential")
 
     def cost(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, ""]:
-        """The base task's cost; raises `UsageError` where the reward is simulated: it is known only after a step."""
+        """The base task's cost; raises `UsageError` if the reward is simulated: it depends on the next state."""
         if self.base.cost_function is None:
             raise UsageError("A simulated reward is known only after the step: use step_cost(task, x, u, x_next, t).")
         return self.base.cost(x[: self.size], u, t)
@@ -47,15 +47,15 @@ class SimulatedTask(WrappedTask):
     def step_cost(
         self, x: Float[Array, "n"], u: Float[Array, "m"], x_next: Float[Array, "n"], t: Int[Array, ""]
     ) -> Float[Array, ""]:
-        """The base task's cost, or minus the simulated reward of the step."""
+        """The base task's cost, or the negative simulated reward of the step."""
         return -x_next[-2] if self.base.cost_function is None else self.cost(x, u, t)
 
     def final_cost(self, x: Float[Array, "n"]) -> Float[Array, ""]:
-        """The base task's: zero."""
+        """The base task's final cost: zero."""
         return self.base.final_cost(x[: self.size])
 
     def terminal(self, x: Float[Array, "n"]) -> Bool[Array, ""]:
-        """Whether `x` ends the episode: by the base task's termination, else as simulated, else never."""
+        """Whether `x` is terminal: by the base task's termination function, else as simulated, else False."""
         if self.base.termination_function is not None:
             return self.base.terminal(x[: self.size])
         return x[-1] > 0.5 if self.simulated else jnp.zeros((), bool)

@@ -21,13 +21,13 @@ class ReacherTwoLink(eqx.Module):
     torque_limit: float = 1.0  # N m, at each joint
     target_x: float = 0.4  # m, along the plane's first axis
     target_y: float = 0.5  # m
-    start_spread: float = 3.141592653589793  # rad, the first angles are uniform within plus and minus this value
+    start_spread: float = 3.141592653589793  # rad, the initial angles are uniform within plus and minus this value
     length1: float = 0.5  # m
     length2: float = 0.5  # m
     tip_weight: float = 1.0  # 1/m^2, cost of the tip's distance squared
     spin_weight: float = 0.005  # s^2/rad^2, cost of each angular speed squared
     torque_weight: float = 0.001  # 1/(N m)^2, cost of each torque squared
-    solved_distance: float = 0.05  # m, greatest distance of the tip from the target during the last half second
+    solved_distance: float = 0.05  # m, largest distance of the tip from the target during the last half second
 
     @property
     def action_space(self) -> Box:
@@ -35,7 +35,7 @@ class ReacherTwoLink(eqx.Module):
         return Box.symmetric(jnp.full(2, self.torque_limit), ["shoulder torque (N m)", "elbow torque (N m)"])
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "4"]:
-        """Random angles, at rest."""
+        """Random angles; at rest."""
         angles = jr.uniform(key, (2,), minval=-self.start_spread, maxval=self.start_spread)
         return jnp.concatenate([angles, jnp.zeros(2)])
 
@@ -45,11 +45,11 @@ class ReacherTwoLink(eqx.Module):
         return self.final_cost(x) + quadratic(u, weight=self.torque_weight)
 
     def final_cost(self, x: Float[Array, "4"]) -> Float[Array, ""]:
-        """The same cost without that of the actions."""
+        """The cost of the last state: `cost` without the term for actions."""
         return quadratic(self.tip_offset(x), weight=self.tip_weight) + quadratic(x[2:], weight=self.spin_weight)
 
     def terminal(self, x: Float[Array, "4"]) -> Bool[Array, ""]:
-        """Never: only the time limit ends an episode."""
+        """False: only the time limit ends an episode."""
         del x
         return never()
 
@@ -59,7 +59,7 @@ class ReacherTwoLink(eqx.Module):
         return holds_at_end((distances < self.solved_distance) & trajectory.alive, seconds=0.5, dt=self.dt)
 
     def tip_offset(self, x: Float[Array, "4"]) -> Float[Array, "2"]:
-        """From the target to the tip, in m."""
+        """Position of the tip relative to the target, in m."""
         first, second = x[0], x[0] + x[1]
         across = self.length1 * jnp.cos(first) + self.length2 * jnp.cos(second) - self.target_x
         along = self.length1 * jnp.sin(first) + self.length2 * jnp.sin(second) - self.target_y

@@ -1,4 +1,4 @@
-"""The common part of tasks that wrap another task."""
+"""The common fields of tasks that wrap another task."""
 
 import equinox as eqx
 
@@ -6,7 +6,7 @@ from forethought.core import Box, Discrete, Task
 
 
 class WrappedTask(eqx.Module):
-    """A task with the horizon, time step and action limits of `base`; costs and ends are its own."""
+    """A task with the horizon, time step and action limits of `base`; subclasses define costs and terminal states."""
 
     base: eqx.AbstractVar[Task]
 

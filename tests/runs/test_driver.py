@@ -127,7 +127,7 @@ def test_functions_without_a_name_are_said_and_passed_again(tmp_path):
 def test_an_environment_that_carries_something_between_episodes_is_noticed(tmp_path):
     """Only resuming is affected, so it is a note."""
     options = {"iterations": 1, "progress": False}
-    with pytest.warns(UserWarning, match=r"carries something .*different result at step 1.*not be bitwise identical"):
+    with pytest.warns(UserWarning, match=r"keeps state .*different result at step 1.*not be bitwise identical"):
         ft.train(Wander(2), limited(Drifting(), 4), out=tmp_path / "drifting", **options)
     ft.train(Wander(2), limited(Linear(), 4), out=tmp_path / "sound", **options)  # a warning would be an error
 
@@ -144,7 +144,7 @@ def test_an_environment_that_has_changed_is_refused(whole):
 
 def test_a_directory_with_a_run_is_not_overwritten(whole):
     before = (whole.path / "run.json").read_bytes()
-    with pytest.raises(UsageError, match="holds a run already.*--resume"):
+    with pytest.raises(UsageError, match="already contains a run.*--resume"):
         _train(whole.path)
     with pytest.raises(UsageError, match=r"algorithm\.noise\.std is 0\.3 there and 0\.5 here"):
         _train(whole.path, algorithm=LeastSquares(noise=Noise(0.5)), resume=True)

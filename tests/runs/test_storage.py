@@ -164,9 +164,9 @@ def test_metrics_that_are_not_whole_are_dropped_and_said(tmp_path, end):
     path = run.path / "metrics.jsonl"
     lines = path.read_bytes()
     path.write_bytes(lines + end)
-    with pytest.warns(UserWarning, match="metrics.jsonl: lines? 4.* left out, not whole"):
+    with pytest.warns(UserWarning, match="metrics.jsonl: lines? 4.* skipped: incomplete"):
         assert [line["iteration"] for line in run.metrics] == [1, 2, 3]
-    with pytest.warns(UserWarning, match="left out, not whole"):
+    with pytest.warns(UserWarning, match="skipped: incomplete"):
         _train(run.path, 4, resume=True)
     assert path.read_bytes().startswith(lines) and [line["iteration"] for line in run.metrics] == [1, 2, 3, 4]
 
@@ -191,7 +191,7 @@ def test_a_directory_that_lost_its_run_json_is_not_taken_over(tmp_path):
     (run.path / "run.json").unlink()
     before = sorted(run.path.rglob("*"))
     for resume in (False, True):
-        with pytest.raises(UsageError, match="episodes or checkpoints of another run, and no run.json"):
+        with pytest.raises(UsageError, match="episodes or checkpoints of another run, but no run.json"):
             _train(run.path, 4, resume=resume)
     assert sorted(run.path.rglob("*")) == before
 
