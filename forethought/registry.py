@@ -1,5 +1,6 @@
-"""The names a person types, and where the settings they stand for live.  Nothing is imported here; what
-`forethought list` says about a name is the first line of the file that it lives in.
+"""The names of algorithms, models, planners and games on the command line, and the locations of their settings.
+
+Nothing is imported here; `forethought list` shows the first line of the file of each name.
 """
 
 ALGORITHMS = {
@@ -35,8 +36,8 @@ SEARCHES = {
     "puct": "forethought.games.tree_search:PUCTSearch",
 }
 
-# The names that a field of settings takes, by the protocol that annotates it: `planner: Planner` takes all planners.
-# A field annotated with one of these classes, such as `model: GP`, takes that one alone.
+# The names that a settings field accepts, by its annotation: `planner: Planner` accepts all planners.
+# A field annotated with one of these classes, such as `model: GP`, accepts only this class.
 CHOICES = {
     "forethought.core.protocols:Planner": PLANNERS,
     "forethought.core.protocols:Regression": MODELS,

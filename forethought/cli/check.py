@@ -20,7 +20,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
 
 
 def run(values: argparse.Namespace) -> int:
-    """Check the environment and print the findings; 1 if one of them is a failure."""
+    """Check the environment and print the findings; returns 1 if one of them is a failure, else 0."""
     from forethought.envs.checks.check_env import check_env
 
     report = check_env(values.env, **given_options(values))

@@ -1,8 +1,8 @@
 """JAX's persistent compilation cache for the command line: programs compiled for one command are reused by the next.
 
-Half of a short command is compilation.  JAX's variables set from outside win; `JAX_ENABLE_COMPILATION_CACHE=false`
-turns the cache off.  Compiled programs are machine code, so they are kept apart for each kind of processor (homes are
-shared between machines), and only where nobody else can put any.
+Compilation takes half the time of a short command.  JAX's environment variables take precedence, such as
+`JAX_ENABLE_COMPILATION_CACHE=false`, which disables the cache.  Compiled programs are machine code, so each type of
+processor has its own folder (home folders may be shared between machines), which only this user may write to.
 """
 
 import hashlib
@@ -13,12 +13,12 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 MOST_BYTES = 2**30
-WORTH_KEEPING_S = 0.3  # of compilation
+WORTH_KEEPING_S = 0.3  # shortest compilation time of a program that is cached, s
 PROCESSOR = Path("/proc/cpuinfo")
 
 
 def keep_compiled(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Set JAX's cache directory, before JAX is imported; without a safe place there is no cache."""
+    """Set JAX's cache directory before JAX is imported; without a safe directory there is no cache."""
     if "JAX_COMPILATION_CACHE_DIR" in environ:
         return
     caches = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME") or Path.home(), ".cache")
@@ -35,7 +35,7 @@ def keep_compiled(environ: MutableMapping[str, str] = os.environ) -> None:
 
 
 def _mine_alone(place: Path) -> bool:
-    """Whether only this user can write there."""
+    """Whether only this user can write to the folder."""
     if not hasattr(os, "getuid"):
         return True
     about = place.stat()
@@ -43,7 +43,7 @@ def _mine_alone(place: Path) -> bool:
 
 
 def _processor() -> str:
-    """A name for what machine code may contain here."""
+    """A name for the type of processor, which determines the machine code."""
     try:
         lines = PROCESSOR.read_text().splitlines()
     except OSError:

@@ -10,7 +10,7 @@ from forethought.cli.settings_reader import Field, read_settings
 
 HOME = "forethought.envs.environment:Environment"
 NOT_FLAGS = ("id", "make_kwargs")
-EARLIER = {"velocities": "--speeds"}  # names that still work
+EARLIER = {"velocities": "--speeds"}  # earlier names, still accepted
 METAVARS = {"angles": "I", "observation_noise": "STD", "horizon": "STEPS", "dt": "SECONDS", "names": "NAME"}
 
 
@@ -18,7 +18,7 @@ def add_environment(
     parser: Parser,
     *,
     only: Sequence[str] | None = None,
-    about: str = "Gymnasium id, as HalfCheetah-v5 or module:Name-v0",
+    about: str = "Gymnasium id, such as HalfCheetah-v5 or module:Name-v0",
 ) -> None:
     """The argument ENV and its options.
 
@@ -35,13 +35,13 @@ def add_environment(
 
 
 def given_options(values: argparse.Namespace) -> dict[str, Any]:
-    """The options a person gave, as `Environment` takes them."""
+    """The given options, as arguments of `Environment`."""
     given = {field: getattr(values, field.name, None) for field in _fields(None)}
     return {field.name: _value(field, value) for field, value in given.items() if value is not None}
 
 
 def _value(field: Field, value: Any) -> Any:
-    """Lists as tuples; the only value of one that may be a single number as itself."""
+    """Lists converted to tuples; a single value is returned as a number if the option allows it."""
     if not isinstance(value, list):
         return value
     return value[0] if len(value) == 1 and len(_kinds(field)) > 1 else tuple(value)
@@ -53,7 +53,7 @@ def _fields(only: Sequence[str] | None) -> list[Field]:
 
 
 def _arguments(field: Field) -> dict[str, Any]:
-    """The `add_argument` keywords for an option of this type, None standing for not given."""
+    """The `add_argument` keywords for an option of this type; None means not given."""
     kinds = _kinds(field)
     if any(get_origin(kind) is Callable for kind in kinds):
         return {"metavar": "MODULE:FUNCTION"}
@@ -67,7 +67,7 @@ def _arguments(field: Field) -> dict[str, Any]:
 
 
 def _kinds(field: Field) -> list[Any]:
-    """The types that a value may be of, None apart."""
+    """The allowed types of a value, except None."""
     return [kind for kind in get_args(field.type) if kind is not NoneType]
 
 
@@ -78,5 +78,5 @@ def _metavar(field: Field) -> dict[str, str]:
 def _pair(text: str) -> tuple[int, int]:
     first, colon, second = text.partition(":")
     if not (colon and first.isdecimal() and second.isdecimal()):
-        raise argparse.ArgumentTypeError(f"'{text}' is not of the form POSITION:VELOCITY, as 0:2")
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form POSITION:VELOCITY, such as 0:2")
     return int(first), int(second)

@@ -30,7 +30,7 @@ def run(values: argparse.Namespace) -> int:
     run = load(values.run)
     code = run.foreign_code
     if code:
-        print(f"note: uses code that {values.run}/run.json names: {', '.join(code)}", file=sys.stderr)
+        print(f"note: runs code named in {values.run}/run.json: {', '.join(code)}", file=sys.stderr)
     evaluation = run.evaluate(episodes=values.episodes, seed=values.seed)
     if values.json:
         print(json.dumps(evaluation.as_json(), allow_nan=False))

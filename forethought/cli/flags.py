@@ -1,4 +1,4 @@
-"""An argument parser whose errors are one line, and settings as its flags."""
+"""An argument parser with one-line errors, and flags for settings."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ from forethought.registry import CHOICES
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises `UsageError` where argparse would print its usage and exit; unknown flags name the nearest known."""
+    """Raises `UsageError` instead of exiting; the message about an unknown flag suggests the nearest known one."""
 
     def __init__(self, prog: str, about: str, epilog: str | None = None, usage: str | None = None):
         super().__init__(prog, usage, about, epilog, formatter_class=_Formatter, allow_abbrev=False, add_help=False)
-        self.add_argument("-h", "--help", action="help", help="show this help and leave")
+        self.add_argument("-h", "--help", action="help", help="show this help and exit")
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
         return values
 
     def error(self, message: str) -> NoReturn:
-        """Report wrong usage."""
+        """Raise `UsageError` for wrong usage."""
         raise UsageError(f"{message}; see `{self.prog} --help`")
 
 
@@ -42,10 +42,10 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 def choose_areas(settings: Settings, argv: Sequence[str], prefix: str = "") -> Settings:
-    """The settings with the classes that `--planner NAME`, `--model NAME` ask for.
+    """The settings with the classes selected by `--planner NAME` and `--model NAME`.
 
     Raises:
-        UsageError: a name that the field does not take.
+        UsageError: a name that the field does not accept.
     """
     for field in settings.fields:
         if not isinstance(field.default, Settings):
@@ -57,14 +57,14 @@ def choose_areas(settings: Settings, argv: Sequence[str], prefix: str = "") -> S
                 others = [name for names in CHOICES.values() for name in names]
                 remedy = nearest(choice, known) if choice not in others else f"it takes: {', '.join(known)}"
                 raise UsageError(f"--{path} cannot be '{choice}'; {remedy}")
-            if known[choice] != area.home:  # asking for the default's class keeps the default's values
+            if known[choice] != area.home:  # selecting the class of the default keeps the default's values
                 area = read_settings(known[choice])
         settings = settings.with_area(field.name, choose_areas(area, argv, path + "."))
     return settings
 
 
 def choices(field: Field) -> dict[str, str]:
-    """The names that an area takes, and the homes of the classes they stand for: what its annotation allows."""
+    """The names that an area accepts according to its annotation, and the locations of their classes."""
     named = {name: home for names in CHOICES.values() for name, home in names.items()}
     allowed: dict[str, str] = {}
     for annotation in field.type:
@@ -75,7 +75,7 @@ def choices(field: Field) -> dict[str, str]:
 def add_settings(
     parser: argparse.ArgumentParser, settings: Settings, prefix: str = "", *, title: str = "settings of the algorithm"
 ) -> None:
-    """A flag for every setting, in one group for each area; they are stored under their dotted path."""
+    """Add a flag for every setting, with one group per area; values are stored under the dotted path."""
     title = f"settings of {prefix.rstrip('.')}" if prefix else title
     group = parser.add_argument_group(title, settings.about)
     for field in settings.fields:
@@ -89,7 +89,7 @@ def add_settings(
 
 
 def given_settings(settings: Settings, values: argparse.Namespace, prefix: str = "") -> dict[str, Any]:
-    """The settings a person gave, by dotted path."""
+    """The given settings, by dotted path."""
     given: dict[str, Any] = {}
     for field in settings.fields:
         path = prefix + field.name
@@ -150,7 +150,7 @@ def _shown(value: Any) -> str:
 
 
 def escape(text: str) -> str:
-    """A help text, which argparse formats, as it is."""
+    """Escape a help text, so that argparse shows it unchanged."""
     return text.replace("%", "%%")
 
 
@@ -162,7 +162,7 @@ def _dashed(word: str) -> str:
 
 
 def _value_of(flag: str, argv: Sequence[str]) -> str | None:
-    """The last value given to a flag, before there is a parser that knows all others."""
+    """The last value given to a flag, found before the full parser exists."""
     values = [after for word, after in zip(argv, [*argv[1:], ""], strict=True) if word == flag]
     values += [word.partition("=")[2] for word in argv if word.startswith(flag + "=")]
     return values[-1] if values else None

@@ -21,7 +21,7 @@ from forethought.runs.signals import noted
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 ABOUT = (
-    "Model-based reinforcement learning: learn how a system behaves from a few trials, and plan with what was learned."
+    "Model-based reinforcement learning: learn a model of a system from a few trials, and plan with this model."
 )
 COMMANDS: dict[str, ModuleType] = {
     "train": train,
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         status = _run(argv)
-        sys.stdout.flush()  # a reader that has gone is noticed here, not at interpreter exit
+        sys.stdout.flush()  # a closed pipe is detected here, not at interpreter exit
         return status
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ForethoughtError as error:
         _complain(f"error: {error}", argv)
         return error.exit_status
-    except Exception as error:  # whatever it is, a person gets one line; --debug shows all of it
+    except Exception as error:  # any exception becomes one line; --debug shows the traceback
         hint = "" if "--debug" in argv else "; run again with --debug for the traceback"
         _complain(f"error: {type(error).__name__}: {error}{hint}", argv)
         return FAILED
@@ -82,14 +82,14 @@ def _run(argv: Sequence[str]) -> int:
 
 def _front_parser() -> Parser:
     lines = [f"  {name:10}{command.ABOUT}" for name, command in COMMANDS.items()]
-    after = "\n".join(["commands:", *lines, "", "`forethought COMMAND --help` shows what a command takes."])
+    after = "\n".join(["commands:", *lines, "", "`forethought COMMAND --help` shows the arguments of a command."])
     parser = Parser("forethought", ABOUT, after, usage="forethought COMMAND ...")
-    parser.add_argument("--version", action="store_true", help="show the version and leave")
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
     return parser
 
 
 def _look_here_for_modules() -> None:
-    """`module:Name` finds modules in the current folder; last, so that none there hides an installed package."""
+    """Make modules in the current folder importable for `module:Name`, after all installed packages."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
 
@@ -97,7 +97,7 @@ def _look_here_for_modules() -> None:
 def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
-    """Warnings meant for people in one line; others, which are about code, as Python shows them."""
+    """Show warnings for users as one line; show warnings about code in Python's format."""
     if category is UserWarning:
         print(f"warning: {' '.join(str(message).split())}", file=file or sys.stderr)
     else:

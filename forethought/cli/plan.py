@@ -16,12 +16,12 @@ ABOUT = "plan on a known model, without learning; compares several planners in o
 
 
 def configure(parser: Parser, argv: Sequence[str]) -> None:
-    """Add the flags; those of the settings belong to the planners that `argv` names."""
+    """Add the flags; `argv` determines the planners whose settings become flags."""
     parser.usage = "forethought plan ENV --planner NAME [options] [--planner.SETTING VALUE ...]\n" + (
         "       forethought plan ENV --planner NAME NAME ... [options] [--NAME.SETTING VALUE ...]"
     )
     where = (
-        "a system of `forethought list envs`, a Gymnasium MuJoCo id as HalfCheetah-v5, or an MJCF file (with --cost)"
+        "a system of `forethought list envs`, a MuJoCo id such as HalfCheetah-v5, or an MJCF file (with --cost)"
     )
     add_environment(parser, only=("cost", "termination", "horizon", "dt"), about=where)
     known = ", ".join(PLANNERS)
@@ -46,14 +46,14 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     mode.add_argument("--once", action="store_true", help="plan once and follow the plan's feedback policy")
     mode.add_argument("--budget", type=float, metavar="MS", help="planning time per step, ms; replans at every step")
     parser.add_argument("--x64", action="store_true", help="double precision (float64)")
-    parser.add_argument("--out", metavar="DIR", help="directory of the page and the videos (default: plans/ENV)")
-    parser.add_argument("--no-video", action="store_true", help="leave out the videos")
+    parser.add_argument("--out", metavar="DIR", help="output directory of the page and the videos (default: plans/ENV)")
+    parser.add_argument("--no-video", action="store_true", help="write no videos")
     parser.add_argument("--json", action="store_true", help="print one JSON object per planner and write no files")
     names = [word for word in dict.fromkeys(argv) if word in PLANNERS]
     for name in names:
         add_settings(parser, read_settings(PLANNERS[name]), _prefix(name, names))
     if not names:
-        parser.epilog = "Settings are flags too: `forethought plan --planner NAME --help` shows those of a planner."
+        parser.epilog = "Settings are flags too: `forethought plan --planner NAME --help` lists the flags of a planner."
 
 
 def run(values: argparse.Namespace) -> int:
@@ -97,7 +97,7 @@ def _plan(planners: dict, values: argparse.Namespace) -> int:
 
 
 def _prefix(name: str, names: Sequence[str]) -> str:
-    """What the flags of a planner begin with."""
+    """The prefix of a planner's flags."""
     return "planner." if len(names) == 1 else f"{name}."
 
 

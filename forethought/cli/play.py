@@ -20,7 +20,7 @@ LEAVE = ("quit", "exit", "q")
 
 
 def configure(parser: Parser, argv: Sequence[str]) -> None:
-    """Add the flags; those of the search belong to the one that `--search` names."""
+    """Add the flags; `--search` determines the search whose settings become flags."""
     parser.usage = "forethought play GAME [--first | --second] [--simulations N] [options]"
     parser.add_argument("game", metavar="GAME", type=_game, help=f"one of: {', '.join(GAMES)}")
     seat = parser.add_mutually_exclusive_group()
@@ -32,14 +32,14 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     search, playouts = _settings(argv)
     parser.set_defaults(second=False, settings=(search, playouts))
     add_settings(parser, search, title="settings of the search")
-    add_settings(parser, playouts, title="settings of the value of a position")
+    add_settings(parser, playouts, title="settings of the evaluation of positions")
 
 
 def run(values: argparse.Namespace) -> int:
     """Play one game."""
     search, playouts = values.settings
     if search.home != SEARCHES[values.search]:
-        raise UsageError("give --search before its settings, once")
+        raise UsageError("give --search once, before its settings")
     made = [settings.construct(given_settings(settings, values)) for settings in (search, playouts)]
     try:
         result = _play(values.game, made, you=int(values.second), seed=values.seed)
@@ -51,7 +51,7 @@ def run(values: argparse.Namespace) -> int:
 
 
 def _play(name: str, made: list[Any], *, you: int, seed: int) -> str | None:
-    """A whole game; its result, None if the person left."""
+    """Play a whole game; returns its result, or None if the user quits."""
     import jax.random as jr
 
     from forethought.games.players import SearchPlayer
@@ -100,7 +100,7 @@ class _Table:
     def think(self, position: "Position", key: Any) -> int:
         """The search's move; prints it with the estimated chance of winning."""
         if not self._compiled:
-            print("\n(compiling the search, once: some seconds to a minute)", flush=True)
+            print("\n(compiling the search, once: up to a minute)", flush=True)
             self._compiled = True
         choice = self._choose(self.rules, position, key)
         chances = 50 * (1 + float(choice.value))
@@ -109,23 +109,23 @@ class _Table:
         return int(choice.move)
 
     def draw(self, position: "Position", last: int | None) -> str:
-        """The board, the last stone in brackets."""
+        """Print the board, with the last stone in brackets."""
         cells = self._cells(self.rules, position).tolist()
         return self.rules.game.draw(cells, _cell(self.rules.game, cells, last))
 
 
 def _cell(game: Game, cells: Sequence[int], move: int | None) -> int | None:
-    """Where the stone of a move lies; None for a pass."""
+    """The cell of the stone of a move; None for a pass."""
     if move is None or game.notation != "column":
         return move
     return next(i for i in range(move, len(cells), game.columns) if cells[i])  # the uppermost stone of the column
 
 
 def _ask(game: Game, position: "Position") -> int | None:
-    """A legal move from the person, None for leaving.
+    """Read a legal move from the user; None means quit.
 
     Raises:
-        EOFError: there is no more input.
+        EOFError: the input has ended.
     """
     legal = [i for i, allowed in enumerate(position.legal.tolist()) if allowed]
     if game.notation != "point":
@@ -161,7 +161,7 @@ def _search(name: str) -> str:
 
 
 def _settings(argv: Sequence[str]) -> tuple[Settings, Settings]:
-    """Those of the search that is asked for, and those of the playouts."""
+    """The settings of the requested search and of the playouts."""
     asked = [after for word, after in pairwise(argv) if word == "--search"]
     asked += [word.partition("=")[2] for word in argv if word.startswith("--search=")]
     name = asked[-1] if asked and asked[-1] in SEARCHES else "gumbel"

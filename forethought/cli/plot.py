@@ -7,13 +7,13 @@ from pathlib import Path
 from forethought.cli.flags import Parser
 from forethought.core.errors import UsageError
 
-ABOUT = "plot the Gaussian process of a run, or the trajectory it predicts beside executed ones"
+ABOUT = "plot the Gaussian process of a run, or its predicted and executed trajectories"
 
 
 def configure(parser: Parser, argv: Sequence[str]) -> None:
     """Add the arguments."""
     del argv
-    what = "gp: posterior mean, data and samples; prediction: predicted states and costs beside executed ones (pilco)"
+    what = "gp: posterior mean, data and samples; prediction: predicted and executed states and costs (pilco)"
     parser.add_argument("what", type=_kind, choices=["gp", "prediction"], metavar="gp|prediction", help=what)
     where = "directory of a run whose model is a Gaussian process (without one, gp plots a textbook example)"
     parser.add_argument("run", nargs="?", metavar="RUN", help=where)
@@ -22,7 +22,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
 
 
 def _kind(text: str) -> str:
-    return "prediction" if text == "imagined" else text  # its name in 0.1
+    return "prediction" if text == "imagined" else text  # its name in release 0.1
 
 
 def run(values: argparse.Namespace) -> int:

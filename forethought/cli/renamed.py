@@ -1,4 +1,4 @@
-"""Flags of earlier releases and what they are called now."""
+"""Flags of earlier releases and their current names."""
 
 RENAMED = {
     "--policy": "--policy.kind",

@@ -28,7 +28,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     )
     one = parser.add_argument_group("one run")
     one.add_argument("--episodes", type=int, default=5, metavar="N", help="evaluation episodes (default: 5)")
-    one.add_argument("--no-video", action="store_true", help="leave out the video")
+    one.add_argument("--no-video", action="store_true", help="write no video")
     several = parser.add_argument_group("several runs")
     several.add_argument(
         "--threshold",

@@ -1,4 +1,4 @@
-"""Settings read from their source, so that help can show names, defaults and units without importing JAX.
+"""Reads settings from their source code, so that help shows names, defaults and units without importing JAX.
 
 A settings class is a frozen dataclass whose fields have the form `name: type = default  # meaning, unit`; a default
 that constructs another settings class makes the field an area of its own (`planner: Planner = CEM(horizon=25)`).
@@ -26,7 +26,7 @@ _TYPES = {"Literal": Literal, "Callable": Callable, "Any": Any, **{name: getattr
 class Field:
     """One field of a settings class.
 
-    Where `default` is itself `Settings`, the field is an area, and `type` the homes of the classes that annotate it.
+    If `default` is itself `Settings`, the field is an area, and `type` lists the locations of its classes.
     """
 
     name: str
@@ -37,9 +37,9 @@ class Field:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the source says of a settings class: `home` is "module:Class", `about` the first line of its file.
+    """A settings class as read from its source: `home` is "module:Class", `about` is the first line of its file.
 
-    Where a file holds several settings classes, it is the first line of the class.
+    If a file contains several settings classes, `about` is the first line of the class.
     """
 
     home: str
@@ -47,12 +47,12 @@ class Settings:
     fields: tuple[Field, ...]
 
     def construct(self, given: Mapping[str, Any]) -> Any:
-        """The real settings object, imported now.
+        """Import the class and construct the settings object.
 
         Args:
-            given: values that are not the defaults, by dotted path ("planner.horizon").
+            given: values that replace defaults, by dotted path ("planner.horizon").
         Raises:
-            UsageError: the class refused a value.
+            UsageError: the class rejects a value.
         """
         module, _, name = self.home.partition(":")
         cls = getattr(import_module(module), name)
@@ -78,13 +78,13 @@ class Settings:
 
 @cache
 def read_settings(home: str, skip: tuple[str, ...] = ()) -> Settings:
-    """The settings class at `home` ("module:Class"), from its source.
+    """Read the settings class at `home` ("module:Class") from its source.
 
     Args:
-        home: where it is.
-        skip: names of fields to leave out.
+        home: location of the class.
+        skip: names of fields to omit.
     Raises:
-        ValueError: a field is not of the form this module understands.
+        ValueError: a field does not have the form described above.
     """
     module, _, name = home.partition(":")
     return _read_class(module, name, skip)
@@ -93,7 +93,7 @@ def read_settings(home: str, skip: tuple[str, ...] = ()) -> Settings:
 @dataclass(frozen=True)
 class _Source:
     tree: ast.Module
-    comments: Mapping[int, str]  # by line
+    comments: Mapping[int, str]  # comments by line number
 
 
 @cache
@@ -107,7 +107,7 @@ def _parse(module: str) -> _Source:
 
 
 def _find(module: str, name: str) -> tuple[str, ast.ClassDef | ast.Assign]:
-    """Where `name` in `module` is defined, followed through imports: the module, and the class or assignment there."""
+    """The definition of `name` in `module`, followed through imports: its module, and the class or assignment."""
     for node in ast.walk(_parse(module).tree):
         if isinstance(node, ast.ClassDef) and node.name == name:
             return module, node
@@ -150,7 +150,7 @@ def _read_field(module: str, line: ast.AnnAssign, home: str) -> Field:
 
 
 def _read_type(module: str, annotation: ast.expr) -> Any:
-    """The type that an annotation means; names are builtin types, `Literal`, or aliases of these."""
+    """The type of an annotation; names are builtin types, `Literal`, or aliases of these."""
     names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)} - set(_TYPES)
     aliases = {name: _read_alias(module, name) for name in names}
     code = compile(ast.Expression(annotation), "<annotation>", "eval")
@@ -158,7 +158,7 @@ def _read_type(module: str, annotation: ast.expr) -> Any:
 
 
 def _read_homes(module: str, annotation: ast.expr) -> tuple[str, ...]:
-    """Where the classes of an annotation are defined; builtin types, such as `object`, are left out."""
+    """The locations of the classes in an annotation, without builtin types such as `object`."""
     names = [node.id for node in ast.walk(annotation) if isinstance(node, ast.Name) and not hasattr(builtins, node.id)]
     found = [_find(module, name) for name in names]
     return tuple(f"{home}:{node.name}" for home, node in found if isinstance(node, ast.ClassDef))
@@ -172,7 +172,7 @@ def _read_alias(module: str, name: str) -> Any:
 
 
 def _read_value(module: str, node: ast.expr) -> Any:
-    """A literal, or the settings that a constructor call makes."""
+    """A literal, or the settings made by a constructor call."""
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
         return ast.literal_eval(node)
     settings = _read_class(module, node.func.id)

@@ -13,7 +13,7 @@ ABOUT = "train an algorithm on an environment; writes a run directory"
 
 
 def configure(parser: Parser, argv: Sequence[str]) -> None:
-    """Add the flags; those of the settings belong to the algorithm that `argv` names."""
+    """Add the flags; `argv` determines the algorithm whose settings become flags."""
     parser.usage = "forethought train ALGORITHM ENV [options] [--AREA.SETTING VALUE ...]"
     known = ", ".join(ALGORITHMS)
     parser.add_argument("algorithm", metavar="ALGORITHM", type=_algorithm, help=f"one of: {known}")
@@ -24,22 +24,22 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     budget.add_argument("--iterations", type=int, metavar="N", help="training budget, rounds")
     parser.add_argument("--out", metavar="DIR", help="run directory (default: runs/ALGORITHM-ENV-seedS)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out where it stopped")
-    parser.add_argument("--until-solved", action="store_true", help="stop once the task's success test is passed")
+    parser.add_argument("--until-solved", action="store_true", help="stop once an episode passes the success test")
     settings = _settings(argv)
     parser.set_defaults(settings=settings)
     if settings is None:
-        parser.epilog = "Settings are flags too: `forethought train ALGORITHM --help` shows those of an algorithm."
+        parser.epilog = "Settings are flags too: `forethought train ALGORITHM --help` lists the flags of an algorithm."
     else:
         add_settings(parser, settings)
 
 
 def run(values: argparse.Namespace) -> int:
-    """Train; the driver shows its progress and leaves the run directory."""
+    """Train, show progress, and print the run directory."""
     unlimited = values.env_steps is None and values.iterations is None
     if unlimited and not (values.until_solved or values.resume):
-        raise UsageError("say how long to train: --env-steps N, --iterations N or --until-solved")
+        raise UsageError("say how long to train: give --env-steps N, --iterations N or --until-solved")
     settings = values.settings
-    if settings is None or settings.home != ALGORITHMS[values.algorithm]:  # another one was read from a flag's value
+    if settings is None or settings.home != ALGORITHMS[values.algorithm]:  # the name came from the value of a flag
         raise UsageError("give ALGORITHM and ENV before the flags")
     algorithm = settings.construct(given_settings(settings, values))
     from forethought.envs.environment import Environment
@@ -66,6 +66,6 @@ def _algorithm(name: str) -> str:
 
 
 def _settings(argv: Sequence[str]) -> Settings | None:
-    """The settings of the algorithm that is named first among the arguments."""
+    """The settings of the first algorithm named in the arguments."""
     name = next((word for word in argv if word in ALGORITHMS), None)
     return choose_areas(read_settings(ALGORITHMS[name]), argv) if name else None

@@ -21,9 +21,9 @@ class Shipped:
     """The parts of a shipped system."""
 
     description: str  # one line
-    dynamics: str  # in forethought.dynamics
-    task: str  # in forethought.tasks
-    picture: str  # in forethought.envs.drawing.pictures
+    dynamics: str  # "module:class" in forethought.dynamics
+    task: str  # "module:class" in forethought.tasks
+    picture: str  # name of a function in forethought.envs.drawing.pictures
     horizon: int  # steps in an episode; equals the task's, so that registration need not load the task
     names: tuple[str, ...]  # of the coordinates of the state, with units
     angles: tuple[int, ...] = ()  # indices of the coordinates that are angles

@@ -39,7 +39,7 @@ class Affine(eqx.Module):
         return tuple(jax.tree.map(lambda a, s=s: jnp.full_like(a, s), self) for s in (-jnp.inf, jnp.inf))
 
     def prepared(self) -> LinearGaussian:
-        """The function in the form used at every step of a rollout."""
+        """The same function with all state-independent parts computed, as every step uses it."""
         return LinearGaussian(self.A, self.b, jnp.zeros((self.b.shape[0], self.b.shape[0]), self.b.dtype))
 
 
@@ -113,7 +113,7 @@ class SquashedPolicy(eqx.Module):
     space: StateSpace
 
     def init(self, x0: Float[Array, "n"], *, key: PRNGKeyArray) -> Any:
-        """The function in the form used at every step."""
+        """The function with all state-independent parts computed."""
         del x0, key
         return self.function.prepared()
 

@@ -209,7 +209,7 @@ class Session:
             self._said.add(wording)
 
     def failed(self, problem: BaseException, reporter: Reporter) -> None:
-        """Record the failure in `run.json` and save unfinished episodes, if the disk allows; the first error is kept."""
+        """Record the failure in `run.json` and save unfinished episodes, if possible; the first error is kept."""
         with contextlib.suppress(StorageError):
             self._write("failed", str(problem) or type(problem).__name__)
         with contextlib.suppress(StorageError):

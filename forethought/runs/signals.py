@@ -65,9 +65,9 @@ def noted() -> Iterator[Interruption]:
 def interruptible(say: Callable[[str], None]) -> Iterator[Interruption]:
     """Within this context, the first SIGINT or SIGTERM raises `KeyboardInterrupt`; a second one ends the process.
 
-    Python runs a signal handler only between two bytecodes, so a long compiled call delays it.  A separate thread, woken
-    by the signal, therefore prints a hint at once and ends the process at a second signal.  Outside of the main thread,
-    where Python allows no handlers, the context has no effect.
+    Python runs a signal handler only between two bytecodes, so a long compiled call delays it.  A separate thread,
+    woken by the signal, therefore prints a hint at once and ends the process at a second signal.  Outside of the main
+    thread, where Python allows no handlers, the context has no effect.
 
     Args:
         say: prints a message for the user.

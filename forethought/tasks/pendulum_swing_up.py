@@ -51,7 +51,7 @@ class PendulumSwingUp(eqx.Module):
     def cost_moments(
         self, p: Gaussian, t: Int[Array, ""], *, smoothing: Float[Array, ""] | float = 0.0
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Mean and variance of the cost for `[x; u] ~ p`, the angle's sine and cosine matched by a Gaussian."""
+        """Mean and variance of the cost for `[x; u] ~ p`, with the angle's sine and cosine taken as Gaussian."""
         del t, smoothing  # a quadratic needs no smoothing
         waves = with_sines(p, (0,))  # [angle, spin, torque, sin, cos]
         A = jnp.zeros((4, 5), p.mean.dtype).at[jnp.arange(4), jnp.array([3, 4, 1, 2])].set(1.0)

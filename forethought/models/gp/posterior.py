@@ -121,7 +121,7 @@ class SampledGP(eqx.Module):
     weights: Float[Array, "e 2 F"]  # weights of cosines and sines, relative to the signal
 
     def __call__(self, z: Float[Array, "d"]) -> DiagonalGaussian:
-        """The function's value, with the noise of an observation."""
+        """The distribution of an observation: the function's value plus noise."""
         rho = correlation(z, self.z, self.lengthscale)
         value = _waves(z, self.frequencies, self.weights) + jnp.einsum("em,em->e", rho, self.update)
         return DiagonalGaussian(self.offset + self.signal * value, self.noise)
