@@ -20,9 +20,7 @@ from forethought.runs.signals import noted
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
-ABOUT = (
-    "Model-based reinforcement learning: learn a model of a system from a few trials, and plan with this model."
-)
+ABOUT = "Model-based reinforcement learning: learn a model of a system from a few trials, and plan with this model."
 COMMANDS: dict[str, ModuleType] = {
     "train": train,
     "plan": plan,

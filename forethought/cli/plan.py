@@ -20,9 +20,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     parser.usage = "forethought plan ENV --planner NAME [options] [--planner.SETTING VALUE ...]\n" + (
         "       forethought plan ENV --planner NAME NAME ... [options] [--NAME.SETTING VALUE ...]"
     )
-    where = (
-        "a system of `forethought list envs`, a MuJoCo id such as HalfCheetah-v5, or an MJCF file (with --cost)"
-    )
+    where = "a system of `forethought list envs`, a MuJoCo id such as HalfCheetah-v5, or an MJCF file (with --cost)"
     add_environment(parser, only=("cost", "termination", "horizon", "dt"), about=where)
     known = ", ".join(PLANNERS)
     parser.add_argument(
