@@ -73,7 +73,7 @@ def episode(name: str, seed: int, settings: dict, steps: int | None) -> dict:
                 f"{name} seed {seed}: step {step}, return {total:.0f}, {stamps[-1][0] - stamps[0][0]:.0f} s", flush=True
             )
 
-    env.run(MPC(ICEM(particles=1, **settings), problem), key=jr.key(seed), on_step=on_step)
+    env.run(MPC(ICEM(particles=1, **({"decay": 1.25} | settings)), problem), key=jr.key(seed), on_step=on_step)
     env.close()
     walls, processors = ([b[i] - a[i] for a, b in zip(stamps[1:-1], stamps[2:], strict=True)] for i in (0, 1))
     totals = [total for _, _, total in stamps]

@@ -57,7 +57,7 @@ EXPERIMENTS = {
     "pusher": Experiment(
         "Pusher-v5",
         "--cost benchmarks.costs:push --env-steps 5000 --refit-growth 0 --planner icem --planner.horizon 25 "
-        "--planner.population 120 "
+        "--planner.population 120 --planner.decay 1.25 "
         "--planner.elites 10 --planner.iterations 4 --planner.noise 0.15 --planner.beta 2 --planner.propagation mean "
         "--model.max-updates 2000",
         own_reward=True,
@@ -66,7 +66,8 @@ EXPERIMENTS = {
         "HalfCheetah-v5",
         "--cost benchmarks.costs:run_upright --angles 1 --env-steps 15000 --trial-steps 250 --refit-growth 0 "
         "--planner icem "
-        "--planner.horizon 12 --planner.population 120 --planner.elites 6 --planner.iterations 4 --planner.noise 1 "
+        "--planner.horizon 12 --planner.population 120 --planner.decay 1.25 --planner.elites 6 "
+        "--planner.iterations 4 --planner.noise 1 "
         "--planner.propagation mean --planner.beta 0.25 --final-weight 8 --model.batch 64 --model.max-updates 2000 "
         "--model.max-epochs 1000 --model.patience 300",
         2000,
@@ -76,9 +77,9 @@ EXPERIMENTS = {
     "cheetah_learned_reward": Experiment(
         "HalfCheetah-v5",
         "--angles 1 --env-steps 30000 --refit-growth 0 --planner icem --planner.horizon 12 --planner.population 120 "
-        "--planner.elites 6 "
-        "--planner.iterations 4 --planner.noise 1 --planner.propagation mean --planner.beta 0.25 --final-weight 8 "
-        "--model.batch 64 --model.max-updates 8000 --model.max-epochs 1000 --model.patience 300",
+        "--planner.decay 1.25 --planner.elites 6 --planner.iterations 4 --planner.noise 1 --planner.propagation mean "
+        "--planner.beta 0.25 --final-weight 8 --model.batch 64 --model.max-updates 8000 --model.max-epochs 1000 "
+        "--model.patience 300",
         2000,
     ),
 }

@@ -133,7 +133,7 @@ def measure(acts: int, population: int, plain_sine: bool) -> dict:
 
     limits = Box.symmetric(jnp.array([2.0]))
     problem = Problem(Pendulum(), Upright(FunctionTask(100, 0.05, limits, cost, lambda _: jnp.zeros((), bool)), limits))
-    planner = MPPI(horizon=30, population=population, temperature=1.0, noise=0.5, particles=1)
+    planner = MPPI(30, population, 1, temperature=1.0, noise=0.5, beta=0.0, particles=1)
     advance = jax.jit(lambda x, u: (problem.dynamics(x, u, 0).mean, cost(x, u)))
     x = np.array([np.pi, 0.0], np.float32)
     actor, costs, act_s, act_cpu_s = Actor(MPC(planner, problem), x, key=jr.key(0)), [], [], []

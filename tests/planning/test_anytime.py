@@ -20,7 +20,9 @@ T = 8
 PLANNERS = {
     "cem": CEM(horizon=T, population=40, elites=8, iterations=3, particles=1),
     "icem": ICEM(horizon=T, population=30, elites=6, iterations=2, particles=1),
-    "mppi": MPPI(horizon=T, population=40, iterations=3, control_cost=0.0, particles=1),  # the mean nears the best plan
+    "mppi": MPPI(
+        horizon=T, population=40, iterations=3, temperature=1.0, noise=0.5, beta=0.0, control_cost=0.0, particles=1
+    ),
     "random": RandomShooting(horizon=T, population=30, particles=1),
     "gradient": GradientShooting(horizon=T, guesses=2, iterations=3, step=0.8),  # so long that the cost also rises
 }

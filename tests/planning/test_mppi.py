@@ -61,7 +61,7 @@ def test_mean_is_that_of_the_optimal_density(beta, temperature, dtype):
 
 def test_without_the_likelihood_ratio_iterations_go_to_the_optimum():
     problem = Problem(double_integrator(), QuadraticTask(limit=40.0, effort=0.05, final=10.0))
-    planner = MPPI(T, 4000, 40, 0.5, noise=0.025, control_cost=0.0, particles=1)
+    planner = MPPI(T, 4000, 40, 0.5, noise=0.025, beta=0.0, control_cost=0.0, particles=1)
     plan, _ = make_plan(planner, problem, jnp.array([2.0, -1.0]), planner.init(problem), jr.key(0))
     H, g = quadratic_of(problem, [2.0, -1.0])
     np.testing.assert_allclose(plan.us[:, 0], np.linalg.solve(H, -g), atol=0.1)
@@ -79,9 +79,9 @@ PROBLEM = Problem(double_integrator(), QuadraticTask(limit=1.0, final=10.0))
 X0 = jnp.array([1.0, 0.0])
 
 
-def one_iteration(temperature, noise=0.5, **settings):
+def one_iteration(temperature, noise=0.5, beta=0.0):
     """The mean after one iteration, and the samples [S, T, m] that it was made of."""
-    planner = MPPI(T, 64, 1, temperature, noise, control_cost=0.0, particles=1, **settings)
+    planner = MPPI(T, 64, 1, temperature, noise, beta, control_cost=0.0, particles=1)
     start = MPPIState(jnp.full((T, 1), 0.1))
     after = eqx.filter_jit(planner.improve)(PROBLEM, X0, planner.begin(PROBLEM, X0, start), 0, key=jr.key(3))
     white = planner._white(start.mean, key=quick_split(jr.key(3), 2)[0])
@@ -114,13 +114,13 @@ class Away(QuadraticTask):
 
 def test_a_symmetric_problem_is_decided_for_one_side():
     problem = Problem(double_integrator(), Away())
-    planner = MPPI(20, 200, 8, 0.05, control_cost=0.0, particles=1)
+    planner = MPPI(20, 200, 8, 0.05, noise=0.5, beta=0.0, control_cost=0.0, particles=1)
     plan, _ = make_plan(planner, problem, jnp.zeros(2), planner.init(problem), jr.key(0))
     assert jnp.abs(jnp.mean(plan.us)) > 0.6
 
 
 def test_mean_and_samples_stay_within_the_limits():
-    planner = MPPI(12, 200, 5, 0.01, noise=3.0, control_cost=0.0, particles=1)
+    planner = MPPI(12, 200, 5, 0.01, noise=3.0, beta=0.0, control_cost=0.0, particles=1)
     plan, state = make_plan(planner, PROBLEM, jnp.array([50.0, 0.0]), planner.init(PROBLEM), jr.key(0))
     assert jnp.abs(plan.us).max() <= 1.0
     assert plan.us[:4].max() < -0.9  # as hard as allowed

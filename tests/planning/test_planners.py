@@ -21,7 +21,16 @@ PLANNERS = {
     "cem": (CEM(horizon=T, population=300, elites=30, iterations=12, particles=1), 1.02),
     "icem": (ICEM(horizon=T, population=150, elites=15, iterations=12, decay=1.0, beta=1.0, particles=1), 1.02),
     "mppi": (
-        MPPI(horizon=T, population=1000, iterations=12, temperature=0.02, noise=0.3, control_cost=0.0, particles=1),
+        MPPI(
+            horizon=T,
+            population=1000,
+            iterations=12,
+            temperature=0.02,
+            noise=0.3,
+            beta=0.0,
+            control_cost=0.0,
+            particles=1,
+        ),
         1.05,
     ),
     "random": (RandomShooting(horizon=T, population=4000, hold=3, particles=1), 1.15),
