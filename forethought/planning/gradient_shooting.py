@@ -50,9 +50,9 @@ class GradientShootingSearch(eqx.Module):
 class GradientShooting:
     """Settings of gradient shooting."""
 
-    horizon: int = 30  # planning horizon, steps
-    guesses: int = 1  # number of action sequences optimized in parallel
-    iterations: int = 100  # descent steps per plan
+    horizon: int = 12  # planning horizon, steps
+    guesses: int = 16  # number of action sequences optimized in parallel
+    iterations: int = 50  # descent steps per plan
     method: Method = "adam"  # optimizer: adam or l-bfgs
     step: float = 0.05  # step size of Adam, as a share of half the action range; L-BFGS has a line search
 

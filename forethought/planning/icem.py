@@ -44,14 +44,14 @@ class ICEMSearch(eqx.Module):
 class ICEM:
     """Settings of iCEM: more samples than in the paper, so that swing-ups succeed without tuning."""
 
-    horizon: int = 20  # planning horizon, steps
+    horizon: int = 12  # planning horizon, steps
     population: int = 300  # action sequences in the first iteration
     decay: float = 1.0  # factor by which the population shrinks in each iteration; 1.25 in the paper
     elites: int = 10  # cheapest sequences, to which the sampling distribution is refitted
-    iterations: int = 4  # refits of the sampling distribution per plan
+    iterations: int = 5  # refits of the sampling distribution per plan
     kept: float = 0.3  # share of the elites kept for the next iteration and the next step
     momentum: float = 0.1  # weight of the old mean and std in a refit, in [0, 1]
-    noise: float = 1.0  # initial std, as a share of half the action range
+    noise: float = 0.5  # initial std, as a share of half the action range
     beta: float = 1.0  # color of the noise: 0 white, 1 pink, 2 red; higher is smoother
     particles: int = 5  # particles per sequence, a multiple of the ensemble's members; 1 where the model is certain
     propagation: Propagation = "ts-inf"  # propagation of particles through the model: ts-inf, ts1 or mean

@@ -46,11 +46,11 @@ class MPPISearch(eqx.Module):
 class MPPI:
     """Settings of MPPI."""
 
-    horizon: int = 16  # planning horizon, steps
+    horizon: int = 12  # planning horizon, steps
     population: int = 1000  # action sequences per iteration: the mean and samples around it
     iterations: int = 4  # updates of the mean per plan
     temperature: float = 0.1  # in units of cost: a sequence that costs this much more weighs 1/e
-    noise: float = 0.7  # std of the samples, as a share of half the action range
+    noise: float = 0.3  # std of the samples, as a share of half the action range
     beta: float = 1.0  # color of the noise: 0 white, 1 pink, 2 red; higher is smoother
     control_cost: float = 1.0  # share of the pull toward the middle of the action range, in [0, 1]
     particles: int = 5  # particles per sequence, a multiple of the ensemble's members; 1 where the model is certain

@@ -28,9 +28,9 @@ class RandomShootingState(eqx.Module):
 class RandomShooting:
     """Settings of random shooting."""
 
-    horizon: int = 20  # planning horizon, steps
-    population: int = 1000  # action sequences: the last plan and others, uniform within the action limits
-    hold: int = 1  # steps for which each random action is held
+    horizon: int = 12  # planning horizon, steps
+    population: int = 3000  # action sequences: the last plan and others, uniform within the action limits
+    hold: int = 3  # steps for which each random action is held
     particles: int = 5  # particles per sequence, a multiple of the ensemble's members; 1 where the model is certain
     propagation: Propagation = "ts-inf"  # propagation of particles through the model: ts-inf, ts1 or mean
 

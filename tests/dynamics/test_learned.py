@@ -139,7 +139,7 @@ def test_learned_reward_is_a_coordinate_of_the_state():
     task = LearnedTask(QuadraticTask(), None, reward_in_state=True)
     assert step_cost(task, jnp.zeros(3), jnp.zeros(1), after, jnp.array(0)) == -7.0 and task.final_cost(after) == 0
     assert task.initial(key=jr.key(0)).shape == (3,)
-    controller = FromObservation(MPC(RandomShooting(horizon=3, population=4), Problem(dynamics, task)))
+    controller = FromObservation(MPC(RandomShooting(hold=1, horizon=3, population=4), Problem(dynamics, task)))
     x = jnp.array([1.0, 2.0])
     u, _ = controller.act(x, jnp.array(0), controller.init(x, key=jr.key(0)), key=jr.key(0))
     assert u.shape == (1,)

@@ -23,7 +23,7 @@ PLANNERS = {
     "mppi": MPPI(
         horizon=T, population=40, iterations=3, temperature=1.0, noise=0.5, beta=0.0, control_cost=0.0, particles=1
     ),
-    "random": RandomShooting(horizon=T, population=30, particles=1),
+    "random": RandomShooting(hold=1, horizon=T, population=30, particles=1),
     "gradient": GradientShooting(horizon=T, guesses=2, iterations=3, step=0.8),  # so long that the cost also rises
 }
 X0 = jnp.array([1.0, 0.0])

@@ -14,8 +14,8 @@ from forethought.tasks.constrained import Constrained
 from tests.linear import QuadraticTask, double_integrator
 
 PLANNERS = {
-    "random-shooting": RandomShooting(horizon=4, population=8, particles=1),
-    "gradient-shooting": GradientShooting(horizon=4, iterations=1),
+    "random-shooting": RandomShooting(hold=1, horizon=4, population=8, particles=1),
+    "gradient-shooting": GradientShooting(horizon=4, guesses=1, iterations=1),
 }
 SLOW_ENOUGH = Constrained(QuadraticTask(), lambda x, u, t: jnp.abs(x[1:]) - 0.2)
 

@@ -21,9 +21,9 @@ SAMPLING = {
     "cem": CEM(horizon=T, population=300, elites=30, iterations=3, particles=1),
     "icem": ICEM(horizon=T, population=300, elites=30, iterations=3, decay=1.0, beta=0.0, particles=1),
     "mppi": MPPI(horizon=T, population=300, iterations=3, temperature=1.0, noise=0.5, beta=0.0, particles=1),
-    "random": RandomShooting(horizon=T, population=300, particles=1),
+    "random": RandomShooting(hold=1, horizon=T, population=300, particles=1),
 }
-PLANNERS = SAMPLING | {"gradient": GradientShooting(horizon=T, iterations=3)}
+PLANNERS = SAMPLING | {"gradient": GradientShooting(horizon=T, guesses=1, iterations=3)}
 X0 = jnp.array([1.0, 0.0])
 
 

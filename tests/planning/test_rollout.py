@@ -129,7 +129,7 @@ def test_the_step_that_ends_the_task_is_charged_and_nothing_after_it():
 
 
 def test_controllers_with_memory_and_discrete_actions():
-    planner = RandomShooting(horizon=3, population=8, particles=1)
+    planner = RandomShooting(hold=1, horizon=3, population=8, particles=1)
     planned = rollout(ENV.problem, MPC(planner, ENV.problem), jnp.zeros(4), steps=4, key=jr.key(0))
     assert planned.us.shape == (4, 1) and jnp.isfinite(planned.costs).all()
 

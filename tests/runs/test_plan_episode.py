@@ -56,7 +56,7 @@ def test_planning_at_every_step_keeps_the_warm_start():
 
 
 def test_the_same_seed_gives_the_same_episode():
-    planner = RandomShooting(horizon=4, population=8, particles=1)
+    planner = RandomShooting(hold=1, horizon=4, population=8, particles=1)
     first, again, other = (plan_on(ENV, ENV.problem, planner, name="r", seed=s) for s in (1, 1, 2))
     np.testing.assert_array_equal(first.episode.u, again.episode.u)
     assert not np.array_equal(first.episode.u, other.episode.u)

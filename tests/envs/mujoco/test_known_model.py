@@ -73,7 +73,7 @@ def test_expected_cost_is_minus_the_return_of_the_environment(entry, termination
 
 def test_a_controller_of_the_model_acts_in_the_environment():
     env, problem = known_system("InvertedPendulum-v5", horizon=12, threads=1)
-    episode = env.run(MPC(RandomShooting(horizon=10, population=60, particles=1), problem), key=jr.key(0))
+    episode = env.run(MPC(RandomShooting(hold=1, horizon=10, population=60, particles=1), problem), key=jr.key(0))
     assert len(episode) == 12 and episode.x.shape == (12, problem.dynamics.size)
     np.testing.assert_array_equal(episode.reward, 1.0)
     env.close()
@@ -114,7 +114,7 @@ def test_a_bare_model_is_a_system_to_act_in(tmp_path):
     path.write_text(CART.replace("</mujoco>", '<keyframe><key qpos="0.5"/></keyframe></mujoco>'))
     env, problem = known_system(path, cost=lambda x, u: x[0] ** 2 + 0.1 * u[0] ** 2, dt=0.05, horizon=4, threads=1)
     assert env.name == "cart" and env.space.names == ("slide (m)", "slide velocity (m/s)")
-    episode = env.run(MPC(RandomShooting(horizon=3, population=8, particles=1), problem), key=jr.key(0))
+    episode = env.run(MPC(RandomShooting(hold=1, horizon=3, population=8, particles=1), problem), key=jr.key(0))
     q, v = 0.5, 0.0
     for t in range(4):
         np.testing.assert_allclose(episode.x[t], [q, v], atol=1e-6)
