@@ -27,6 +27,8 @@ ENVS = {"cart-pole": "forethought/CartPoleSwingUp-v0", "pendulum": "forethought/
 SUITED: dict[tuple[str, str], dict] = {  # settings that suit a task better than the defaults do
     ("cart-pole", "cem"): {"horizon": 12},
     ("pendulum", "cem"): {"horizon": 30},
+    ("pendulum", "gradient-shooting"): {"horizon": 20},
+    ("pendulum", "mppi"): {"horizon": 15},
 }
 TUNING_SEEDS = list(range(100, 120))
 REPORTING_SEEDS = list(range(10))

@@ -23,7 +23,7 @@ from tests.linear import QuadraticTask
 PLANNERS = {
     "icem": ICEM(horizon=8, population=128, iterations=4),
     "cem": CEM(horizon=8),
-    "mppi": MPPI(horizon=8, population=300, iterations=4, temperature=0.02, beta=0.0, control_cost=0.0),
+    "mppi": MPPI(horizon=8, population=300, iterations=4, temperature=0.02, noise=0.5, beta=0.0, control_cost=0.0),
     "gradient": GradientShooting(horizon=8, guesses=1, iterations=40),
 }
 
