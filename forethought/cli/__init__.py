@@ -1,1 +1,1 @@
-"""The command line: what a person types, turned into calls of the library."""
+"""The command line: parses arguments and calls the library."""

@@ -118,7 +118,7 @@ class Delta(eqx.Module):
         return self.mean
 
     def log_prob(self, x: Float[Array, "n"]) -> Float[Array, ""]:
-        """0 at the point, -inf elsewhere; its gradients are zero."""
+        """0 if `y` is the point, else -inf; gradients are zero."""
         return jnp.where(jnp.all(x == self.mean), 0.0, -jnp.inf).astype(self.mean.dtype)
 
 

@@ -50,7 +50,7 @@ def _cosines(
 
 @jax.custom_jvp
 def _gain(cov: Float[Array, "e e"], both: Float[Array, "e e"]) -> Float[Array, "e e"]:
-    """`exp(cov - both) - exp(-both)`: no cancellation where `cov` is small, no overflow where it is large."""
+    """`exp(cov - both) - exp(-both)`: without cancellation for small `cov` and without overflow for large `cov`."""
     rise = jnp.maximum(cov, 0)
     return jnp.sign(cov) * jnp.exp(rise - both) * -jnp.expm1(-jnp.abs(cov))
 

@@ -30,7 +30,7 @@ class HasStepCost(Protocol):
 def step_cost(
     task: Task, x: Float[Array, "n"], u: Shaped[Array, "*m"], x_next: Float[Array, "n"], t: Int[Array, ""]
 ) -> Float[Array, ""]:
-    """The cost of the step from `x` to `x_next`: the task's `step_cost` where it has one, else its `cost(x, u, t)`."""
+    """The cost of the step from `x` to `x_next`: the task's `step_cost` if it has one, else its `cost(x, u, t)`."""
     if isinstance(task, HasStepCost):
         return task.step_cost(x, u, x_next, t)
     return task.cost(x, u, t)

@@ -174,7 +174,7 @@ def fit_dynamics(
     """Fit the model that `settings` describe to all transitions of the buffer.
 
     Returns: the dynamics, in the state space of `previous`, and the model's report of the fit.
-    Raises: UsageError where the data contradict the velocities that the space names.
+    Raises: UsageError if the data contradict the velocity coordinates of the space.
     """
     space = previous.space
     if space.velocities:

@@ -37,7 +37,7 @@ def load_function(spec: str | Callable | None, kind: str) -> Callable | None:
     if function is None:
         functions = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
         hidden = _hidden_by(module)
-        remedy = f"it is {module.__file__}, and {hidden}: rename it" if hidden else nearest(name, functions)
+        remedy = f"it is {module.__file__}; {hidden}, which needs another name" if hidden else nearest(name, functions)
         raise UsageError(f"Module '{module_name}' has no function '{name}' for {kind}; {remedy}")
     if not callable(function):
         raise UsageError(f"{kind} '{spec}' is a {type(function).__name__}, not a function.")
@@ -109,7 +109,7 @@ def _hidden_by(module: ModuleType) -> str:
     file = getattr(sys.modules[top], "__file__", None)
     for path in (Path(f"{top}.py"), Path(top, "__init__.py")):
         if path.is_file() and not (file and os.path.samefile(path, file)):
-            return f"{path} here is hidden by it"
+            return f"it hides {path} in the working directory"
     return ""
 
 

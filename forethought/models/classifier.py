@@ -22,7 +22,7 @@ from forethought.networks.normalizer import Normalizer
 
 
 class Limits(eqx.Module):
-    """An interval for each coordinate, infinite where there is no limit."""
+    """An interval for each coordinate, infinite on sides without a limit."""
 
     lower: Float[Array, "d"]
     upper: Float[Array, "d"]

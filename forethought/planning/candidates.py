@@ -62,7 +62,7 @@ class Elites(eqx.Module):
 
     @property
     def weights(self) -> Float[Array, "E"]:
-        """Equal weights of those that count, which sum to one, or all zero where none does."""
+        """Equal weights of the elites of finite cost, which sum to one; all zero if there are none."""
         return self.finite / jnp.maximum(jnp.sum(self.finite, dtype=self.costs.dtype), 1)
 
     def refitted(

@@ -104,7 +104,7 @@ def _is_stable(M: Float[Array, "n n"]) -> Bool[Array, ""]:
     """
 
     def square(_, carry):
-        M, log_norm = carry  # the power itself is M exp(log_norm)
+        M, log_norm = carry  # the normalized power M and the log of its norm: the power is M exp(log_norm)
         M = M @ M
         norm = jnp.max(jnp.abs(M))
         safe = jnp.where(norm > 0, norm, 1)

@@ -291,7 +291,7 @@ def notices(environment: Environment) -> tuple[str, ...]:
             how = f"ft.load(path, {kind}=...)"
             found.append(f"the {kind} function cannot be found by name again: load the run with {how}.")
         elif is_script((name_of(function) or "").partition(":")[0]):
-            guard = 'keep what it runs under `if __name__ == "__main__":`, or put the function into a module of its own'
+            guard = 'run the script only under `if __name__ == "__main__":`, or move the function to another module'
             found.append(f"the {kind} function is recorded as '{name_of(function)}', so that loading the run imports "
                          f"the script: {guard}.")  # fmt: skip
     return tuple(found)

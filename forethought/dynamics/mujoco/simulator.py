@@ -38,7 +38,7 @@ class Simulator:
         self.threads = _usable_cores() if threads is None else threads
         self.sizes = (self.model.nq, self.model.nv, self.model.na)
         self.size = sum(self.sizes)
-        self.lock = threading.RLock()  # compiled functions may call from several threads, which share the scratch data
+        self.lock = threading.RLock()  # several threads may call at once, and they share the scratch data
         self.data = [mujoco.MjData(self.model) for _ in range(max(1, self.threads))]  # scratch, one for each thread
         self._pool = mujoco.rollout.Rollout(nthread=self.threads if self.threads > 1 else 0)
         self._width = mujoco.mj_stateSize(self.model, _PHYSICS)

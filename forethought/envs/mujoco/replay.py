@@ -165,7 +165,7 @@ class Replay:
 
 
 def require_mujoco(env: gym.Env) -> Any:
-    """The MuJoCo environment inside all wrappers; raises `UsageError` where there is none."""
+    """The MuJoCo environment inside all wrappers; raises `UsageError` if there is none."""
     inner = env.unwrapped
     if not all(hasattr(inner, part) for part in ("model", "data", "frame_skip", "do_simulation")):
         remedy = "give a Gymnasium MuJoCo environment, an MJCF file, or a shipped system"
