@@ -241,7 +241,7 @@ class Problem(eqx.Module):
 
 
 class Choices(eqx.Module):
-    """The policy of a plan for discrete actions: one choice for each step, whatever the state."""
+    """The policy of a plan for discrete actions: one choice for each step, independent of the state."""
 
     f: Int[Array, "T"]
 

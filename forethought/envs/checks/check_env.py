@@ -129,7 +129,7 @@ def _try_out(env: Env, episodes: int, key: PRNGKeyArray) -> tuple[list[Transitio
         if isinstance(error.episode, Transition):
             trial.append(error.episode)
         return trial, [Finding("episodes", "fail", *_with_remedy(str(error)))]
-    detail = f"{len(trial)} of random actions, {steps} steps, all numbers finite and of one shape"
+    detail = f"{len(trial)} of random actions, {steps} steps, all numbers finite, all shapes constant"
     return trial, [Finding("episodes", "ok", detail), _repeatability(env, trial[0], again)]
 
 
