@@ -25,6 +25,8 @@ from forethought.planning.random_shooting import RandomShooting
 from forethought.planning.whole_plan import Following, WholePlan
 from forethought.policies.base_policy import ControllerFunction, RandomPolicy
 from forethought.policies.uniform import Uniform
+from forethought.report.in_depth import in_depth
+from forethought.runs import driver
 from tests.algorithms.test_pets import Hidden, system, train
 from tests.linear import QuadraticTask, double_integrator
 from tests.planning.test_planners import X0, optimum
@@ -181,3 +183,19 @@ def test_a_base_policy_that_is_none_is_refused():
         LearnedMPC(base_episodes=0)
     with pytest.raises(ValueError, match="FitOnce.final_weight"):
         FitOnce(final_weight=-1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", [ONCE, ITERATIVE], ids=["fit once", "iterative"])
+def test_a_run_resumes_exactly_and_has_a_report(tmp_path, algorithm):
+    """Two rounds and one more, against three in one go; the report shows one plan, from the start of the episode."""
+    algorithm, env = dataclasses.replace(algorithm, planner=QUICK), system(Hidden)
+    whole = driver.train(algorithm, env, iterations=3, out=tmp_path / "whole", progress=False)
+    driver.train(algorithm, env, iterations=2, out=tmp_path / "parts", progress=False)
+    parts = driver.train(algorithm, env, iterations=3, out=tmp_path / "parts", progress=False, resume=True)
+    for a, b in zip(jax.tree.leaves(whole.state), jax.tree.leaves(parts.state), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [line["return"] for line in whole.metrics] == [line["return"] for line in parts.metrics]
+    assert parts.evaluate(episodes=1).mean < 0
+    titles = {section.title: section for section in in_depth(parts, episodes=1, seed=None, video=False).sections}
+    assert "One plan is executed to the end of the episode" in titles["Plan against reality"].text[0]
