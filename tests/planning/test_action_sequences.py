@@ -21,7 +21,8 @@ from forethought.planning.ilqr import ILQR
 from forethought.planning.mpc import MPC
 from forethought.planning.particles import expected_cost
 from forethought.planning.random_shooting import RandomShooting
-from tests.algorithms.test_pets import train
+from forethought.report.in_depth import in_depth
+from forethought.runs import driver
 from tests.linear import QuadraticTask, double_integrator
 
 FORCES = np.array([-1.0, 0.0, 1.0], np.float32)
@@ -125,13 +126,16 @@ def test_mpc_with_choices_brings_the_system_to_rest():
 
 
 @pytest.mark.slow
-def test_pets_learns_from_choices():
+def test_pets_learns_from_choices_and_reports(tmp_path):
     tiny = PETS(model=Ensemble(members=2, hidden=(16,), max_epochs=30), round_steps=1,
                 planner=CEM(horizon=6, population=20, elites=4, iterations=2, particles=2))  # fmt: skip
     env = SystemEnv("choose", Problem(Pushed(), ChooseForce(horizon=12)), StateSpace(2))
-    state, infos = train(tiny, env, 2)
-    assert state.buffer.data.u.dtype == jnp.int32 and int(state.buffer.size) == 24
-    assert state.learned.dynamics.choices == 3 and np.isfinite(infos[1].metrics["model_error"])
+    run = driver.train(tiny, env, iterations=2, out=tmp_path, progress=False)
+    assert run.state.buffer.data.u.dtype == jnp.int32 and int(run.state.buffer.size) == 24
+    assert run.state.learned.dynamics.choices == 3 and np.isfinite(run.metrics[1]["model_error"])
+    assert int(run.act(np.zeros(2))) in (0, 1, 2)
+    titles = [section.title for section in in_depth(run, episodes=1, seed=None, video=False).sections]
+    assert {"Plan against reality", "Model error by horizon", "Calibration"} <= set(titles)
 
 
 def test_planners_of_continuous_actions_are_refused_before_any_experience():
