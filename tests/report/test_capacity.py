@@ -22,7 +22,7 @@ def test_errors_fall_with_the_data_and_the_return_is_what_is_made_of_the_model()
         evaluate=evaluate, key=jr.key(9),
     )  # fmt: skip
     assert [(p.model, p.transitions) for p in points] == [("gp", 4), ("gp", 30)] and seen == [4, 30]
-    assert points[1].held_out_error < 0.5 * points[0].held_out_error and points[1].held_out_error < 0.05
+    assert points[1].held_out_error < 0.5 * points[0].held_out_error and points[1].held_out_error < 0.1
     assert points[1].multi_step_error < points[0].multi_step_error
     assert all(p.training_error < 0.1 and p.returned == -1.5 for p in points)
 
