@@ -163,6 +163,6 @@ def _dashed(word: str) -> str:
 
 def _value_of(flag: str, argv: Sequence[str]) -> str | None:
     """The last value given to a flag, found before the full parser exists."""
-    values = [after for word, after in zip(argv, [*argv[1:], ""], strict=True) if word == flag]
+    values = [after for word, after in zip(argv, [*argv, ""][1:], strict=True) if word == flag]
     values += [word.partition("=")[2] for word in argv if word.startswith(flag + "=")]
     return values[-1] if values else None

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from forethought._version import __version__
-from forethought.cli import check, evaluate, listing, plan, play, plot, report, train, video
+from forethought.cli import check, evaluate, listing, plan, play, plot, report, sweep, train, video
 from forethought.cli.compiled import keep_compiled
 from forethought.cli.flags import Parser
 from forethought.core.errors import ForethoughtError, UsageError, nearest
@@ -23,6 +23,7 @@ DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 ABOUT = "Model-based reinforcement learning: learn a model of a system from a few trials, and plan with this model."
 COMMANDS: dict[str, ModuleType] = {
     "train": train,
+    "sweep": sweep,
     "plan": plan,
     "evaluate": evaluate,
     "report": report,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from forethought.core.errors import CheckpointError, UsageError
-from forethought.runs.files import open_own, remove_leftovers, storage_errors, write_json, write_whole
+from forethought.runs.files import NO_FOLLOW, open_own, remove_leftovers, storage_errors, write_json, write_whole
 from forethought.runs.serialization import fingerprint
 
 FORMAT = 1
@@ -156,6 +156,19 @@ class RunDirectory:
             except OSError:
                 pass
             yield
+
+    def is_locked(self) -> bool:
+        """Whether a process trains into this directory now; always false where there are no locks."""
+        try:
+            import fcntl
+
+            with open(os.open(self.path / ".lock", os.O_RDWR | NO_FOLLOW), "r+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except (ImportError, OSError):
+            return False
+        return False
 
 
 class _Info(dict):

@@ -85,7 +85,7 @@ def train(
     if out is not None and not str(out):
         raise UsageError("out is empty: name a directory for the run.")
     directory = RunDirectory(Path(out) if out is not None else default_out(algorithm, opened, seed))
-    earlier = _claim(directory, identity, environment, resume)
+    earlier = claim(directory, identity, environment, resume)
     budget = _budget(earlier, env_steps, iterations, until_solved)
     state = algorithm.init(opened, key=jr.fold_in(jr.key(seed), INIT))
     directory.create()
@@ -326,7 +326,7 @@ def _check_algorithm(algorithm: Any) -> None:
         raise UsageError(f"algorithm must be the settings of one, such as ft.PETS(); {kind} has no init and iterate.")
 
 
-def _claim(
+def claim(
     directory: RunDirectory, identity: dict[str, Any], environment: Environment, resume: bool
 ) -> dict[str, Any] | None:
     """The `run.json` of the run to resume, None for a new run.
