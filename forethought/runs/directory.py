@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ KINDS: dict[str, type] = {name: dict for name in ("algorithm", "env", "versions"
     "created": str,
     "status": str,
 }
+LOCK_ATTEMPTS, LOCK_PAUSE = 4, 0.05  # of taking the lock; s between two
 RESERVE = 64 * 1024  # size of the file that is deleted to write `run.json` on a full disk, bytes
 
 
@@ -142,23 +144,20 @@ class RunDirectory:
             UsageError: another process trains into this directory.
         """
         try:
-            import fcntl
+            import fcntl  # noqa: F401
         except ImportError:  # Windows: no lock, as on file systems without locks
             yield
             return
         with storage_errors(self.path), os.fdopen(open_own(self.path / ".lock", os.O_RDWR), "r+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(
-                    f"another process is training into {self.path}; wait for it, or choose another --out."
-                ) from None
-            except OSError:
-                pass
+            if not _lock(file):
+                raise UsageError(f"another process is training into {self.path}; wait for it, or choose another --out.")
             yield
 
     def is_locked(self) -> bool:
-        """Whether a process trains into this directory now; always false where there are no locks."""
+        """Whether a process trains into this directory now; always false where there are no locks.
+
+        The lock is taken for a moment, which `locked` allows for.
+        """
         try:
             import fcntl
 
@@ -169,6 +168,21 @@ class RunDirectory:
         except (ImportError, OSError):
             return False
         return False
+
+
+def _lock(file: Any) -> bool:
+    """Lock a file, also if another process looks at the lock just now; true where the file system has no locks."""
+    import fcntl
+
+    for attempt in range(LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE if attempt + 1 < LOCK_ATTEMPTS else 0.0)
+        except OSError:
+            return True
+    return False
 
 
 class _Info(dict):

@@ -6,8 +6,11 @@ run in its directory, so the directories must be on a file system that all nodes
 
 import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from forethought.core.errors import UsageError
@@ -43,8 +46,10 @@ def run_on_ray(
         UsageError: Ray is not installed, or the cluster cannot be reached.
     """
     ray = _ray()
+    before = {state.planned.log: _changed(state.planned.log) for state in states}
     if own := not ray.is_initialized():
-        _connect(ray, address, None if workers is None else workers * cores)
+        with _own_handler():
+            _connect(ray, address, None if workers is None else workers * cores)
     try:
         task = ray.remote(
             num_cpus=cores,
@@ -62,7 +67,7 @@ def run_on_ray(
             for one in ended:
                 _settle(ray, one, waiting.pop(one), reporter)
             for state in waiting.values():
-                _look(state, reporter)
+                _look(state, before, reporter)
             reporter.refresh(states)
     finally:
         if own:
@@ -112,6 +117,15 @@ def _ray() -> Any:
     return ray
 
 
+@contextlib.contextmanager
+def _own_handler() -> Iterator[None]:
+    """Keep the handler of SIGTERM, which Ray would replace by one that exits."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+
+
 def _connect(ray: Any, address: str | None, cpus: int | None) -> None:
     found = address or os.environ.get("RAY_ADDRESS") or "auto"
     quiet = {"log_to_driver": False, "logging_level": "error"}
@@ -125,11 +139,17 @@ def _connect(ray: Any, address: str | None, cpus: int | None) -> None:
     ray.init(address="local", num_cpus=cpus, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
 
 
-def _look(state: RunState, reporter: SweepReporter) -> None:
-    """Note that a task has begun, from what it writes."""
-    if state.status == "waiting" and state.planned.log.exists():
+def _look(state: RunState, before: Mapping[Path, float], reporter: SweepReporter) -> None:
+    """Note that a task has begun, from what it prints."""
+    log = state.planned.log
+    if state.status == "waiting" and _changed(log) != before[log]:
         state.status, state.attempts = "running", 1
         reporter.began(state)
+
+
+def _changed(path: Path) -> float:
+    """When a file was written last; 0 if there is none."""
+    return path.stat().st_mtime if path.exists() else 0.0
 
 
 def _settle(ray: Any, task: Any, state: RunState, reporter: SweepReporter) -> None:
