@@ -209,7 +209,7 @@ def test_a_directory_of_another_run_is_refused(write, started, capsys):
     (folder / "transitions").mkdir(parents=True)
     (folder / "transitions" / "000001.safetensors").touch()
     assert main(["sweep", str(write('algorithms = ["pets"]\n' + BASE))]) == 2
-    assert f"{folder} holds episodes or checkpoints of another run" in capsys.readouterr().err and not started
+    assert f"{folder} contains episodes or checkpoints" in capsys.readouterr().err and not started
 
 
 def test_every_run_is_planned_and_the_last_line_names_the_report(write, started, capsys):
