@@ -2,11 +2,13 @@
 
 With two workers (`make test`) each has a core of its own, pinned before JAX starts its threads: two JAX processes that
 share cores slow each other down several times.  Workers, and runs one after the other, share what they compile.
+XLA optimizes little here; the slow tests, which compute for long, run with its defaults (`make test-slow`).
 """
 
 import gc
 import json
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -20,7 +22,16 @@ def _own_core() -> None:
         os.sched_setaffinity(0, {cores[int(worker[2:]) % len(cores)]})
 
 
+def _compile_quickly() -> None:
+    """Optimize compiled programs little: the tests spend most of their time compiling.  XLA_FLAGS has precedence."""
+    flags = "--xla_backend_optimization_level=0"
+    if version("jaxlib").startswith("0.10."):  # XLA aborts at a flag that it does not know
+        flags += " --xla_cpu_use_fusion_emitters=false"
+    os.environ.setdefault("XLA_FLAGS", flags)
+
+
 _own_core()
+_compile_quickly()
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "compiled"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")  # s; smaller programs are not worth a file
 
