@@ -21,7 +21,7 @@ from tests.planning.test_planners import X0, optimum
 
 TINY = PETS(
     model=Ensemble(members=2, hidden=(24, 24), max_epochs=60, batch=16),
-    planner=ICEM(horizon=12, population=40, elites=6, iterations=3, particles=2, beta=1.0),
+    planner=ICEM(horizon=12, population=40, elites=6, iterations=3, decay=1.0, particles=2, beta=1.0),
     classifier=Classifier(hidden=8, depth=1, updates=100),
     round_steps=1,
 )

@@ -104,8 +104,10 @@ def test_the_backward_pass_is_the_newton_step_of_the_whole_sequence(second_order
     with jax.enable_x64(True):
         problem, T = Problem(Pendulum(), PendulumSwingUp(torque_limit=INFINITE)), 6
         x0, us = jnp.array([3.0, 0.4]), 0.3 * jr.normal(jr.key(0), (6, 1))
-        xs, _ = follow(problem, x0, lambda x, t: us[t], T)
-        expansion = expand(problem, xs, us, second_order=second_order)
+        follow_and_expand = lambda us: expand(  # noqa: E731
+            problem, follow(problem, x0, lambda x, t: us[t], T)[0], us, second_order=second_order
+        )
+        expansion = jax.jit(follow_and_expand)(us)
         damping, wide = jnp.array([0.0, 0.0, 0.7]), jnp.full((T, 1), INFINITE)
         bounds = (-wide, wide) if bounded else None
         correction = jax.jit(backward)(expansion, damping, jnp.ones(1), bounds)
@@ -121,13 +123,15 @@ def test_the_backward_pass_is_the_newton_step_of_the_whole_sequence(second_order
                 dx = expansion.F[t] @ z
             return total + expansion.final(dx)
 
-        gradient, hessian = jax.grad(cost)(0 * us).ravel(), jax.hessian(cost)(0 * us).reshape(T, T)
+        gradient, hessian = jax.jit(lambda change: (jax.grad(cost)(change), jax.hessian(cost)(change)))(0 * us)
+        gradient, hessian = np.asarray(gradient).ravel(), np.asarray(hessian).reshape(T, T)
         dense = -np.linalg.solve(hessian + 0.7 * np.eye(T), gradient)
-        dx, change = jnp.zeros(2), []
+        F, K, k = (np.asarray(a) for a in (expansion.F, correction.K, correction.k))
+        dx, change = np.zeros(2), []
         for t in range(T):  # follow the affine policy through the linear dynamics
-            change.append(correction.k[t] + correction.K[t] @ dx)
-            dx = expansion.F[t] @ jnp.concatenate([dx, change[-1]])
-        np.testing.assert_allclose(jnp.concatenate(change), dense, rtol=1e-8)
+            change.append(k[t] + K[t] @ dx)
+            dx = F[t] @ np.concatenate([dx, change[-1]])
+        np.testing.assert_allclose(np.concatenate(change), dense, rtol=1e-8)
         np.testing.assert_allclose(correction.slope, gradient @ dense, rtol=1e-8)
 
 
