@@ -182,6 +182,7 @@ def _fit_side_by_side(
     # JAX traces in one thread at a time; compiled programs can run in several threads.
     programs = [_lowered(settings, *_signature(each)) for each in inputs]
     with ThreadPoolExecutor(len(halves)) as threads:
+        list(threads.map(lambda program: program(), set(programs)))  # compiles: halves of equal size share a program
         parts = list(threads.map(lambda program, each: jax.block_until_ready(program()(*each)), programs, inputs))
     networks, reports = (jax.tree.map(lambda *a: _joined(a), *each) for each in zip(*parts, strict=True))
     return FittedEnsemble(networks, size), reports

@@ -1,4 +1,5 @@
 import dataclasses
+import time
 
 import equinox as eqx
 import jax
@@ -12,7 +13,7 @@ from forethought.models import ensemble as ensemble_module
 from forethought.models.ensemble import Ensemble, FittedEnsemble, held_out, training_loss
 from forethought.networks.gaussian_mlp import GaussianMLP, negative_log_likelihood
 
-SMALL = Ensemble(members=3, hidden=(32, 32), max_epochs=60, patience=20, batch=16)
+SMALL = Ensemble(members=4, hidden=(32, 32), max_epochs=60, patience=20, batch=16)
 FEW = Ensemble(members=2, hidden=(8,), max_epochs=5, batch=4)
 
 
@@ -128,6 +129,22 @@ def test_growing_data_compile_once_per_capacity(monkeypatch):
     assert len(traces) == 2
 
 
+@pytest.mark.parametrize(("members", "programs"), [(4, 1), (3, 2)])
+def test_halves_of_equal_size_are_compiled_once(members, programs, monkeypatch):
+    compiled = []
+
+    def compile_slowly(lowered):
+        compiled.append(1)
+        time.sleep(0.05)  # so that both threads would be compiling at a time
+        return original(lowered)
+
+    original = jax.stages.Lowered.compile
+    monkeypatch.setattr(jax.stages.Lowered, "compile", compile_slowly)
+    settings = Ensemble(members=members, hidden=(5,), max_epochs=1)  # settings of its own: nothing compiled before
+    settings.fit(*noisy_sine(10, 16, key=jr.key(0)), key=jr.key(1))
+    assert len(compiled) == programs
+
+
 def test_fresh_and_fitted_ensembles_share_a_compilation(monkeypatch):
     traces = []
     original = negative_log_likelihood
@@ -177,10 +194,10 @@ def test_mixture_moments():
 def test_draws_are_members_and_come_grouped():
     fitted = SMALL.init(2, 1, key=jr.key(0))
     z = jnp.ones(2)
-    means = {float(eqx.filter_vmap(lambda f: f(z))(fitted.networks).mean[i, 0]) for i in range(3)}
+    means = {float(eqx.filter_vmap(lambda f: f(z))(fitted.networks).mean[i, 0]) for i in range(4)}
     drawn = {round(float(fitted.draw(key=jr.key(i))(z).mean[0]), 5) for i in range(40)}
     assert drawn == {round(mean, 5) for mean in means}
-    assert draw_many(fitted, 12, key=jr.key(0))[1] == 4
+    assert draw_many(fitted, 12, key=jr.key(0))[1] == 3
     with pytest.raises(ValueError, match="multiple of the ensemble's members"):
         fitted.draw_many(10, key=jr.key(0))
 
@@ -201,4 +218,4 @@ def test_wrong_settings_are_refused(wrong):
 
 def test_ensemble_is_a_value():
     assert isinstance(SMALL.init(1, 1, key=jr.key(0)), FittedEnsemble)
-    assert hash(SMALL) == hash(Ensemble(members=3, hidden=(32, 32), max_epochs=60, patience=20, batch=16))
+    assert hash(SMALL) == hash(Ensemble(members=4, hidden=(32, 32), max_epochs=60, patience=20, batch=16))
