@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from forethought.algorithms.mpc import LearnedMPC
     from forethought.algorithms.pets import PETS
     from forethought.algorithms.pilco import PILCO
+    from forethought.algorithms.policy_gradient import PolicyGradient
+    from forethought.algorithms.ppo import PPO
+    from forethought.algorithms.sac import SAC
     from forethought.core.errors import ForethoughtError, UsageError
     from forethought.core.protocols import Problem
     from forethought.envs.checks.check_env import check_env
@@ -44,6 +47,8 @@ __all__ = [
     "MPPI",
     "PETS",
     "PILCO",
+    "PPO",
+    "SAC",
     "Backprop",
     "Ensemble",
     "Environment",
@@ -53,6 +58,7 @@ __all__ = [
     "GradientShooting",
     "Iterative",
     "LearnedMPC",
+    "PolicyGradient",
     "Problem",
     "RandomShooting",
     "Run",

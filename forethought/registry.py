@@ -10,6 +10,9 @@ ALGORITHMS = {
     "mpc": "forethought.algorithms.mpc:LearnedMPC",
     "pets": "forethought.algorithms.pets:PETS",
     "pilco": "forethought.algorithms.pilco:PILCO",
+    "policy-gradient": "forethought.algorithms.policy_gradient:PolicyGradient",
+    "ppo": "forethought.algorithms.ppo:PPO",
+    "sac": "forethought.algorithms.sac:SAC",
 }
 
 PLANNERS = {

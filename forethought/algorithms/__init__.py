@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from forethought.algorithms.mpc import LearnedMPC
     from forethought.algorithms.pets import PETS
     from forethought.algorithms.pilco import PILCO
+    from forethought.algorithms.policy_gradient import PolicyGradient
+    from forethought.algorithms.ppo import PPO
     from forethought.algorithms.protocol import Algorithm, Info
+    from forethought.algorithms.sac import SAC
 
 __all__ = [
     "Algorithm",
@@ -27,6 +30,9 @@ __all__ = [
     "ModelLearning",
     "PETS",
     "PILCO",
+    "PPO",
+    "PolicyGradient",
+    "SAC",
 ]
 
 __getattr__, __dir__ = lazy_exports(__name__, __file__)

@@ -10,14 +10,20 @@ from jaxtyping import PRNGKeyArray
 
 from forethought.core import Controller, Transition
 from forethought.envs.env import Env
+from forethought.envs.parallel import EpisodeSummary
 
 
 class Info(eqx.Module):
-    """The result of a round: its episodes, numbers for `metrics.jsonl` (name -> float), and notes for the user."""
+    """The result of a round: its episodes, numbers for `metrics.jsonl` (name -> float), and notes for the user.
+
+    `episodes` are written to the run directory.  `summary` counts further ones, before them, of which nothing else is
+    kept: millions of simulated steps would fill a disk.
+    """
 
     episodes: list[Transition]
     metrics: dict[str, float | None]
     notes: tuple[str, ...] = ()
+    summary: EpisodeSummary | None = None
 
 
 @runtime_checkable

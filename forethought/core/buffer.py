@@ -109,6 +109,22 @@ class Buffer(eqx.Module, Generic[Row]):
         places = jr.randint(key, (n,), 0, jnp.maximum(self.size, 1))
         return jax.tree.map(lambda leaf: leaf[places], self.data)
 
+    def with_capacity(self, capacity: int) -> "Buffer[Row]":
+        """A ring that has not overwritten anything yet, with more room; a host operation.
+
+        Raises:
+            ValueError: no ring, less room, or rows were overwritten, so that there is no place for the new ones.
+        """
+        if self.next is None or capacity < self.capacity:
+            raise ValueError(f"Buffer.with_capacity: a ring of {self.capacity} rows or more can be made larger.")
+        if int(self.size) == self.capacity:
+            raise ValueError("Buffer.with_capacity: the ring is full; it could have overwritten rows already.")
+
+        def grown(leaf: Array) -> Array:
+            return jnp.concatenate([leaf, jnp.zeros((capacity - leaf.shape[0], *leaf.shape[1:]), leaf.dtype)])
+
+        return Buffer(jax.tree.map(grown, self.data), grown(self.episode), self.size, self.next)
+
     def rows(self) -> Row:
         """All rows in use, oldest first, leading axis [size]; runs on the host, not under `jit`."""
         size, oldest = int(self.size), 0 if self.next is None else int(self.next)

@@ -112,12 +112,14 @@ class Observations(eqx.Module):
     """Observations: arrays of one shape and dtype.
 
     `counts` [size] for integers that name a state or a category: entry i is one of 0 to `counts[i]` - 1.  Without it
-    integers are quantities, such as the brightness of a pixel.  Static and hashable: it can key a compilation.
+    integers are quantities, such as the brightness of a pixel.  `angles`: entries of a vector that are angles, rad.
+    Static and hashable: it can key a compilation.
     """
 
     shape: tuple[int, ...] = eqx.field(static=True)
     dtype: str = eqx.field(static=True, default="float32")
     counts: tuple[int, ...] | None = eqx.field(static=True, default=None)
+    angles: tuple[int, ...] = eqx.field(static=True, default=())
 
     @property
     def size(self) -> int:
@@ -128,6 +130,11 @@ class Observations(eqx.Module):
     def is_vector(self) -> bool:
         """Whether observations are real numbers [n], which models of continuous states need."""
         return len(self.shape) == 1 and self.dtype.startswith("float")
+
+    @property
+    def is_image(self) -> bool:
+        """Whether observations have a height and a width."""
+        return len(self.shape) >= 2 and self.counts is None
 
     def example(self) -> Array:
         """An observation of zeros."""

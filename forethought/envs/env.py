@@ -1,6 +1,7 @@
 """The protocol of a real (or simulated) system, and `collect`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
@@ -104,9 +105,18 @@ def physics_of(env: Env) -> Physics | None:
 
 def spaces_of(env: Env) -> Spaces:
     """What a learner must know of `env`: its observations (where it does not tell, real numbers [n]), its actions."""
-    if isinstance(env, HasObservations):
-        return Spaces(env.observations, env.task.action_space)
-    return Spaces(Observations((env.space.size,), str(jnp.result_type(float))), env.task.action_space)
+    known = getattr(env, "observations", None)  # of `HasObservations`; an `isinstance` would not look through a monitor
+    observations = known or Observations((env.space.size,), str(jnp.result_type(float)))
+    if observations.is_vector:
+        observations = replace(observations, angles=env.space.angles)
+    return Spaces(observations, env.task.action_space)
+
+
+def report_steps(env: Env, steps: int, episode_return: float) -> None:
+    """Tell an environment that is monitored of `steps` steps done in this round outside its own episodes."""
+    on_step = getattr(env, "on_step", None)
+    if on_step is not None:
+        on_step(steps, episode_return)
 
 
 def collect(

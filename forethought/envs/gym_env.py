@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from gymnasium.utils.seeding import np_random
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from jaxtyping import PRNGKeyArray
 
 from forethought.core import Controller, EnvironmentFailure, Observations, Transition, UsageError
@@ -84,6 +85,7 @@ class GymEnv:
         self.name = name or (env.spec.id if env.spec else type(env.unwrapped).__name__)
         self._env, self._make = env, make
         self._pictured: gym.Env | None = None
+        self._vectors: dict[int, SyncVectorEnv] = {}
         self._running: GymEpisode | None = None
         self._observation = ObservationCodec(env.observation_space, self.name)
         self._action = ActionCodec(env.action_space, self.name)
@@ -162,11 +164,13 @@ class GymEnv:
         return self._running
 
     def close(self) -> None:
-        """Close the environment, and the second instance that renders."""
+        """Close the environment, the second instance that renders, and those side by side."""
         for env in (self._env, self._pictured):
             if env is not None:
                 env.close()
-        self._pictured = None
+        for vector in self._vectors.values():
+            vector.close()
+        self._pictured, self._vectors = None, {}
 
     def _reward(self, x: np.ndarray, u: np.ndarray, reward: Any, step: int) -> float:
         if self.task.cost_function is not None:
@@ -191,13 +195,48 @@ class GymEnv:
             cut = cut or (ended and not terminated)
         return terminated, cut or (last and not terminated)
 
+    def judge(
+        self, x: np.ndarray, u: np.ndarray, x_next: np.ndarray, told: tuple[Any, Any, Any], t: int
+    ) -> tuple[float, bool, bool]:
+        """Reward, terminated and truncated of step `t` (from 0), by our functions and time limit where there are some.
+
+        Args:
+            x: the observation before the step.
+            u: the action.
+            x_next: the observation after it.
+            told: the same three as the environment gives them.
+            t: step of the episode.
+        Raises:
+            EnvironmentFailure: the reward is not a finite number.
+        """
+        reward, ended, cut = told
+        reward = self._reward(x, u, reward, t + 1)
+        return reward, *self._endings(x_next, bool(ended), bool(cut), last=t + 1 == self.task.horizon)
+
+    def vector(self, count: int) -> SyncVectorEnv:
+        """`count` further instances side by side, for `envs.vector.VectorRun`; they are kept for later calls.
+
+        Raises:
+            UsageError: the environment was given as an object that cannot be made again.
+        """
+        if count not in self._vectors:
+            make = self._make or (self._env.spec.make if self._env.spec else None)
+            if make is None and count > 1:
+                remedy = "use one environment side by side, or register it and give its id"
+                raise UsageError(
+                    f"{self.name} was given as an object without a spec, so it cannot be copied: {remedy}."
+                )
+            with no_warnings():
+                makers = [lambda: self._env] if make is None else [make] * count
+                self._vectors[count] = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
+        return self._vectors[count]
+
     def _step(self, env: gym.Env, x: np.ndarray, action: Any, t: int) -> tuple:
         """The row of step `t` (from 0), which begins in `x`: x, u, x_next, reward, terminated, truncated."""
         u = self._action.read(action, t)
-        observed, reward, ended, cut, _ = call_env(self.name, t + 1, env.step, self._action.write(u))
+        observed, *told, _ = call_env(self.name, t + 1, env.step, self._action.write(u))
         x_next = self._observation.read(observed, t + 1)
-        reward = self._reward(x, u, reward, t + 1)
-        terminated, truncated = self._endings(x_next, bool(ended), bool(cut), last=t + 1 == self.task.horizon)
+        reward, terminated, truncated = self.judge(x, u, x_next, tuple(told), t)
         return x, u, x_next, reward, terminated, truncated
 
     def _take_picture(self, env: gym.Env, frames: list[np.ndarray] | None) -> None:

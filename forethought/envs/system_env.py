@@ -123,7 +123,7 @@ class SystemEpisode:
         """In the state `x`."""
         self.over = False
         self._env, self._frames, self._key = env, frames, step_key
-        self._state = (x, _read(x, env.sensors, np.int32(0), step_key))  # and what the sensors show of it
+        self._state = (x, read_sensors(x, env.sensors, np.int32(0), step_key))  # and what the sensors show of it
         self._actor = Actor(key=controller_key)
         self._t, self._total = 0, 0.0
         if frames is not None:
@@ -155,7 +155,7 @@ class SystemEpisode:
         self._draw(rows)
         return rows
 
-    def _chunk(self, controller: Controller, count: int) -> "_Step":
+    def _chunk(self, controller: Controller, count: int) -> "Step":
         """Up to `count` steps in a compiled loop."""
         env, moment = self._env, (*self._state, self._actor.memory)
         start, most = np.int32(self._t), np.int32(count)
@@ -163,16 +163,16 @@ class SystemEpisode:
         *self._state, self._actor.memory = moment
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: int(done)], trail)
 
-    def _one_on_host(self, count: int) -> "_Step":
+    def _one_on_host(self, count: int) -> "Step":
         """One step with a controller that cannot be traced."""
         del count
         env, (x, seen) = self._env, self._state
         wish = np.asarray(self._actor(self.x, self._t))
-        x, step = _one_step(env.problem, env.sensors, x, seen, wish, np.int32(self._t), self._key)
+        x, step = one_step(env.problem, env.sensors, x, seen, wish, np.int32(self._t), self._key)
         self._state = (x, step.row.x_next)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[None], step)
 
-    def _note(self, piece: "_Step", pieces: list[Transition]) -> None:
+    def _note(self, piece: "Step", pieces: list[Transition]) -> None:
         """Count the steps of `piece`, the last of `pieces`, and see whether they end the episode."""
         row = piece.row
         wrong = _first_not_finite(piece)
@@ -194,14 +194,14 @@ class SystemEpisode:
             self._frames += self._env.pictures(rows, self._t - len(rows))
 
 
-class _Step(eqx.Module):
+class Step(eqx.Module):
     """What a step leaves behind, leading axis [T]."""
 
     row: Transition
     action_finite: Bool[Array, "*T"] | Bool[np.ndarray, "*T"]
 
 
-def _first_not_finite(steps: _Step) -> tuple[int, str] | None:
+def _first_not_finite(steps: Step) -> tuple[int, str] | None:
     """The first step with a number that is not finite, and what it is; None where there is none."""
     row = steps.row
     culprits = {
@@ -238,7 +238,7 @@ def _advance(
     start: Any,
     count: Any,
     key: PRNGKeyArray,
-) -> tuple[Any, _Step, Int[Array, ""]]:
+) -> tuple[Any, Step, Int[Array, ""]]:
     """Up to `count` steps from `moment = (x, its reading, carry)` at time `start`, fewer where one ends the task.
 
     One program serves every `count` up to `CHUNK`: pieces of an episode join to the very numbers of the whole.
@@ -246,10 +246,10 @@ def _advance(
     """
     arrays, static = eqx.partition(moment, eqx.is_array)
 
-    def step(arrays: Any, t: Int[Array, ""]) -> tuple[Any, _Step]:
+    def step(arrays: Any, t: Int[Array, ""]) -> tuple[Any, Step]:
         x, seen, carry = eqx.combine(arrays, static)
         wish, carry = controller.act(seen, t, carry, key=jr.split(jr.fold_in(key, t))[0])
-        x_next, done = _one_step(problem, sensors, x, seen, wish, t, key)
+        x_next, done = one_step(problem, sensors, x, seen, wish, t, key)
         return _strong(eqx.filter((x_next, done.row.x_next, carry), eqx.is_array)), done
 
     arrays, start = _strong(arrays), jnp.asarray(start)
@@ -272,9 +272,9 @@ def _strong(tree: Any) -> Any:
 
 
 @eqx.filter_jit
-def _one_step(
+def one_step(
     problem: Problem, sensors: Any, x: Any, seen: Any, wish: Any, t: Any, key: PRNGKeyArray
-) -> tuple[Any, _Step]:
+) -> tuple[Any, Step]:
     """The next state under the action that the controller asks for, having `seen` a reading of `x`; and its record."""
     task, t = problem.task, jnp.asarray(t)
     u = task.action_space.clip(wish)
@@ -283,16 +283,16 @@ def _one_step(
     row = Transition(
         x=seen,
         u=u,
-        x_next=_read(x_next, sensors, t + 1, key),
+        x_next=read_sensors(x_next, sensors, t + 1, key),
         reward=-step_cost(task, x, u, x_next, t),
         terminated=task.terminal(x_next),
         truncated=jnp.zeros((), bool),
     )
-    return x_next, _Step(row, jnp.all(jnp.isfinite(wish)))
+    return x_next, Step(row, jnp.all(jnp.isfinite(wish)))
 
 
 @eqx.filter_jit
-def _read(x: Any, sensors: Any, t: Any, key: PRNGKeyArray) -> Any:
+def read_sensors(x: Any, sensors: Any, t: Any, key: PRNGKeyArray) -> Any:
     """What the sensors show of the state at step `t`."""
     if sensors is None:
         return x

@@ -24,6 +24,7 @@ from forethought.core import Controller, EnvironmentFailure, Transition, UsageEr
 from forethought.envs.acting import runs_on_host
 from forethought.envs.codecs import ActionCodec, ObservationCodec
 from forethought.envs.episode import EpisodeLog, call_env, seed_of
+from forethought.envs.gym_env import GymEnv
 
 
 def collect_vector(
@@ -54,25 +55,39 @@ def collect_vector(
         raise UsageError("collect_vector needs either steps or episodes.")
     if runs_on_host(controller):
         raise UsageError(f"{type(controller).__name__} acts on the host, in one environment at a time: use collect.")
-    run = _VectorRun(envs, controller, key)
+    run = VectorRun(envs, controller, key=key)
     while not run.enough(steps, episodes):
         run.step()
     return run.cut() if steps is not None else run.shared_out(episodes or 0)
 
 
-class _VectorRun:
+class VectorRun:
     """The sub-environments and their running episodes.
 
-    `fresh` [B]: an episode starts in this state.  `resetting` [B]: the next step only resets (NEXT_STEP).
+    `controller` may be replaced between steps by one of the same kind.  `fresh` [B]: an episode starts in this state.
+    `resetting` [B]: the next step only resets (NEXT_STEP).
     """
 
-    def __init__(self, envs: VectorEnv, controller: Controller, key: PRNGKeyArray):
+    def __init__(self, envs: VectorEnv, controller: Controller, *, rules: GymEnv | None = None, key: PRNGKeyArray):
+        """All sub-environments in their initial states.
+
+        Args:
+            envs: the vector environment.
+            controller: chooses the actions.
+            rules: whose cost, termination and time limit hold in place of the sub-environments' own; then the mode
+                is DISABLED, so that an episode can end where the sub-environment would go on.
+            key: seeds the first reset and the controller.
+        """
         self.envs, self.controller, self.mode = envs, controller, _autoreset_mode(envs)
+        self.rules = rules
+        if rules is not None and self.mode != AutoresetMode.DISABLED:
+            raise UsageError("VectorRun needs AutoresetMode.DISABLED where rules are given.")
         self.name = envs.spec.id if envs.spec is not None else type(envs).__name__
         self.observation = ObservationCodec(envs.single_observation_space, self.name)
         self.action = ActionCodec(envs.single_action_space, self.name)
         self.logs = [EpisodeLog() for _ in range(envs.num_envs)]
         self.done: list[tuple[int, Transition]] = []  # each with the index of its sub-environment
+        self.recent = [EpisodeLog() for _ in range(envs.num_envs)]  # steps since the last call of `batch`
         self.counts = np.zeros(envs.num_envs, int)  # number of finished episodes
         self.steps = self.calls = 0
         seed_key, init_key, self.key = jr.split(key, 3)
@@ -93,9 +108,33 @@ class _VectorRun:
         starts = self.read(observed)
         over = (ended | cut) & ~self.resetting
         arrived = self.arrivals(starts, over, infos)
-        for i in np.flatnonzero(~self.resetting):
-            self.record(int(i), us[i], np.asarray(arrived[i]), float(rewards[i]), bool(ended[i]), bool(cut[i]))
+        for i in map(int, np.flatnonzero(~self.resetting)):
+            told = (float(rewards[i]), bool(ended[i]), bool(cut[i]))
+            if self.rules is not None:
+                told = self.judged(i, us[i], arrived[i], told, int(ts[i]))
+                over[i] = told[1] or told[2]
+            self.record(i, us[i], np.asarray(arrived[i]), *told)
         self.restart(starts, over)
+
+    def judged(self, i: int, u: np.ndarray, x_next: np.ndarray, told: tuple, t: int) -> tuple[float, bool, bool]:
+        """Reward, terminated and truncated of a step by the rules."""
+        assert self.rules is not None
+        try:
+            return self.rules.judge(np.asarray(self.xs[i]), u, np.asarray(x_next), told, t)
+        except EnvironmentFailure as error:
+            error.episode = self.logs[i].episode()
+            raise
+
+    def batch(self, count: int) -> Transition:
+        """The first `count` steps since this was last asked for, leading axis [count]; those beyond are left out.
+
+        The steps of each sub-environment follow each other, in order.  The last of them is marked as truncated unless
+        it ended its episode: what comes after it in the batch belongs to another episode.
+        """
+        pieces = [_truncated(log.whole()) for log in self.recent if len(log)]
+        self.recent = [EpisodeLog() for _ in self.recent]
+        rows = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *pieces)
+        return _truncated(rows)
 
     def arrivals(self, starts: np.ndarray, over: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
         """The observations [B, *n] after the step, also if `starts` holds the first ones of new episodes."""
@@ -111,7 +150,8 @@ class _VectorRun:
         if not np.isfinite(reward):
             failure = f"{self.name} gave the reward {reward} in sub-environment {i} at step {self.calls}."
             raise EnvironmentFailure(failure, self.logs[i].episode())
-        self.logs[i].append(np.asarray(self.xs[i]), u, x_next, reward, ended, cut)
+        for log in (self.logs[i], self.recent[i]):
+            log.append(np.asarray(self.xs[i]), u, x_next, reward, ended, cut)
         self.steps += 1
         if ended or cut:
             self.done.append((i, self.logs[i].whole()))
@@ -126,6 +166,16 @@ class _VectorRun:
         elif self.mode == AutoresetMode.DISABLED and over.any():
             reset = call_env(self.name, self.calls, self.envs.reset, options={"reset_mask": over.copy()})
             self.xs = self.read(reset[0])
+
+    @property
+    def recorded(self) -> int:
+        """Steps since `batch` was last asked for."""
+        return sum(map(len, self.recent))
+
+    @property
+    def last_return(self) -> float:
+        """The return of the episode that ended last; NaN where none did."""
+        return float(np.sum(self.done[-1][1].reward)) if self.done else float("nan")
 
     def read(self, observed: Any) -> np.ndarray:
         """A batch of observations [B, *n]."""
@@ -184,7 +234,7 @@ def _act(controller: Controller, xs: Any, ts: Any, carry: Any, fresh: Any, key: 
 
 def _truncated(episode: Transition) -> Transition:
     truncated = episode.truncated.copy()
-    truncated[-1] = True
+    truncated[-1] = not episode.terminated[-1]
     return eqx.tree_at(lambda e: e.truncated, episode, truncated)
 
 

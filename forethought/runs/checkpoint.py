@@ -38,6 +38,12 @@ class TrainingProgress:
     episodes: int = 0  # real episodes ended
     wall_s: float = 0.0  # s of training, over all sessions
     solved: bool | None = None  # whether the last episode passed the task's success test; None if it has none
+    summarized: int = 0  # those of the episodes of which only return and length were kept
+
+    @property
+    def recorded(self) -> int:
+        """Episodes that are written to the run directory."""
+        return self.episodes - self.summarized
 
 
 def save(folder: Path, state: Any, progress: TrainingProgress, settings: str) -> None:

@@ -242,8 +242,8 @@ class Session:
         torn = metrics.truncate(self.directory.metrics_path, self.progress.iteration)
         if torn:
             reporter.notice(torn)
-        transitions.drop_after(self.directory.transitions, self.progress.episodes)
-        wrong = transitions.damaged_episodes(self.directory.transitions, self.progress.episodes)
+        transitions.drop_after(self.directory.transitions, self.progress.recorded)
+        wrong = transitions.damaged_episodes(self.directory.transitions, self.progress.recorded)
         if wrong:
             lost = f"{', '.join(wrong[:3])}{f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''}"
             reporter.notice(
@@ -272,7 +272,7 @@ class Session:
         """Write episodes of the running round, of which `after` are already written; returns the last path."""
         about = {"env": self.env.name, "iteration": self.progress.iteration + 1, "dt": float(self.env.task.dt)}
         path = None
-        for number, episode in enumerate(episodes, start=self.progress.episodes + after + 1):
+        for number, episode in enumerate(episodes, start=self.progress.recorded + after + 1):
             path = transitions.save_episode(self.directory.transitions, number, episode, about, partial=partial)
         return path
 

@@ -24,6 +24,9 @@ def round_line(
 ) -> tuple[dict[str, Any], TrainingProgress]:
     """The metrics of a round, and the progress of the run after it.
 
+    `return` is that of the round's last whole episode; `return_mean` is the mean over all of them, those of which
+    only a summary is kept too.
+
     Args:
         before: progress before the round.
         info: results of the round.
@@ -34,11 +37,14 @@ def round_line(
     """
     steps = sum(len(episode) for episode in info.episodes)
     returns = [episode_return(episode) for episode in info.episodes]
+    summarized = [] if info.summary is None else [float(value) for value in info.summary.returns]
+    steps += 0 if info.summary is None else info.summary.steps
     solved = is_solved(env, info.episodes[-1]) if info.episodes else before.solved
     after = TrainingProgress(
         iteration=before.iteration + 1,
         env_steps=before.env_steps + steps,
-        episodes=before.episodes + len(info.episodes),
+        episodes=before.episodes + len(info.episodes) + len(summarized),
+        summarized=before.summarized + len(summarized),
         wall_s=before.wall_s + wall_s,
         solved=solved,
     )
@@ -48,7 +54,7 @@ def round_line(
         "env_steps": after.env_steps,
         "episodes": after.episodes,
         "return": returns[-1] if returns else None,
-        "return_mean": float(np.mean(returns)) if returns else None,
+        "return_mean": float(np.mean(summarized + returns)) if summarized or returns else None,
         "solved": solved,
         "model_error": None,
         **given,

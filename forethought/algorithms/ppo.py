@@ -1,0 +1,35 @@
+"""PPO: proximal policy optimization.  Model-free; continuous or discrete actions, vectors or images.
+
+Source: Schulman et al. (2017), algorithm 1.  The update, and what differs from the paper, is in learners/ppo.py.
+"""
+
+from jaxtyping import PRNGKeyArray
+
+from forethought.algorithms.on_policy import OnPolicyState, Rollouts
+from forethought.algorithms.protocol import Info
+from forethought.core import Controller
+from forethought.core.settings import settings
+from forethought.envs.env import Env
+from forethought.learners.ppo import PPOLearner
+from forethought.policies.acting import Acting
+
+
+@settings
+class PPO:
+    """Settings of PPO."""
+
+    learner: PPOLearner = PPOLearner()
+    rollouts: Rollouts = Rollouts()
+
+    def init(self, env: Env, *, key: PRNGKeyArray) -> OnPolicyState:
+        """An untrained policy."""
+        return self.rollouts.init(self.learner, env, key=key)
+
+    def iterate(self, state: OnPolicyState, env: Env, *, key: PRNGKeyArray) -> tuple[OnPolicyState, Info]:
+        """Several iterations of algorithm 1."""
+        return self.rollouts.iterate(self.learner, state, env, key=key)
+
+    def controller(self, state: OnPolicyState, env: Env) -> Controller:
+        """The policy's mode."""
+        del env
+        return Acting(self.learner.policy(state.learner), mode=True)

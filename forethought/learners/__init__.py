@@ -1,0 +1,14 @@
+"""Policies that are updated from batches of experience: policy gradients, and soft actor-critic."""
+
+from typing import TYPE_CHECKING
+
+from forethought.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from forethought.learners.policy_gradient import PolicyGradientLearner
+    from forethought.learners.ppo import PPOLearner
+    from forethought.learners.sac import SACLearner
+
+__all__ = ["PPOLearner", "PolicyGradientLearner", "SACLearner"]
+
+__getattr__, __dir__ = lazy_exports(__name__, __file__)

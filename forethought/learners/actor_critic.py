@@ -1,0 +1,90 @@
+"""What learners on their own policy's experience share: a policy, a value function, and the advantages of a batch."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
+
+from forethought.core import Conditional, Transition
+from forethought.learners.advantages import explained_variance, generalized_advantages
+from forethought.learners.value_function import ValueFunction
+from forethought.policies.network import HasSeen
+
+
+class ActorCritic(eqx.Module):
+    """What is learned, and the memory of the optimizers."""
+
+    policy: Conditional
+    value: ValueFunction
+    memory: Any
+
+
+class Rows(eqx.Module):
+    """Steps without their order: what a gradient is computed from, leading axis [N]."""
+
+    x: Shaped[Array, "N *n"]
+    u: Shaped[Array, "N *m"]
+    advantage: Float[Array, "N"]
+    target: Float[Array, "N"]  # of the value: the lambda-return
+    log_prob: Float[Array, "N"]  # of `u` under the policy that chose it
+
+
+def prepared(
+    state: ActorCritic, batch: Transition, *, discount: float, trace: float
+) -> tuple[ActorCritic, Rows, Float[Array, ""]]:
+    """The rows of a batch of streams with their advantages.
+
+    Args:
+        state: before the update; its policy chose the actions of the batch.
+        batch: leading axes [T, B]: B streams of T steps in order, each of one episode after the other.
+        discount: gamma.
+        trace: lambda.
+    Returns:
+        The state with the moments of the returns of the batch, its rows [T B], and how much of the variance of the
+        returns the values explained.
+    """
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch)
+    shape = batch.reward.shape
+    values, after = (jax.vmap(state.value)(xs).reshape(shape) for xs in (flat.x, flat.x_next))
+    advantages = generalized_advantages(
+        batch.reward, values, after, batch.terminated, batch.truncated, discount=discount, trace=trace
+    ).reshape(-1)
+    targets = advantages + values.reshape(-1)
+    log_probs = jax.vmap(lambda x, u: state.policy(x).log_prob(u))(flat.x, flat.u)
+    rows = Rows(flat.x, flat.u, advantages, targets, log_probs)
+    rescaled = eqx.tree_at(lambda s: s.value, state, state.value.rescaled(targets))
+    return rescaled, rows, explained_variance(values.reshape(-1), targets)
+
+
+@runtime_checkable
+class HasEntropy(Protocol):
+    """Capability of a distribution that knows its entropy."""
+
+    def entropy(self) -> Float[Array, ""]:
+        """In nats."""
+        ...
+
+
+def log_probs_and_entropies(policy: Conditional, rows: Rows) -> tuple[Float[Array, "N"], Float[Array, "N"]]:
+    """The log-probability of each action, and the entropy of the policy there; 0 for one that does not know it."""
+
+    def at(x: Array, u: Array) -> tuple[Array, Array]:
+        actions = policy(x)
+        entropy = actions.entropy() if isinstance(actions, HasEntropy) else jnp.zeros(())
+        return actions.log_prob(u), entropy
+
+    return jax.vmap(at)(rows.x, rows.u)
+
+
+def having_seen(state: ActorCritic, rows: Rows) -> ActorCritic:
+    """The state with the moments of the observations, to be used after the update: they change the policy a little."""
+    policy: Any = state.policy
+    policy = policy.seen(rows.x) if isinstance(policy, HasSeen) else policy
+    return ActorCritic(policy, state.value.seen(rows.x), state.memory)
+
+
+def standardized(advantages: Float[Array, "N"]) -> Float[Array, "N"]:
+    """With mean 0 and standard deviation 1, as in CleanRL and Stable-Baselines3."""
+    return (advantages - jnp.mean(advantages)) / (jnp.std(advantages) + 1e-8)

@@ -1,0 +1,192 @@
+"""SAC: soft actor-critic, with a learned temperature.
+
+Symbols: Q_1, Q_2 critics, Q'_1, Q'_2 their slow copies; pi the policy; alpha the temperature; d 1 where x' is terminal;
+u' ~ pi(x'), and u ~ pi(x) with gradients through the sample:
+    y                = r + gamma (1 - d) (min_i Q'_i(x', u') - alpha log pi(u' | x'))
+    critic loss      = sum_i 0.5 mean (Q_i(x, u) - y)^2
+    policy loss      = mean (alpha log pi(u | x) - min_i Q_i(x, u))
+    temperature loss = -mean log_alpha (log pi(u | x) + target entropy)
+    Q'_i            <- (1 - tau) Q'_i + tau Q_i
+A truncated episode is never taken for a terminal one: d is `terminated`.
+Source: Haarnoja et al. (2018), Soft actor-critic algorithms and applications, equations 5-9 and 18, algorithm 1;
+settings of Stable-Baselines3.
+Differs: the temperature's loss has log_alpha in place of alpha, as in the authors' code; actions enter the critics
+divided by half their range.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+
+from forethought.core import Box, Spaces, Transition, UsageError
+from forethought.core.settings import settings
+from forethought.learners.validation import require_rates
+from forethought.networks.inputs import Inputs
+from forethought.networks.mlp import MLP
+from forethought.policies.network import SquashedGaussianPolicy, require_limits, squashed_gaussian
+
+WHO = "SAC"
+
+
+class Critic(eqx.Module):
+    """Two action-value functions; the network's arrays are stacked [2, ...]."""
+
+    inputs: Inputs
+    networks: MLP
+    box: Box
+
+    def __call__(self, x: Shaped[Array, "*n"], u: Float[Array, "m"]) -> Float[Array, "2"]:
+        """Both values of an action."""
+        box = jax.lax.stop_gradient(self.box)
+        z = jnp.concatenate([self.inputs(x), (u - box.center) / box.half_range])
+        return jax.vmap(lambda network: network(z)[0])(self.networks)
+
+
+class SACState(eqx.Module):
+    """What is learned, and the memory of the optimizers."""
+
+    policy: SquashedGaussianPolicy
+    critic: Critic
+    target: MLP  # the critic's networks, slow
+    log_temperature: Float[Array, ""]
+    memory: Any  # of the three optimizers
+
+
+@settings
+class SACLearner:
+    """Settings of soft actor-critic; a batch is `Transition` [B], rows in any order from any policy."""
+
+    hidden: tuple[int, ...] = (256, 256)  # units of each hidden layer; Haarnoja et al. (2018), appendix D
+    learning_rate: float = 3e-4  # of Adam, for policy, critics and temperature; Haarnoja et al. (2018), appendix D
+    discount: float = 0.99  # of future rewards, per step; Haarnoja et al. (2018), appendix D
+    tau: float = 0.005  # step of the slow critics toward the critics; Haarnoja et al. (2018), appendix D
+    batch: int = 256  # rows of a batch that its user draws; Haarnoja et al. (2018), appendix D
+    initial_temperature: float = 1.0  # of the entropy, in units of reward; Stable-Baselines3
+    target_entropy: float | None = None  # nats; none: minus the number of actions, Haarnoja et al. (2018)
+
+    def __post_init__(self):
+        """Refuse settings out of range."""
+        require_rates(self)
+        if self.batch < 1:
+            raise ValueError(f"SACLearner.batch must be at least 1, got {self.batch}.")
+        if not 0 < self.tau <= 1:
+            raise ValueError(f"SACLearner.tau must be above 0 and at most 1, got {self.tau}.")
+        if not 0 < self.initial_temperature < float("inf"):
+            raise ValueError(f"SACLearner.initial_temperature must be positive, got {self.initial_temperature}.")
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """Adam."""
+        return optax.adam(self.learning_rate)
+
+    def init(self, spaces: Spaces, *, policy: SquashedGaussianPolicy | None = None, key: PRNGKeyArray) -> SACState:
+        """The state before any data.
+
+        Args:
+            spaces: of the environment.
+            policy: what to start from; by default `policies.network.squashed_gaussian`.
+            key: random key.
+        Raises:
+            UsageError: discrete actions, actions without limits, or images.
+        """
+        policy_key, critic_key = jr.split(key)
+        box = require_limits(spaces.actions, WHO)
+        if spaces.observations.is_image:
+            raise UsageError(f"{WHO} learns from vectors, not from {spaces.observations}: use PPO for images.")
+        if policy is None:
+            policy = squashed_gaussian(spaces, hidden=self.hidden, who=WHO, key=policy_key)
+        inputs = Inputs.of(spaces.observations, normalize=False)
+        size = inputs.shape[0] + box.size
+        networks = jax.vmap(lambda key: MLP.init(size, 1, hidden=self.hidden, activation=jax.nn.relu, key=key))(
+            jr.split(critic_key, 2)
+        )
+        critic = Critic(inputs, networks, box)
+        log_temperature = jnp.log(jnp.asarray(self.initial_temperature, jnp.result_type(float)))
+        memory = tuple(
+            self.optimizer.init(eqx.filter(part, eqx.is_inexact_array)) for part in (policy, critic, log_temperature)
+        )
+        return SACState(policy, critic, jax.tree.map(jnp.copy, networks), log_temperature, memory)
+
+    def update(
+        self, state: SACState, batch: Transition, *, key: PRNGKeyArray
+    ) -> tuple[SACState, dict[str, Float[Array, ""]]]:
+        """One gradient step for each part: the second half of algorithm 1."""
+        next_key, policy_key = jr.split(key)
+        temperature = jnp.exp(state.log_temperature)
+        targets = self.targets(state, batch, temperature, key=next_key)
+        (critic_loss, q), critic_gradient = eqx.filter_value_and_grad(critic_loss_of, has_aux=True)(
+            state.critic, batch, targets
+        )
+        critic, critic_memory = self._descend(state.critic, critic_gradient, state.memory[1])
+        (policy_loss, log_prob), policy_gradient = eqx.filter_value_and_grad(policy_loss_of, has_aux=True)(
+            state.policy, critic, batch.x, temperature, key=policy_key
+        )
+        policy, policy_memory = self._descend(state.policy, policy_gradient, state.memory[0])
+        excess = log_prob + self.entropy_goal(batch.u.shape[-1])
+        log_temperature, temperature_memory = self._descend(state.log_temperature, -excess, state.memory[2])
+        target = jax.tree.map(lambda slow, new: slow + self.tau * (new - slow), state.target, critic.networks)
+        memory = (policy_memory, critic_memory, temperature_memory)
+        told = {
+            "critic_loss": critic_loss,
+            "policy_loss": policy_loss,
+            "entropy": -log_prob,
+            "temperature": temperature,
+            "q": q,
+        }
+        return SACState(policy, critic, target, log_temperature, memory), told
+
+    def targets(
+        self, state: SACState, batch: Transition, temperature: Float[Array, ""], *, key: PRNGKeyArray
+    ) -> Float[Array, "B"]:
+        """What the critics are fitted to, equation 5 with the slow critics."""
+        slow = Critic(state.critic.inputs, state.target, state.critic.box)
+
+        def soft_value(x: Array, key: PRNGKeyArray) -> Array:
+            u, log_prob = state.policy(x).sample_and_log_prob(key=key)
+            return jnp.min(slow(x, u)) - temperature * log_prob
+
+        values = jax.vmap(soft_value)(batch.x_next, jr.split(key, batch.reward.shape[0]))
+        return batch.reward + self.discount * jnp.where(batch.terminated, 0, values)
+
+    def entropy_goal(self, actions: int) -> float:
+        """The entropy that the temperature steers the policy to, nats."""
+        return -float(actions) if self.target_entropy is None else self.target_entropy
+
+    def policy(self, state: SACState) -> SquashedGaussianPolicy:
+        """The distribution over actions given an observation."""
+        return state.policy
+
+    def _descend(self, part: Any, gradient: Any, memory: Any) -> tuple[Any, Any]:
+        change, memory = self.optimizer.update(gradient, memory)
+        return eqx.apply_updates(part, change), memory
+
+
+def critic_loss_of(
+    critic: Critic, batch: Transition, targets: Float[Array, "B"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Half the mean squared errors of both critics, added up, and the mean value."""
+    values = jax.vmap(critic)(batch.x, batch.u)
+    return 0.5 * jnp.sum(jnp.mean((values - targets[:, None]) ** 2, axis=0)), jnp.mean(values)
+
+
+def policy_loss_of(
+    policy: SquashedGaussianPolicy,
+    critic: Critic,
+    xs: Shaped[Array, "B *n"],
+    temperature: Float[Array, ""],
+    *,
+    key: PRNGKeyArray,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The soft value of the policy's actions, negative, and their mean log-density."""
+
+    def at(x: Array, key: PRNGKeyArray) -> tuple[Array, Array]:
+        u, log_prob = policy(x).sample_and_log_prob(key=key)
+        return temperature * log_prob - jnp.min(critic(x, u)), log_prob
+
+    losses, log_probs = jax.vmap(at)(xs, jr.split(key, xs.shape[0]))
+    return jnp.mean(losses), jnp.mean(log_probs)

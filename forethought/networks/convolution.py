@@ -1,0 +1,98 @@
+"""A convolutional network for images: convolutions, then a hidden layer, then an affine output.
+
+Images are [height, width], [height, width, channels] or [channels, height, width]: the shorter of the first and the
+last axis counts the channels.
+Source: Mnih et al. (2015), methods, for images of at least 36 x 36; Young & Tian (2019), MinAtar, for smaller ones.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from forethought.networks.mlp import MLP, Initializer, uniform
+
+SMALLEST = 36  # shorter side from which the layers of Mnih et al. have pixels left
+LARGE = (((8, 32, 4), (4, 64, 2), (3, 64, 1)), 512)  # (side of the kernel, channels, stride) of each layer; units
+SMALL = (((3, 16, 1),), 128)
+
+
+class Convolution(eqx.Module):
+    """Kernels [side, side, in, out] of the layers, and the layers after them."""
+
+    kernels: list[Float[Array, "_ _ _ _"]]
+    biases: list[Float[Array, "_"]]
+    strides: tuple[int, ...] = eqx.field(static=True)
+    head: MLP
+
+    @staticmethod
+    def init(
+        shape: tuple[int, ...],
+        e: int,
+        *,
+        initializer: Initializer | None = None,
+        last: Initializer | None = None,
+        key: PRNGKeyArray,
+    ) -> "Convolution":
+        """A network from images of this shape to [e].
+
+        Args:
+            shape: of an image.
+            e: size of the output.
+            initializer: of all weights but those of the output; by default uniform within 1 / sqrt(in).
+            last: of the weights of the output; by default as the others.
+            key: random key.
+        Raises:
+            ValueError: images too small for a kernel of 3 x 3.
+        """
+        initializer = initializer or uniform
+        height, width, channels = channels_last(shape)
+        if min(height, width) < 3:
+            raise ValueError(f"images of {list(shape)} are too small for a convolution: they need 3 x 3 pixels.")
+        layers, units = LARGE if min(height, width) >= SMALLEST else SMALL
+        head_key, *keys = jr.split(key, len(layers) + 1)
+        kernels, biases = [], []
+        for (side, out, stride), kernel_key in zip(layers, keys, strict=True):
+            kernels.append(initializer(kernel_key, (side, side, channels, out)))
+            biases.append(jnp.zeros(out))
+            height, width, channels = (height - side) // stride + 1, (width - side) // stride + 1, out
+        head = MLP.init(
+            height * width * channels,
+            e,
+            hidden=(units,),
+            activation=jax.nn.relu,
+            initializer=initializer,
+            last=last,
+            key=head_key,
+        )
+        return Convolution(kernels, biases, tuple(stride for _, _, stride in layers), head)
+
+    def __call__(self, image: Float[Array, "*hwc"]) -> Float[Array, "e"]:
+        """The output for one image."""
+        h = to_channels_last(image)[None]
+        for kernel, bias, stride in zip(self.kernels, self.biases, self.strides, strict=True):
+            h = jax.lax.conv_general_dilated(
+                h, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+            h = jax.nn.relu(h + bias[None, None, None])
+        return self.head(h.reshape(-1))
+
+    def rescaled(self, scale: Float[Array, ""], shift: Float[Array, ""]) -> "Convolution":
+        """The network whose output is `scale` times this one's, plus `shift`."""
+        return Convolution(self.kernels, self.biases, self.strides, self.head.rescaled(scale, shift))
+
+
+def channels_last(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Height, width and channels of images of this shape."""
+    if len(shape) == 2:
+        return (*shape, 1)
+    first, middle, last = shape
+    return (middle, last, first) if first < last else (first, middle, last)
+
+
+def to_channels_last(image: Float[Array, "*hwc"]) -> Float[Array, "h w c"]:
+    """The image with its channels on the last axis."""
+    if image.ndim == 2:
+        return image[..., None]
+    return jnp.moveaxis(image, 0, -1) if image.shape[0] < image.shape[-1] else image
