@@ -31,9 +31,10 @@ LINKING = [*PAGES, ROOT / "CHANGELOG.md"]
 SMALL = {
     "README.md": {"iterations=15": "iterations=1", "episodes=5": "episodes=1", "--iterations 7": "--iterations 1"},
     "pilco.md": {"iterations=7": "iterations=1", "episodes=5": "episodes=1"},
+    "learners.md": {"env_steps=300_000": "iterations=1", "episodes=5": "episodes=1"},
     "games.md": {"games=100": "games=2", "simulations=200": "simulations=4"},
 }
-SLOW = {"README.md", "games.md", "pilco.md"}
+SLOW = {"README.md", "games.md", "learners.md", "pilco.md"}
 RUN = ["forethought list", "forethought train pets --help"]  # beginnings of the cheap commands, which are run
 
 

@@ -14,7 +14,7 @@ from jaxtyping import PRNGKeyArray
 
 from forethought.algorithms.protocol import Algorithm
 from forethought.core import CheckpointError, Controller, Transition, UsageError
-from forethought.envs.env import Env
+from forethought.envs.env import Env, spaces_of
 from forethought.envs.environment import Environment
 from forethought.runs import checkpoint, metrics
 from forethought.runs.checkpoint import TrainingProgress
@@ -133,7 +133,7 @@ class Run:
         return self.algorithm.controller(self.state, self.env)
 
     def act(self, obs: Any, t: Any = None) -> np.ndarray:
-        """The action for an observation [n]: [m] in task units, or one integer.
+        """The action for an observation: [m] in task units, or one integer.
 
         The controller's memory (such as a warm start) is kept between calls: call `reset` at the start of an episode.
 
@@ -143,9 +143,10 @@ class Run:
         Raises:
             UsageError: the observation has another shape than in training, or is not finite.
         """
-        x = jnp.asarray(np.asarray(obs), jnp.result_type(float))
-        if x.shape != (self.env.space.size,):
-            raise UsageError(f"act needs an observation of shape ({self.env.space.size},), not {x.shape}.")
+        expected = spaces_of(self.env).observations
+        x = jnp.asarray(np.asarray(obs), expected.dtype)
+        if x.shape != expected.shape:
+            raise UsageError(f"act needs an observation of shape {expected.shape}, not {x.shape}.")
         if not np.isfinite(x).all():
             raise UsageError(f"act needs a finite observation, not {np.asarray(x).tolist()}.")
         key = self._act_key

@@ -8,7 +8,8 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from forethought.core import EnvironmentFailure, UsageError
-from forethought.envs import collect_vector
+from forethought.envs import GymEnv, collect_vector
+from forethought.envs.vector import VectorRun
 
 from .toy_envs import A, B, Linear, Misbehaving, limited
 
@@ -132,3 +133,39 @@ def test_wrong_use():
     envs.metadata = {}
     with pytest.raises(UsageError, match="does not say how it resets.*AutoresetMode.NEXT_STEP"):
         collect_vector(envs, RANDOM, key=jr.key(0), steps=3)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_batches_hold_steps_in_order_with_every_seam_marked(mode):
+    run = VectorRun(linear_envs(mode), RANDOM, key=jr.key(0))
+    for _ in range(2):
+        while run.recorded < 40:
+            run.step()
+        rows = run.batch(40)
+        assert len(rows) == 40 and run.recorded == 0
+        over = rows.terminated | rows.truncated
+        assert over[-1] and not (rows.terminated & rows.truncated).any()
+        np.testing.assert_array_equal(rows.x[1:][~over[:-1]], rows.x_next[:-1][~over[:-1]])
+        assert recovered([rows])[1] < 1e-5
+
+
+def test_rules_stand_in_for_those_of_the_sub_environments():
+    """Our cost, our end, and our time limit, which is shorter; the environment itself would go on."""
+    rules = GymEnv(
+        limited(Linear(), 8),
+        cost=lambda x, u: jnp.abs(x[0]),
+        termination=lambda x: x[0] > 1.0,
+        horizon=4,
+        make=lambda **_: limited(Linear(), 8),
+    )
+    run = VectorRun(rules.vector(3), RANDOM, rules=rules, key=jr.key(0))
+    while run.steps < 90:
+        run.step()
+    episodes = [episode for _, episode in run.done]
+    rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *episodes)
+    np.testing.assert_allclose(rows.reward, -np.abs(rows.x[:, 0]), rtol=1e-5)
+    np.testing.assert_array_equal(rows.terminated, rows.x_next[:, 0] > 1.0)
+    assert max(map(len, episodes)) == 4 and rows.terminated.any() and recovered(episodes)[1] < 1e-5
+    assert rules.vector(3) is rules.vector(3)
+    with pytest.raises(UsageError, match="DISABLED"):
+        VectorRun(linear_envs(AutoresetMode.NEXT_STEP), RANDOM, rules=rules, key=jr.key(0))

@@ -1,0 +1,126 @@
+"""Model-free learners over seeds: the curve and the evaluation of each.
+
+    python benchmarks/learners.py pendulum_ppo                     # one experiment, its reporting seeds
+    python benchmarks/learners.py cheetah_sac --seeds 40 41 42     # hours: continues where it was stopped
+    python benchmarks/learners.py --list
+
+Each seed is one `forethought train`, resumable, in runs/learners/NAME-seedS, and one `forethought evaluate`.  Results
+go to benchmarks/results/learners_NAME.json.  Settings may be changed after looking at tuning seeds only; figures that
+are quoted come from reporting seeds.  Results say which kind each seed is.
+"""
+
+import argparse
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+from common import RESULTS, ROOT, hardware
+from learning import forethought, spread_of
+
+TUNING_SEEDS = tuple(range(100, 120))  # their results were looked at while settings changed: not to be quoted
+REPORTING_SEEDS = tuple(range(40, 45))  # used only with settings that are fixed
+FAST = "--learner.learning-rate 1e-3 --learner.epochs 4 --learner.minibatches 8"  # many cheap steps
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One learner on one environment."""
+
+    algorithm: str
+    env: str
+    steps: int  # of experience
+    flags: str = ""
+
+
+EXPERIMENTS = {
+    "pendulum_ppo": Experiment("ppo", "forethought/PendulumSwingUp-v0", 500_000, f"{FAST} --learner.discount 0.98"),
+    "pendulum_policy_gradient": Experiment("policy-gradient", "forethought/PendulumSwingUp-v0", 2_000_000),
+    "pendulum_sac": Experiment("sac", "forethought/PendulumSwingUp-v0", 20_000),
+    "reacher_ppo": Experiment("ppo", "forethought/ReacherTwoLink-v0", 500_000, f"{FAST} --learner.discount 0.98"),
+    "gym_cartpole_ppo": Experiment("ppo", "CartPole-v1", 100_000, FAST),
+    "gym_pendulum_sac": Experiment("sac", "Pendulum-v1", 10_000),
+    "cheetah_ppo": Experiment("ppo", "HalfCheetah-v5", 1_000_000),
+    "cheetah_sac": Experiment("sac", "HalfCheetah-v5", 100_000, "--random-steps 10000"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[[], *EXPERIMENTS], metavar="NAME", help="which experiments")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(REPORTING_SEEDS))
+    parser.add_argument("--episodes", type=int, default=10, help="of each evaluation")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "learners", help="where the runs are kept")
+    parser.add_argument("--list", action="store_true", help="show the commands, run nothing")
+    flags = parser.parse_args()
+    for name in flags.names or EXPERIMENTS:
+        if flags.list:
+            print(f"{name}: forethought {' '.join(command(EXPERIMENTS[name], flags.seeds[0]))}")
+        else:
+            run(name, EXPERIMENTS[name], flags)
+
+
+def command(experiment: Experiment, seed: int) -> list[str]:
+    """The training command, without the run directory."""
+    budget = ["--env-steps", str(experiment.steps), "--seed", str(seed)]
+    return ["train", experiment.algorithm, experiment.env, *budget, *experiment.flags.split()]
+
+
+def run(name: str, experiment: Experiment, flags: argparse.Namespace) -> None:
+    """All seeds of one experiment; what is known so far is saved after each."""
+    path = RESULTS / f"learners_{name}.json"
+    known = json.loads(path.read_text())["seeds"] if path.exists() else []
+    for seed in flags.seeds:
+        out = flags.runs / f"{name}-seed{seed}"
+        forethought(*command(experiment, seed), "--out", str(out), "--resume")
+        evaluation = json.loads(
+            forethought("evaluate", str(out), "--episodes", str(flags.episodes), "--json", quiet=True)
+        )
+        rounds = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        known = [one for one in known if one["seed"] != seed] + [summary(seed, evaluation, rounds)]
+        report = {
+            "command": "forethought " + " ".join(command(experiment, flags.seeds[0])),
+            "hardware": hardware(),
+            "seeds": sorted(known, key=lambda one: one["seed"]),
+        }
+        RESULTS.mkdir(exist_ok=True)
+        path.write_text(json.dumps(report, indent=1) + "\n")
+        show(name, report)
+
+
+def summary(seed: int, evaluation: dict, rounds: list[dict]) -> dict:
+    """What one seed came to."""
+    return {
+        "seed": seed,
+        "seed_kind": seed_kind(seed),
+        "env_steps": rounds[-1]["env_steps"],
+        "wall_s": rounds[-1]["wall_s"],
+        "steps_per_s": statistics.median(line["steps_per_s"] for line in rounds),
+        "evaluation": {key: evaluation[key] for key in ("episodes", "mean", "std", "success", "returns")},
+        "curve": [{key: line[key] for key in ("env_steps", "return", "return_mean", "wall_s")} for line in rounds],
+    }
+
+
+def seed_kind(seed: int) -> str:
+    """Whether results of a seed may be quoted."""
+    return "tuning" if seed in TUNING_SEEDS else "reporting"
+
+
+def show(name: str, report: dict) -> None:
+    """A line for each seed, and one for all of a kind."""
+    for one in report["seeds"]:
+        done = one["evaluation"]
+        success = "" if done["success"] is None else f", success {done['success']:.0%}"
+        print(
+            f"{name}, {one['seed_kind']} seed {one['seed']}: {one['env_steps']} steps in {one['wall_s']:.0f} s "
+            f"({one['steps_per_s']:.0f} per s); evaluated {done['mean']:.1f} ({done['episodes']} episodes{success})"
+        )
+    for kind in ("tuning", "reporting"):
+        means = [one["evaluation"]["mean"] for one in report["seeds"] if one["seed_kind"] == kind]
+        spread = f" +- {spread_of(means):.1f} over seeds" if len(means) > 1 else ""
+        if means:
+            print(f"{name}, {len(means)} {kind} seeds: evaluated {statistics.mean(means):.1f}{spread}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

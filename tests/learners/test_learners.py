@@ -1,0 +1,170 @@
+"""The three learners on batches that are made up, so that what they should learn is known."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from forethought.core import Box, Discrete, Learner, Observations, Spaces, Transition, UsageError
+from forethought.learners.policy_gradient import PolicyGradientLearner
+from forethought.learners.ppo import PPOLearner, clipped_loss
+from forethought.learners.sac import Critic, SACLearner
+from forethought.policies.network import on_policy
+
+BOX = Box(jnp.array([-2.0]), jnp.array([2.0]))
+SPACES = Spaces(Observations((2,)), BOX)
+CHOICES = Spaces(Observations((2,)), Discrete(3))
+LIMIT, DISCOUNT = 5, 0.9  # steps of an episode that only a time limit ends
+
+PPO = PPOLearner(hidden=(16,), learning_rate=3e-3, epochs=4, minibatches=2, discount=DISCOUNT)
+GRADIENT = PolicyGradientLearner(
+    hidden=(16,), learning_rate=3e-3, value_learning_rate=1e-2, value_updates=10, discount=DISCOUNT
+)
+SAC = SACLearner(
+    hidden=(16,),
+    learning_rate=3e-3,
+    tau=0.05,
+    batch=64,
+    discount=DISCOUNT,
+    initial_temperature=1e-3,
+    target_entropy=-9.0,
+)
+update = eqx.filter_jit(lambda learner, state, batch, key: learner.update(state, batch, key=key))
+
+
+def steps_of_reward_one(shape, spaces, *, terminal=False, key):
+    """Episodes of LIMIT steps [T, *B] with reward 1, cut by a time limit or ended by a terminal state."""
+    x_key, next_key, u_key = jr.split(key, 3)
+    count = int(np.prod(shape))
+    us = jax.vmap(lambda key: spaces.actions.sample(key=key))(jr.split(u_key, count))
+    ends = jnp.broadcast_to((jnp.arange(shape[0]) % LIMIT == LIMIT - 1).reshape(-1, *[1] * (len(shape) - 1)), shape)
+    none = jnp.zeros(shape, bool)
+    flags = (ends, none) if terminal else (none, ends)
+    xs, x_next = jr.normal(x_key, (*shape, 2)), jr.normal(next_key, (*shape, 2))
+    return Transition(xs, us.reshape(*shape, *us.shape[1:]), x_next, jnp.ones(shape), *flags)
+
+
+def trained(learner, spaces, batch, updates):
+    state = learner.init(spaces, key=jr.key(0))
+    for i in range(updates):
+        state, told = update(learner, state, batch, jr.fold_in(jr.key(1), i))
+    assert all(np.isfinite(float(value)) for value in told.values())
+    return state
+
+
+@pytest.mark.parametrize("learner", [PPO, GRADIENT], ids=["ppo", "policy-gradient"])
+def test_a_time_limit_is_no_end_of_the_task(learner):
+    """Reward 1 at each step, for ever: 1 / (1 - 0.9) = 10.  Ended after 5 steps it is 4.1 at most."""
+    assert isinstance(learner, Learner)
+    cut, ended = (steps_of_reward_one((20, 8), SPACES, terminal=end, key=jr.key(2)) for end in (False, True))
+    values = jax.vmap(trained(learner, SPACES, cut, 120).value)(cut.x.reshape(-1, 2))
+    np.testing.assert_allclose(values, 10, atol=0.5)
+    values = jax.vmap(trained(learner, SPACES, ended, 40).value)(ended.x.reshape(-1, 2))
+    assert float(jnp.max(values)) < 4.5
+
+
+def test_sac_takes_no_time_limit_for_an_end():
+    batch = steps_of_reward_one((160,), SPACES, key=jr.key(2))
+    state = trained(SAC, SPACES, batch, 500)
+    np.testing.assert_allclose(jax.vmap(state.critic)(batch.x, batch.u), 10, atol=0.7)
+
+
+def test_actions_with_an_advantage_become_likelier():
+    """A bandit with three arms, and one whose action should be 1 in [-2, 2]."""
+    for learner in (PPO, GRADIENT):
+        state = learner.init(CHOICES, key=jr.key(0))
+        single = eqx.filter_jit(
+            lambda state, key: jax.vmap(lambda x, key: state.policy(x).sample(key=key))(
+                jnp.ones((64, 2)), jr.split(key, 64)
+            )
+        )
+        for i in range(30):
+            us = single(state, jr.key(i))
+            rewards = (us == 2).astype(jnp.float32)
+            ends = jnp.ones(64, bool)
+            rows = Transition(jnp.ones((64, 2)), us, jnp.ones((64, 2)), rewards, ends, ~ends)
+            state, _ = update(learner, state, jax.tree.map(lambda a: a[None], rows), jr.key(100 + i))
+        assert float(learner.policy(state)(jnp.ones(2)).probs[2]) > 0.7, type(learner)
+
+
+def test_the_clipped_loss_has_no_gradient_beyond_its_range():
+    slope = jax.grad(lambda log_ratio, advantage: clipped_loss(jnp.array([log_ratio]), jnp.array([advantage]), 0.2))
+    ratios = {"inside": 1.1, "above": 1.3, "below": 0.7}
+    found = {name: [float(slope(float(np.log(r)), a)) for a in (1.0, -1.0)] for name, r in ratios.items()}
+    np.testing.assert_allclose(found["inside"], [-1.1, 1.1], rtol=1e-5)
+    np.testing.assert_allclose(found["above"], [0, 1.3], rtol=1e-5)  # it was made likelier enough; or must be undone
+    np.testing.assert_allclose(found["below"], [-0.7, 0], rtol=1e-5)
+
+
+def test_learning_starts_from_a_given_policy():
+    policy = on_policy(SPACES, hidden=(4,), normalize=True, who="PPO", key=jr.key(5))
+    x = jnp.array([0.4, -1.0])
+    for learner in (PPO, GRADIENT):
+        state = learner.init(SPACES, policy=policy, key=jr.key(0))
+        np.testing.assert_array_equal(learner.policy(state)(x).mode, policy(x).mode)
+
+
+def test_the_targets_of_sac_against_a_plain_computation():
+    batch = jax.tree.map(lambda a: a[:6], steps_of_reward_one((10,), SPACES, terminal=True, key=jr.key(3)))
+    state, temperature, key = SAC.init(SPACES, key=jr.key(0)), jnp.asarray(0.3), jr.key(4)
+    found = SAC.targets(state, batch, temperature, key=key)
+    for i, one in enumerate(jr.split(key, 6)):
+        actions = state.policy(batch.x_next[i])
+        u = actions.sample(key=one)
+        values = []
+        for k in (0, 1):
+            h = jnp.concatenate([batch.x_next[i], u / 2])
+            layers = list(zip(state.target.weights, state.target.biases, strict=True))
+            for weight, bias in layers[:-1]:
+                h = jnp.maximum(h @ weight[k] + bias[k], 0)
+            values.append(float((h @ layers[-1][0][k] + layers[-1][1][k])[0]))
+        soft = min(values) - 0.3 * float(actions.log_prob(u))
+        expected = 1.0 if bool(batch.terminated[i]) else 1 + DISCOUNT * soft
+        assert float(found[i]) == pytest.approx(expected, rel=1e-3)
+    assert bool(batch.terminated[4])
+
+
+def test_the_temperature_rises_where_the_policy_is_too_certain_and_targets_follow_slowly():
+    batch = steps_of_reward_one((64,), SPACES, key=jr.key(2))
+    for goal, sign in ((50.0, 1), (-50.0, -1)):
+        learner = SACLearner(hidden=(16,), batch=64, target_entropy=goal, tau=0.1)
+        before = learner.init(SPACES, key=jr.key(0))
+        after, _ = update(learner, before, batch, jr.key(1))
+        assert sign * float(after.log_temperature - before.log_temperature) > 0
+    old, new, slow = (part.weights[0] for part in (before.target, after.critic.networks, after.target))
+    np.testing.assert_allclose(slow, 0.9 * old + 0.1 * new, atol=1e-6)
+    assert float(jnp.max(jnp.abs(new - old))) > 1e-5
+
+
+def test_unsuitable_spaces_are_refused_with_the_remedy():
+    with pytest.raises(UsageError, match="SAC needs continuous actions.*use PPO"):
+        SAC.init(CHOICES, key=jr.key(0))
+    with pytest.raises(UsageError, match="SAC learns from vectors.*use PPO"):
+        SAC.init(Spaces(Observations((8, 8, 3), "uint8"), BOX), key=jr.key(0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (lambda: PPOLearner(clip=0.0), "clip"),
+        (lambda: PPOLearner(discount=1.1), "discount"),
+        (lambda: PPOLearner(minibatches=0), "minibatches"),
+        (lambda: PolicyGradientLearner(value_updates=0), "value_updates"),
+        (lambda: SACLearner(tau=0.0), "tau"),
+        (lambda: SACLearner(hidden=(0,)), "hidden"),
+        (lambda: SACLearner(learning_rate=-1.0), "learning_rate"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        settings()
+
+
+def test_images_get_a_convolutional_network():
+    spaces = Spaces(Observations((10, 10, 4), "uint8"), Discrete(3))
+    state = PPO.init(spaces, key=jr.key(0))
+    image = jnp.full((10, 10, 4), 200, jnp.uint8)
+    assert state.policy(image).probs.shape == (3,) and state.value(image).shape == ()
+    assert isinstance(SAC.init(SPACES, key=jr.key(0)).critic, Critic)
