@@ -12,7 +12,7 @@ from forethought.core.lazy import lazy_exports
 ROOT = Path(__file__).parents[1]
 ROOMS = sorted(path.parent.name for path in Path(forethought.__file__).parent.glob("*/__init__.py"))
 PUBLIC = (
-    "algorithms core dynamics envs games models models.gp networks planning policies tasks".split()
+    "algorithms core dynamics envs games learners models models.gp networks planning policies tasks".split()
 )  # rooms with names for others
 PACKAGES = [forethought, *(importlib.import_module(f"forethought.{room}") for room in PUBLIC)]
 

@@ -1,4 +1,4 @@
-"""Controllers that do not plan: random actions, stochastic policies, PILCO's squashed policies."""
+"""Controllers that do not plan: random actions, stochastic policies and networks, PILCO's squashed policies."""
 
 from typing import TYPE_CHECKING
 
@@ -7,6 +7,8 @@ from forethought.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from forethought.policies.acting import Acting
     from forethought.policies.base_policy import BasePolicy, ControllerFunction, RandomPolicy
+    from forethought.policies.distributions import ClippedGaussian, SquashedGaussian
+    from forethought.policies.network import CategoricalPolicy, GaussianPolicy, SquashedGaussianPolicy
     from forethought.policies.squashed import SquashedPolicy
     from forethought.policies.uniform import Uniform
 
@@ -15,6 +17,11 @@ __all__ = [
     "BasePolicy",
     "ControllerFunction",
     "RandomPolicy",
+    "CategoricalPolicy",
+    "ClippedGaussian",
+    "GaussianPolicy",
+    "SquashedGaussian",
+    "SquashedGaussianPolicy",
     "SquashedPolicy",
     "Uniform",
 ]
