@@ -164,7 +164,7 @@ def sac_rate(updates: int) -> float:
 
 
 def ppo_rate(name: str, steps: int) -> float:
-    """Steps per second of whole rounds, without the first round and without the episode that is recorded."""
+    """Steps per second of whole rounds after the first; the episode that each records takes time and is not counted."""
     import jax
     import jax.random as jr
 
