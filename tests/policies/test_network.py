@@ -16,7 +16,7 @@ PLANE = Box(jnp.array([-1.0, 0.0]), jnp.array([3.0, 10.0]))
 
 
 def density(distribution):
-    log_prob = jax.jit(distribution.log_prob)
+    log_prob = jax.jit(lambda u: distribution.log_prob(u))
     return lambda u: float(jnp.exp(log_prob(jnp.array([u], jnp.float32))))
 
 
