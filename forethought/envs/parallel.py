@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, Shaped
 
 from forethought.core import Transition
 from forethought.envs.env import Env
@@ -127,7 +127,7 @@ def advance_copies(
 
 
 def _initial(
-    env: SystemEnv, start_keys: PRNGKeyArray, sensor_keys: PRNGKeyArray
+    env: SystemEnv, start_keys: Key[Array, "B"], sensor_keys: Key[Array, "B"]
 ) -> tuple[Float[Array, "B n"], Float[Array, "B n"]]:
     """Initial states and what the sensors show of them."""
     x = jax.vmap(lambda key: env.task.initial(key=key))(start_keys)
