@@ -5,8 +5,11 @@ import numpy as np
 
 from forethought.core import Problem
 from forethought.dynamics.space import StateSpace
+from forethought.envs.gym_env import GymEnv
 from forethought.envs.parallel import EpisodeSummary, advance_copies, joined, own_system, start_copies
 from forethought.envs.system_env import SystemEnv
+from forethought.runs.monitored_env import MonitoredEnv
+from tests.envs.toy_envs import Linear, limited
 from tests.linear import QuadraticTask, double_integrator
 
 HORIZON, COPIES, STEPS = 8, 4, 30
@@ -76,7 +79,5 @@ def test_the_same_key_gives_the_same_steps():
 
 
 def test_own_systems_are_found_behind_a_monitor():
-    class Monitor:
-        env = ENV
-
-    assert own_system(ENV) is ENV and own_system(Monitor()) is ENV and own_system(object()) is None
+    assert own_system(ENV) is ENV and own_system(MonitoredEnv(ENV, lambda *_: None)) is ENV
+    assert own_system(GymEnv(limited(Linear()))) is None

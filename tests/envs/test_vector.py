@@ -144,7 +144,7 @@ def test_batches_hold_steps_in_order_with_every_seam_marked(mode):
         rows = run.batch(40)
         assert len(rows) == 40 and run.recorded == 0
         over = rows.terminated | rows.truncated
-        assert over[-1] and not (rows.terminated & rows.truncated).any()
+        assert over[-1]  # a step may be both: the time limit falls on a terminal state
         np.testing.assert_array_equal(rows.x[1:][~over[:-1]], rows.x_next[:-1][~over[:-1]])
         assert recovered([rows])[1] < 1e-5
 
