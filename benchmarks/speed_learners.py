@@ -1,6 +1,6 @@
 """Updates of SAC and steps of PPO per second: ours against Stable-Baselines3, same sizes, in turns, fresh processes.
 
-    python benchmarks/peers/setup_sb3.py      # once
+    python benchmarks/peers/setup_sb3.py      # once, for the peer
     python benchmarks/speed_learners.py       # --alone: our side only
 
 SAC: gradient steps on batches of 256 from a full buffer; 17 observations and 6 actions (HalfCheetah's), networks of
