@@ -1,5 +1,5 @@
 import equinox as eqx
-import jax.numpy as jnp
+import jax
 import jax.random as jr
 import numpy as np
 
@@ -34,12 +34,12 @@ advance = eqx.filter_jit(lambda env, copies, key: advance_copies(env, copies, ac
 
 def test_rows_are_steps_of_the_system_and_resets_are_none():
     copies = start_copies(ENV, COPIES, key=jr.key(0))
-    after, rows, ended = advance(ENV, copies, jr.key(1))
-    over = np.asarray(rows.terminated | rows.truncated)
+    after, rows, ended = jax.tree.map(np.asarray, advance(ENV, copies, jr.key(1)))
+    over = rows.terminated | rows.truncated
     A, B = np.asarray(ENV.problem.dynamics.A), np.asarray(ENV.problem.dynamics.B)
     np.testing.assert_allclose(rows.x_next, rows.x @ A.T + rows.u @ B.T, atol=1e-5)
     np.testing.assert_allclose(rows.reward, -(rows.x**2).sum(-1) - 0.1 * (rows.u**2).sum(-1), rtol=1e-4)
-    x, before = np.asarray(rows.x)[1:], np.asarray(rows.x_next)[:-1]
+    x, before = rows.x[1:], rows.x_next[:-1]
     np.testing.assert_array_equal(x[~over[:-1]], before[~over[:-1]])
     assert (x[over[:-1]] != before[over[:-1]]).all()
     np.testing.assert_array_equal(after.x, np.where(over[-1][:, None], after.x, rows.x_next[-1]))
