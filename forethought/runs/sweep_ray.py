@@ -56,10 +56,11 @@ def run_on_ray(
             max_retries=retries,
             retry_exceptions=[_Failed],
             max_calls=1,  # a process of its own for each run: nothing compiled or set is left from another
-            runtime_env={"env_vars": thread_variables(cores)},
         )(_train)
         waiting = {
-            task.remote(state.planned, os.getcwd(), sys.path[0]): state for state in states if state.status == "waiting"
+            task.remote(state.planned, cores, os.getcwd(), sys.path[0]): state
+            for state in states
+            if state.status == "waiting"
         }
         while waiting:
             interruption.check()
@@ -78,10 +79,11 @@ class _Failed(RuntimeError):
     """A training failed; another attempt may mend it."""
 
 
-def _train(planned: PlannedRun, folder: str, place: str) -> str | None:
+def _train(planned: PlannedRun, cores: int, folder: str, place: str) -> str | None:
     """The task: continue the run in its directory; a reason where another attempt cannot mend its failure."""
     from forethought.runs.driver import train
 
+    os.environ.update(thread_variables(cores))  # XLA reads them with the first computation
     os.chdir(folder)
     sys.path += [path for path in (place, folder) if path not in sys.path]
     planned.directory.mkdir(parents=True, exist_ok=True)
