@@ -44,7 +44,9 @@ def rounds(algorithm, env, count, seed=0):
     return state, infos
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "ppo" else pytest.mark.slow) for name in ALGORITHMS]
+)
 def test_a_run_resumes_exactly_and_counts_every_step(name, tmp_path):
     """On one of our own systems: three rounds, and two and one after an interruption."""
     algorithm = ALGORITHMS[name]
