@@ -35,7 +35,11 @@ SMALL = {
     "games.md": {"games=100": "games=2", "simulations=200": "simulations=4"},
 }
 SLOW = {"README.md", "games.md", "learners.md", "pilco.md"}
-RUN = ["forethought list", "forethought train pets --help"]  # beginnings of the cheap commands, which are run
+RUN = [
+    "forethought list",
+    "forethought train pets --help",
+    "forethought train ppo --help",
+]  # beginnings of the cheap commands, which are run
 
 
 def python_blocks(page):
