@@ -11,6 +11,7 @@ Differs: centers are scored too, and samples of infinite cost are never elites.
 
 import equinox as eqx
 import jax.numpy as jnp
+import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from forethought.core import Plan, Problem
@@ -30,10 +31,15 @@ class CEMState(eqx.Module):
 
 
 class CEMSearch(eqx.Module):
-    """The sampling distribution and the cheapest plan so far."""
+    """The sampling distribution, the cheapest center whose cost is known, and the cheapest sample.
+
+    The cost of the present center is not known: it is a candidate of the next iteration, or scored in `finish`.
+    """
 
     sampling: Sequences
     best: BestSequence
+    sample: BestSequence
+    key: PRNGKeyArray  # of the particles that the last candidates were scored with
 
 
 @settings
@@ -68,28 +74,32 @@ class CEM:
     def begin(self, problem: Problem, x0: Float[Array, "n"], state: CEMState) -> CEMSearch:
         """Around the warm start, as wide as the space allows."""
         sampling = sequences_around(problem.task.action_space, state.mean.astype(x0.dtype))
-        return CEMSearch(sampling, BestSequence.none_yet(sampling.center, x0.dtype))
+        none = BestSequence.none_yet(sampling.center, x0.dtype)
+        return CEMSearch(sampling, none, none, jr.key(0))
 
     def improve(
         self, problem: Problem, x0: Float[Array, "n"], search: CEMSearch, i: int, *, key: PRNGKeyArray
     ) -> CEMSearch:
-        """Sample, score, refit to the elites, score the center."""
+        """Score the center and samples around it, refit to the elites."""
         del i
         sampling = search.sampling
         sample_key, cost_key = quick_split(key, 2)
-
-        def score(us: Shaped[Array, "S T *m"]) -> Float[Array, "S"]:
-            return expected_cost(problem, x0, us, particles=self.particles, propagation=self.propagation, key=cost_key)
-
         us = jnp.concatenate([sampling.center[None], sampling.sample(self.population - 1, key=sample_key)])
-        costs = score(us)
+        costs = self._costs(problem, x0, us, key=cost_key)
         elites = Elites.of(us, costs, self.elites)
-        refitted = sampling.refitted(elites, self.momentum)
-        center = refitted.center
-        best = search.best.or_cheaper(us[0], costs[0]).or_cheaper(center, score(center[None])[0])
-        return CEMSearch(refitted, best.or_else(elites.us[0], elites.costs[0]))
+        best = search.best.or_cheaper(us[0], costs[0])
+        sample = search.sample.or_cheaper(elites.us[0], elites.costs[0])
+        return CEMSearch(sampling.refitted(elites, self.momentum), best, sample, cost_key)
 
     def finish(self, problem: Problem, x0: Float[Array, "n"], search: CEMSearch) -> tuple[Plan, CEMState]:
         """The cheapest center; the last distribution is the warm start."""
+        center = search.sampling.center
+        cost = self._costs(problem, x0, center[None], key=search.key)[0]
+        best = search.best.or_cheaper(center, cost).or_else(search.sample.us, search.sample.cost)
         warm = CEMState(search.sampling.one_step_later())
-        return open_loop_plan(problem, x0, search.best.us, search.best.cost), warm
+        return open_loop_plan(problem, x0, best.us, best.cost), warm
+
+    def _costs(
+        self, problem: Problem, x0: Float[Array, "n"], us: Shaped[Array, "S T *m"], *, key: PRNGKeyArray
+    ) -> Float[Array, "S"]:
+        return expected_cost(problem, x0, us, particles=self.particles, propagation=self.propagation, key=key)

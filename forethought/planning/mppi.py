@@ -17,6 +17,7 @@ too; noise may be colored; `control_cost` 0 drops the likelihood ratio (alpha = 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -36,10 +37,15 @@ class MPPIState(eqx.Module):
 
 
 class MPPISearch(eqx.Module):
-    """The mean of the sampling distribution and the cheapest plan so far."""
+    """The mean of the sampling distribution, the cheapest mean whose cost is known, and the cheapest sample.
+
+    The cost of the present mean is not known: it is a candidate of the next iteration, or scored in `finish`.
+    """
 
     mean: Float[Array, "T m"]
     best: BestSequence
+    sample: BestSequence
+    key: PRNGKeyArray  # of the particles that the last candidates were scored with
 
 
 @settings
@@ -80,35 +86,38 @@ class MPPI:
         """At the warm start; nothing is scored yet."""
         del problem
         mean = state.mean.astype(x0.dtype)
-        return MPPISearch(mean, BestSequence.none_yet(mean))
+        none = BestSequence.none_yet(mean)
+        return MPPISearch(mean, none, none, jr.key(0))
 
     def improve(
         self, problem: Problem, x0: Float[Array, "n"], search: MPPISearch, i: int, *, key: PRNGKeyArray
     ) -> MPPISearch:
-        """Sample, score, take the weighted mean, score it."""
+        """Score the mean and samples around it, take the weighted mean."""
         del i
         sample_key, cost_key = quick_split(key, 2)
         lower, upper = box_of(problem.task).low[None, None], box_of(problem.task).high[None, None]
         std = self.noise * (upper - lower) / 2
-
-        def score(us: Float[Array, "S T m"]) -> Float[Array, "S"]:
-            return expected_cost(problem, x0, us, particles=self.particles, propagation=self.propagation, key=cost_key)
-
         white = self._white(search.mean, key=sample_key)
         us = jnp.clip(search.mean[:, None] + std * self._colored(white), lower, upper)
-        costs = score(jnp.moveaxis(us, 1, 0))
+        costs = self._costs(problem, x0, jnp.moveaxis(us, 1, 0), key=cost_key)
         pull = self._whitened((search.mean - 0.5 * (lower + upper)[0]) / std[0])
         pulled = costs / self.temperature + self.control_cost * jnp.einsum("tm,tsm->s", pull, white)
         mean = jax.lax.dot_general(us, weights(pulled), (((1,), (0,)), ((), ())))
         usable = jnp.any(jnp.isfinite(pulled))
         mean = jnp.where(usable, jnp.clip(mean, lower[0], upper[0]), search.mean)
-        best = search.best.or_cheaper(search.mean, costs[0]).or_cheaper(mean, score(mean[None])[0])
-        cheapest = jnp.argmin(costs)
-        return MPPISearch(mean, best.or_else(us[:, cheapest], costs[cheapest]))
+        best, cheapest = search.best.or_cheaper(search.mean, costs[0]), jnp.argmin(costs)
+        return MPPISearch(mean, best, search.sample.or_cheaper(us[:, cheapest], costs[cheapest]), cost_key)
 
     def finish(self, problem: Problem, x0: Float[Array, "n"], search: MPPISearch) -> tuple[Plan, MPPIState]:
         """The cheapest mean; the last one is the warm start."""
-        return open_loop_plan(problem, x0, search.best.us, search.best.cost), MPPIState(one_step_later(search.mean))
+        cost = self._costs(problem, x0, search.mean[None], key=search.key)[0]
+        best = search.best.or_cheaper(search.mean, cost).or_else(search.sample.us, search.sample.cost)
+        return open_loop_plan(problem, x0, best.us, best.cost), MPPIState(one_step_later(search.mean))
+
+    def _costs(
+        self, problem: Problem, x0: Float[Array, "n"], us: Float[Array, "S T m"], *, key: PRNGKeyArray
+    ) -> Float[Array, "S"]:
+        return expected_cost(problem, x0, us, particles=self.particles, propagation=self.propagation, key=key)
 
     def _white(self, mean: Float[Array, "T m"], *, key: PRNGKeyArray) -> Float[Array, "T S m"]:
         """White noise; none for the first sequence, which is the mean.  Time comes first, so that a rollout reads rows.

@@ -56,7 +56,7 @@ T = 5
 PROBLEM = Problem(Pushed(), ChooseForce(horizon=T, final=20.0))
 X0 = jnp.array([0.1, -0.3])
 CEMS = CEM(horizon=T, population=60, elites=8, iterations=6, particles=1)
-SHOOTING = RandomShooting(horizon=T, population=3000, particles=1)
+SHOOTING = RandomShooting(horizon=T, population=3000, hold=1, particles=1)
 BUDGET = {"cem": CEMS, "random shooting": SHOOTING}
 
 

@@ -181,7 +181,7 @@ def test_episodes_that_are_damaged_or_not_ours(tmp_path):
     (folder / "episode-000001.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"episode-000002.safetensors is damaged"):
         transitions.load_episodes(folder)
-    with pytest.warns(UserWarning, match=r"episode-000001.safetensors, episode-000002.safetensors. Training goes on"):
+    with pytest.warns(UserWarning, match=r"episode-000001.safetensors, episode-000002.safetensors. Training continues"):
         _train(run.path, 4, resume=True)
     assert (folder / "episode-abc.safetensors").exists() and (folder / "episode-000004.safetensors").exists()
 
