@@ -35,7 +35,9 @@ class Experiment:
 
 EXPERIMENTS = {
     "pendulum_ppo": Experiment("ppo", "forethought/PendulumSwingUp-v0", 500_000, f"{FAST} --learner.discount 0.98"),
-    "pendulum_policy_gradient": Experiment("policy-gradient", "forethought/PendulumSwingUp-v0", 2_000_000),
+    "pendulum_policy_gradient": Experiment(
+        "policy-gradient", "forethought/PendulumSwingUp-v0", 2_000_000, "--learner.learning-rate 3e-3"
+    ),
     "pendulum_sac": Experiment("sac", "forethought/PendulumSwingUp-v0", 20_000),
     "reacher_ppo": Experiment("ppo", "forethought/ReacherTwoLink-v0", 500_000, f"{FAST} --learner.discount 0.98"),
     "gym_cartpole_ppo": Experiment("ppo", "CartPole-v1", 100_000, FAST),
