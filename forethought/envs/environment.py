@@ -43,7 +43,6 @@ class Environment:
     id: Any  # Gymnasium id, "module:Name-v0", shipped system ("forethought/CartPoleSwingUp-v0"), gymnasium.Env or Env
     cost: str | Function | None = None  # cost function cost(x, u), in place of a learned reward
     termination: str | Function | None = None  # termination function termination(x), in place of a learned one
-    physics: str | Function | None = None  # known physics (x, u) -> x', which a learned residual corrects
     angles: tuple[int, ...] | None = None  # indices of observation entries that are angles, rad
     velocities: tuple[tuple[int, int], ...] | None = None  # pairs i:j of entries, j being the rate of change of i, 1/s
     names: tuple[str, ...] | None = None  # names of the observation entries with units, as "pole angle (rad)"
@@ -51,6 +50,7 @@ class Environment:
     horizon: int | None = None  # episode length, steps (default: the environment's time limit)
     dt: float | None = None  # time step, s (default: the environment's own)
     make_kwargs: Any = ()  # keyword arguments of the environment's constructor: a mapping, stored as pairs
+    physics: str | Function | None = None  # known physics (x, u) -> x', which a learned residual corrects
 
     def __post_init__(self):
         """Check the types and ranges of the options.

@@ -37,7 +37,7 @@ def load_function(spec: str | Callable | None, kind: str) -> Callable | None:
     if function is None:
         functions = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
         hidden = _hidden_by(module)
-        remedy = f"it is {module.__file__}; {hidden}, which needs another name" if hidden else nearest(name, functions)
+        remedy = f"it is {module.__file__}; {hidden}: rename your file" if hidden else nearest(name, functions)
         raise UsageError(f"Module '{module_name}' has no function '{name}' for {kind}; {remedy}")
     if not callable(function):
         raise UsageError(f"{kind} '{spec}' is a {type(function).__name__}, not a function.")

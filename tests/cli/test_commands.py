@@ -80,7 +80,8 @@ def test_check_takes_what_train_takes(monkeypatch):
     given = []
     monkeypatch.setattr(check_env, "check_env", lambda env, **options: given.append((env, options)) or REPORT)
     words = (
-        "--cost m:c --termination m:t --angles 1 --speeds 0:3 --observation-noise 0.1 --horizon 9 --dt 0.1 --names a"
+        "--cost m:c --termination m:t --angles 1 --speeds 0:3 --observation-noise 0.1 --horizon 9 --dt 0.1 --names a "
+        "--physics m:p"
     )
     assert main(["check", "E-v0", *words.split()]) == 0
     assert set(given[0][1]) == set(OPTIONS) - {"make_kwargs"} and given[0][1]["velocities"] == ((0, 3),)
@@ -152,7 +153,7 @@ def test_evaluate_prints_mean_and_spread(evaluated, capsys):
     assert main(["evaluate", "runs/a", "--episodes", "2", "--seed", "7"]) == 0
     assert evaluated == ["runs/a", {"episodes": 2, "seed": 7}]
     out, err = capsys.readouterr()
-    assert "code that runs/a/run.json names: costs:good" in err
+    assert "runs code named in runs/a/run.json: costs:good" in err
     for fact in ("2 +- 1.41", "50%", "300 environment steps", "30 s"):
         assert fact in out
 

@@ -151,17 +151,22 @@ def test_actions_that_are_no_choices():
             codec.read(wrong, 0)
 
 
-@pytest.mark.parametrize("algorithm", [ft.PETS(), ft.PILCO()], ids=["PETS", "PILCO"])
+def cost(x, u):
+    return jnp.sum(x**2)
+
+
+def never(x):
+    return jnp.zeros((), bool)
+
+
+@pytest.mark.parametrize("algorithm", [ft.Backprop(), ft.PILCO()], ids=["Backprop", "PILCO"])
 def test_algorithms_that_need_a_box_say_so(algorithm):
-    def cost(x, u):
-        return jnp.sum(x**2)
-
-    def never(x):
-        return jnp.zeros((), bool)
-
-    name = type(algorithm).__name__
-    with pytest.raises(UsageError, match=f"{name} needs continuous actions .*2 discrete"):
+    with pytest.raises(UsageError, match=f"{type(algorithm).__name__} needs continuous actions .*2 discrete"):
         algorithm.init(open_env("CartPole-v1", cost=cost, termination=never), key=jr.key(0))
+
+
+@pytest.mark.parametrize("algorithm", [ft.PETS(), ft.PILCO()], ids=["PETS", "PILCO"])
+def test_models_of_continuous_states_refuse_images(algorithm):
     images = limited(Linear())
     images.observation_space = gym.spaces.Box(0, 255, (8, 8), np.uint8)
     with pytest.raises(UsageError, match=r"observes uint8 \[8, 8\].*vector of real numbers"):

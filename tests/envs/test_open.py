@@ -107,7 +107,9 @@ def test_suggestions_name_what_the_module_registers(here):
 
 def test_a_local_file_that_is_hidden_by_an_installed_module_is_said(here):
     (here / "calendar.py").write_text("def good(x, u):\n    return x[0]\n")
-    with pytest.raises(UsageError, match="has no function 'good'.*lib.*calendar.py, and calendar.py here is hidden"):
+    with pytest.raises(
+        UsageError, match="has no function 'good'.*lib.*calendar.py; it hides calendar.py in the working directory"
+    ):
         with pytest.warns(UserWarning, match="it hides calendar.py"):
             load_function("calendar:good", "cost")
     with pytest.warns(UserWarning, match="module 'calendar' is .*lib.*; it hides calendar.py"):

@@ -13,7 +13,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from forethought.core import UsageError
-from forethought.envs.drawing.renderers import HEIGHT, WIDTH, Window
+from forethought.envs.drawing.renderers import HEIGHT, WIDTH, Window, load_pygame
 from forethought.envs.shipped import NAMESPACE, SHIPPED, shipped
 
 every_system = pytest.mark.parametrize("name", SHIPPED)
@@ -120,6 +120,14 @@ def test_a_run_away_system_still_draws():
         assert system.picture(x, np.asarray(system.task.action_space.high), 0.0).shape == (HEIGHT, WIDTH, 3)
 
 
+def test_pictures_are_drawn_after_another_environment_closed_pygame():
+    system = shipped("PendulumSwingUp-v0")
+    x, u = np.zeros(2), np.zeros(1)
+    before = system.picture(x, u, 0.0)
+    load_pygame().quit()
+    np.testing.assert_array_equal(system.picture(x, u, 0.0), before)
+
+
 def test_a_window_opens_and_closes(monkeypatch):
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     env = gym.make("forethought/PendulumSwingUp-v0", render_mode="human")
@@ -132,5 +140,6 @@ def test_a_window_opens_and_closes(monkeypatch):
 
 def test_without_a_display_the_way_out_is_told(monkeypatch):
     monkeypatch.setenv("SDL_VIDEODRIVER", "no-such-driver")
+    load_pygame().display.quit()  # other environments may have opened it
     with pytest.raises(UsageError, match="rgb_array"):
         Window("x", fps=10.0)

@@ -185,8 +185,8 @@ def rotation(angle: Number) -> np.ndarray:
     return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
 
 
-@functools.cache
 def _font(size: int) -> Any:
+    """A new font each time: a font does not survive `pygame.quit`, which other environments call when they close."""
     pygame = load_pygame()
     pygame.font.init()
     return pygame.font.Font(None, size)
