@@ -136,7 +136,8 @@ def measure(acts: int, population: int, plain_sine: bool) -> dict:
     planner = MPPI(30, population, 1, temperature=1.0, noise=0.5, beta=0.0, particles=1)
     advance = jax.jit(lambda x, u: (problem.dynamics(x, u, 0).mean, cost(x, u)))
     x = np.array([np.pi, 0.0], np.float32)
-    actor, costs, act_s, act_cpu_s = Actor(MPC(planner, problem), x, key=jr.key(0)), [], [], []
+    actor, costs, act_s, act_cpu_s = Actor(key=jr.key(0)), [], [], []
+    actor.take(MPC(planner, problem), x, 0)
     for t in range(acts):
         start = time.perf_counter(), time.process_time()
         u = np.asarray(actor(x, t))
