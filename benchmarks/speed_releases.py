@@ -1,6 +1,6 @@
 """This checkout against an earlier one of Forethought: is anything slower?  One core, in turns, fresh processes.
 
-    git worktree add ../earlier v0.1
+    git worktree add ../earlier COMMIT
     python benchmarks/speed_releases.py --earlier ../earlier
 
 Each case is the part of another benchmark that measures this library alone (`--measure`), run from both checkouts, one

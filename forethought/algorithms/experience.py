@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
-import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from forethought.algorithms.model_learning import Learned, ModelLearning
 from forethought.core import Box, Buffer, Controller, Planner, Problem, Result, Transition, UsageError
 from forethought.dynamics.learned import one_step_error
 from forethought.envs.env import Env, collect, spaces_of
+from forethought.envs.episode import join_pieces
 from forethought.tasks.learned_task import FromObservation
 
 
@@ -69,7 +68,7 @@ def learn(
     for episode in episodes:
         buffer = buffer.append(episode)
     fitted = int(before.learned.rows) > 0
-    error = float(one_step_error(before.learned.dynamics, joined(episodes), buffer)) if fitted else None
+    error = float(one_step_error(before.learned.dynamics, join_pieces(episodes), buffer)) if fitted else None
     learned, fit = learning.fit(buffer, before.learned, key=key)
     Result(fit.result).throw()
     return Experience(buffer, learned, before.episodes + len(episodes)), {"model_error": error, **fit.metrics}
@@ -83,11 +82,6 @@ def collect_count(env: Env, controller: Controller, count: int, *, key: PRNGKeyA
 def for_observations(env: Env, controller: Controller) -> Controller:
     """A controller for what `env` shows, made of one for the states of the learned problem."""
     return FromObservation(controller) if env.learn_reward else controller
-
-
-def joined(episodes: Sequence[Transition]) -> Transition:
-    """Episodes one after the other, leading axis [N]."""
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *episodes)
 
 
 def require_at_least(settings: Any, **least: int) -> None:

@@ -1,6 +1,6 @@
 """Episodes: the protocol, whole episodes in one call, and helpers for host loops around Gymnasium environments."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -72,8 +72,8 @@ def truncated(rows: Transition) -> Transition:
     return eqx.tree_at(lambda r: r.truncated, rows, flags)
 
 
-def join_pieces(pieces: list[Transition]) -> Transition:
-    """Concatenate pieces of an episode, in order, along their leading axis."""
+def join_pieces(pieces: Sequence[Transition]) -> Transition:
+    """Concatenate pieces of an episode, or several episodes, in order, along their leading axis."""
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
 
 

@@ -1,7 +1,8 @@
 """Random shooting: score action sequences drawn at random with the model, and keep the cheapest.
 
 Source: Nagabandi et al. (2018), section IV.C.
-Differs: the last plan, one step later, is a candidate too, so that a good plan is not lost at the next step.
+Differs: the last plan, one step later, is a candidate too, so that a good plan is not lost at the next step;
+each random action is held for three steps by default.
 """
 
 import equinox as eqx

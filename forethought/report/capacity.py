@@ -14,11 +14,11 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from forethought.algorithms.experience import joined
 from forethought.algorithms.model_learning import Learned, ModelLearning
 from forethought.core import Buffer, Regression, Result, Transition
 from forethought.dynamics.learned import one_step_error
 from forethought.envs.env import Env
+from forethought.envs.episode import join_pieces
 from forethought.report.diagnostics import examine
 
 
@@ -60,7 +60,7 @@ def capacity(
         ValueError: fewer training transitions than a count.
         NumericalFailure: a fit has no usable answer.
     """
-    rows, seen = joined(training), joined(held_out)
+    rows, seen = join_pieces(training), join_pieces(held_out)
     most = len(rows)
     if max(counts) > most:
         raise ValueError(f"capacity: {max(counts)} transitions were asked for, and there are {most}.")

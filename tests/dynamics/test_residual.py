@@ -6,7 +6,6 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from forethought.algorithms.experience import joined
 from forethought.algorithms.iterative import Iterative
 from forethought.algorithms.mpc import LearnedMPC
 from forethought.algorithms.pilco import PILCO
@@ -16,6 +15,7 @@ from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step
 from forethought.dynamics.residual import Physics, require_physics
 from forethought.dynamics.space import StateSpace
 from forethought.envs.environment import Environment
+from forethought.envs.episode import join_pieces
 from forethought.models.gp.process import GP
 from forethought.planning.gradient_shooting import GradientShooting
 from tests.algorithms.test_pets import Hidden, system
@@ -36,7 +36,7 @@ def transitions(count, seed):
     u = jr.uniform(action_key, (count, 1), minval=-10.0, maxval=10.0)
     x_next = jax.vmap(lambda x, u: TRUE(x, u, jnp.array(0)).mean)(x, u)
     no = jnp.zeros(count, bool)
-    return joined([jax.tree.map(np.asarray, type(Buffer.empty(4, 1).data)(x, u, x_next, -x[:, 0], no, no))])
+    return join_pieces([jax.tree.map(np.asarray, type(Buffer.empty(4, 1).data)(x, u, x_next, -x[:, 0], no, no))])
 
 
 def learned(physics, count, *, space=SPACE, n_extra=0):
