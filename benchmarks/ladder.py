@@ -190,10 +190,12 @@ def planned(task: str, factor: float, acting: str, seed: int, quick: bool) -> di
 
 
 def wrong(dynamics: Any, factor: float) -> Any:
-    """The same system with masses, moments of inertia and friction times `factor`."""
+    """The same system with masses, moments of inertia and friction times `factor`; arrays, so that it compiles once."""
+    import jax.numpy as jnp
+
     names = [f.name for f in dataclasses.fields(dynamics) if f.name.startswith(("mass", "inertia", "friction"))]
     names += [f.name for f in dataclasses.fields(dynamics) if f.name.endswith("_mass")]
-    return dataclasses.replace(dynamics, **{name: factor * getattr(dynamics, name) for name in names})
+    return dataclasses.replace(dynamics, **{name: jnp.asarray(factor * getattr(dynamics, name)) for name in names})
 
 
 def gradients(flags: argparse.Namespace) -> Rows:
