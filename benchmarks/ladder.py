@@ -36,19 +36,20 @@ TASKS = {  # name: environment, options of it, real steps to learn in
     "reacher": ("forethought/ReacherTwoLink-v0", "", 1200),
     "mujoco reacher": ("Reacher-v5", "", 2000),
 }
+NETWORK = "--model.hidden 64 64"  # the same for all rungs, and small: a plan through it takes a second, not ten
 RUNGS = {  # name: algorithm and its flags
-    "fit-once": "fit-once",
-    "fit-once open loop": "fit-once --feedback false",
-    "iterative": "iterative",
-    "iterative open loop": "iterative --feedback false",
-    "mpc network": "mpc --model.members 1 --planner.propagation mean",
+    "fit-once": f"fit-once {NETWORK} --iterations 6",  # the base policy's episodes, and five executions of a plan
+    "fit-once open loop": f"fit-once {NETWORK} --feedback false --iterations 6",
+    "iterative": f"iterative {NETWORK}",
+    "iterative open loop": f"iterative {NETWORK} --feedback false",
+    "mpc network": f"mpc {NETWORK} --model.members 1 --planner.propagation mean",
     "mpc gp": "mpc --model gp --planner.propagation mean",
-    "pets": "pets",
-    "backprop": "backprop",
-    "backprop without value": "backprop --search.value false",
-    "backprop mixed": "backprop --search.estimator mixed",
-    "backprop one network": "backprop --model.members 1",
-    "backprop rbf": "backprop --policy.kind rbf",
+    "pets": f"pets {NETWORK}",
+    "backprop": f"backprop {NETWORK}",
+    "backprop without value": f"backprop {NETWORK} --search.value false",
+    "backprop mixed": f"backprop {NETWORK} --search.estimator mixed",
+    "backprop one network": f"backprop {NETWORK} --model.members 1",
+    "backprop rbf": f"backprop {NETWORK} --policy.kind rbf",
 }
 QUICK = {
     "fit-once": "--base-episodes 1 --planner.iterations 2 --planner.starts 1 --model.max-epochs 3 --model.hidden 8",
@@ -125,7 +126,7 @@ def trained(task: str, rung: str, seed: int, flags: argparse.Namespace, more: st
     env, options, steps = TASKS[task]
     algorithm, *settings = RUNGS[rung].split()
     out = flags.runs / f"{task}-{rung}{more}-seed{seed}".replace(" ", "-").replace(":", "-")
-    budget = ["--env-steps", str(steps)]
+    budget = [] if "--iterations" in settings else ["--env-steps", str(steps)]
     if flags.quick:
         budget, settings = ["--iterations", "2"], [*_tiny(algorithm, settings)]
     command = [algorithm, env, "--seed", str(seed), *budget, *options.split(), *more.split(), *settings]

@@ -2,11 +2,15 @@
 
     python benchmarks/learners.py pendulum_ppo                     # one experiment, its reporting seeds
     python benchmarks/learners.py cheetah_sac --seeds 40 41 42     # hours: continues where it was stopped
+    python benchmarks/learners.py gym_pendulum_ppo --peer          # and Stable-Baselines3 by the same settings
     python benchmarks/learners.py --list
 
 Each seed is one `forethought train`, resumable, in runs/learners/NAME-seedS, and one `forethought evaluate`.  Results
-go to benchmarks/results/learners_NAME.json.  Settings may be changed after looking at tuning seeds only; figures that
-are quoted come from reporting seeds.  Results say which kind each seed is.
+go to benchmarks/results/learners_NAME.json.  With `--peer` Stable-Baselines3's PPO trains on the same seeds with the
+same settings, batches, epochs and networks (`benchmarks/peers/setup_sb3.py` installs it).
+
+Settings may be changed after looking at tuning seeds only; figures that are quoted come from reporting seeds.  Results
+say which kind each seed is.
 """
 
 import argparse
@@ -15,7 +19,7 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import RESULTS, ROOT, hardware
+from common import BENCHMARKS, RESULTS, ROOT, hardware, peer
 from learning import forethought, spread_of
 
 TUNING_SEEDS = tuple(range(100, 120))  # their results were looked at while settings changed: not to be quoted
@@ -31,6 +35,7 @@ class Experiment:
     env: str
     steps: int  # of experience
     flags: str = ""
+    peer: str | None = None  # flags of peers/learn_sb3.py for the same settings
 
 
 EXPERIMENTS = {
@@ -40,9 +45,16 @@ EXPERIMENTS = {
     ),
     "pendulum_sac": Experiment("sac", "forethought/PendulumSwingUp-v0", 20_000),
     "reacher_ppo": Experiment("ppo", "forethought/ReacherTwoLink-v0", 500_000, f"{FAST} --learner.discount 0.98"),
-    "gym_cartpole_ppo": Experiment("ppo", "CartPole-v1", 100_000, FAST),
+    "gym_cartpole_ppo": Experiment("ppo", "CartPole-v1", 100_000, peer=""),
+    "gym_pendulum_ppo": Experiment(
+        "ppo",
+        "Pendulum-v1",
+        100_000,
+        "--learner.learning-rate 1e-3 --learner.discount 0.9",
+        peer='--settings {"learning_rate":1e-3,"gamma":0.9}',
+    ),
     "gym_pendulum_sac": Experiment("sac", "Pendulum-v1", 10_000),
-    "cheetah_ppo": Experiment("ppo", "HalfCheetah-v5", 1_000_000),
+    "cheetah_ppo": Experiment("ppo", "HalfCheetah-v5", 300_000, peer="--normalize"),
     "cheetah_sac": Experiment("sac", "HalfCheetah-v5", 100_000, "--random-steps 10000"),
 }
 
@@ -53,6 +65,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(REPORTING_SEEDS))
     parser.add_argument("--episodes", type=int, default=10, help="of each evaluation")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "learners", help="where the runs are kept")
+    parser.add_argument("--peer", action="store_true", help="train Stable-Baselines3 too, where its settings are known")
     parser.add_argument("--list", action="store_true", help="show the commands, run nothing")
     flags = parser.parse_args()
     for name in flags.names or EXPERIMENTS:
@@ -79,7 +92,10 @@ def run(name: str, experiment: Experiment, flags: argparse.Namespace) -> None:
             forethought("evaluate", str(out), "--episodes", str(flags.episodes), "--json", quiet=True)
         )
         rounds = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-        known = [one for one in known if one["seed"] != seed] + [summary(seed, evaluation, rounds)]
+        one = summary(seed, evaluation, rounds)
+        if flags.peer and experiment.peer is not None:
+            one["sb3"] = trained_by_peer(experiment, seed, flags.episodes)
+        known = [other for other in known if other["seed"] != seed] + [one]
         report = {
             "command": "forethought " + " ".join(command(experiment, flags.seeds[0])),
             "hardware": hardware(),
@@ -88,6 +104,14 @@ def run(name: str, experiment: Experiment, flags: argparse.Namespace) -> None:
         RESULTS.mkdir(exist_ok=True)
         path.write_text(json.dumps(report, indent=1) + "\n")
         show(name, report)
+
+
+def trained_by_peer(experiment: Experiment, seed: int, episodes: int) -> dict:
+    """What Stable-Baselines3 comes to with the same settings."""
+    assert experiment.peer is not None
+    budget = ["--steps", experiment.steps, "--seed", seed, "--episodes", episodes]
+    places = {"python": ROOT / ".venv-sb3" / "bin" / "python", "setup": BENCHMARKS / "peers" / "setup_sb3.py"}
+    return peer("learn_sb3.py", experiment.env, *budget, *experiment.peer.split(), **places)
 
 
 def summary(seed: int, evaluation: dict, rounds: list[dict]) -> dict:
@@ -116,6 +140,7 @@ def show(name: str, report: dict) -> None:
         print(
             f"{name}, {one['seed_kind']} seed {one['seed']}: {one['env_steps']} steps in {one['wall_s']:.0f} s "
             f"({one['steps_per_s']:.0f} per s); evaluated {done['mean']:.1f} ({done['episodes']} episodes{success})"
+            + (f"; Stable-Baselines3 {one['sb3']['evaluation']['mean']:.1f}" if "sb3" in one else "")
         )
     for kind in ("tuning", "reporting"):
         means = [one["evaluation"]["mean"] for one in report["seeds"] if one["seed_kind"] == kind]
