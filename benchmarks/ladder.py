@@ -7,11 +7,14 @@
 
 Parts:
     learn      each rung on each task: `forethought train` and `evaluate`; return by real steps, drift of whole plans
+    error      model error by horizon of each rung's last model, on new episodes of its own controller; whole plans:
+               the distance of the executed from the predicted states, step by step
     worsen     how wrong a known model may be before MPC fails, against plans that are executed whole
     gradients  norm and spread of the policy's gradient by horizon, through a learned model, by each estimator
     physics    physics whose masses and friction are 30% off, with and without a learned residual, and no physics
 Results go to benchmarks/results/ladder_PART.json, one object for each task, rung and seed, saved as they come; what is
-there already is left out.  Runs are kept in runs/ladder.  Settings are tuned on seeds 100 - 119 only, and reported on
+there already is left out.  Tables and figures of docs/ladder.md are drawn from them at the end, or by `--draw` alone.
+Runs are kept in runs/ladder.  Settings are tuned on seeds 100 - 119 only, and reported on
 seeds 40 - 44.
 """
 
@@ -31,10 +34,10 @@ sys.path.insert(0, str(ROOT))
 TUNING_SEEDS = tuple(range(100, 120))
 REPORTING_SEEDS = tuple(range(40, 45))
 TASKS = {  # name: environment, options of it, real steps to learn in
-    "pendulum": ("forethought/PendulumSwingUp-v0", "", 2000),
+    "pendulum": ("forethought/PendulumSwingUp-v0", "", 1000),
     "cart-pole": ("forethought/CartPoleSwingUp-v0", "", 800),
-    "reacher": ("forethought/ReacherTwoLink-v0", "", 1200),
-    "mujoco reacher": ("Reacher-v5", "", 2000),
+    "reacher": ("forethought/ReacherTwoLink-v0", "", 600),
+    "mujoco reacher": ("Reacher-v5", "", 1000),
 }
 NETWORK = "--model.hidden 64 64"  # the same for all rungs, and small: a plan through it takes a second, not ten
 RUNGS = {  # name: algorithm and its flags
@@ -75,11 +78,16 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=10, help="of each evaluation")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "ladder", help="where the runs are kept")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, nothing saved: does everything run?")
+    parser.add_argument("--draw", action="store_true", help="run nothing: write tables and figures from saved results")
     flags = parser.parse_args()
     if flags.quick:
         flags.seeds, flags.episodes = flags.seeds[:1], 1
-    for part in flags.parts or PARTS:
+    for part in (flags.parts or PARTS) if not flags.draw else ():
         fill(part, flags)
+    if not flags.quick:
+        from ladder_page import write_page
+
+        write_page()
 
 
 def fill(part: str, flags: argparse.Namespace) -> None:
@@ -119,17 +127,22 @@ def learn(flags: argparse.Namespace) -> Rows:
                 yield about, lambda task=task, rung=rung, seed=seed: trained(task, rung, seed, flags)
 
 
-def trained(task: str, rung: str, seed: int, flags: argparse.Namespace, more: str = "") -> dict[str, Any]:
+def run_path(task: str, rung: str, seed: int, flags: argparse.Namespace) -> Path:
+    """Where a run is kept."""
+    return flags.runs / f"{task}-{rung}-seed{seed}".replace(" ", "-")
+
+
+def trained(task: str, rung: str, seed: int, flags: argparse.Namespace) -> dict[str, Any]:
     """The learning curve and the evaluation of one run."""
     from learning import forethought
 
     env, options, steps = TASKS[task]
     algorithm, *settings = RUNGS[rung].split()
-    out = flags.runs / f"{task}-{rung}{more}-seed{seed}".replace(" ", "-").replace(":", "-")
+    out = run_path(task, rung, seed, flags)
     budget = [] if "--iterations" in settings else ["--env-steps", str(steps)]
     if flags.quick:
-        budget, settings = ["--iterations", "2"], [*_tiny(algorithm, settings)]
-    command = [algorithm, env, "--seed", str(seed), *budget, *options.split(), *more.split(), *settings]
+        budget, settings = ["--iterations", "2"], [*settings, *QUICK[algorithm].split()]
+    command = [algorithm, env, "--seed", str(seed), *options.split(), *settings, *budget]
     forethought("train", *command, "--out", str(out), "--resume", quiet=flags.quick)
     found = json.loads(forethought("evaluate", str(out), "--episodes", str(flags.episodes), "--json", quiet=True))
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -147,10 +160,43 @@ def trained(task: str, rung: str, seed: int, flags: argparse.Namespace, more: st
     }
 
 
-def _tiny(algorithm: str, settings: list[str]) -> list[str]:
-    """The flags with those of the smallest sizes that another model or planner still takes."""
-    tiny = QUICK[algorithm].split()
-    return [*settings, *tiny]
+def error(flags: argparse.Namespace) -> Rows:
+    """The last model of each run of the part learn."""
+    for task in flags.tasks:
+        for rung in flags.rungs:
+            for seed in flags.seeds:
+                about = {"task": task, "rung": rung, "seed": seed}
+                yield about, lambda a=about: errors_of(a["task"], a["rung"], a["seed"], flags)
+
+
+def errors_of(task: str, rung: str, seed: int, flags: argparse.Namespace) -> dict[str, Any]:
+    """Model error after 1 .. 30 steps; of whole plans, the drift after each step, and both trajectories."""
+    import jax.random as jr
+    import numpy as np
+
+    from forethought.algorithms.executed_plan import execute_plan
+    from forethought.report.diagnostics import examine
+    from forethought.runs.run import load
+
+    trained(task, rung, seed, flags)
+    run = load(run_path(task, rung, seed, flags))
+    env, experience = run.env, getattr(run.state, "experience", run.state)
+    problem, keys = run.algorithm.problem(run.state, env), jr.split(jr.key(seed), 3)
+    steps = env.task.horizon
+    if getattr(run.algorithm, "replans", True):
+        episodes = [env.run(run.controller, key=key) for key in keys[:2]]
+        more = {}
+    else:
+        options = {"feedback": run.algorithm.feedback, "key": keys[0]}
+        executed = execute_plan(env, problem, run.algorithm.planner, **options)
+        episodes = [executed.episode]
+        more = {
+            "drift": _plain(executed.drift(env.space, np.asarray(experience.buffer.rows().x))),
+            "predicted": np.asarray(executed.plan.xs, float)[:, : env.space.size].tolist(),
+            "executed": np.asarray(executed.episode.x_next, float).tolist(),
+        }
+    found, _ = examine(problem, env.space, episodes, key=keys[2], horizon=min(30, steps), starts=64, particles=20)
+    return {"rmse": _plain(found.rmse), "unchanged": _plain(found.unchanged), **more}
 
 
 def worsen(flags: argparse.Namespace) -> Rows:
@@ -219,7 +265,7 @@ def gradient_of(task: str, estimator: Any, seed: int, flags: argparse.Namespace)
     from forethought.runs.run import load
 
     trained(task, "backprop", seed, flags)
-    run = load(flags.runs / f"{task}-backprop-seed{seed}".replace(" ", "-"))
+    run = load(run_path(task, "backprop", seed, flags))
     env = Environment(TASKS[task][0]).open()
     imagination = dataclasses.replace(run.algorithm.imagination(run.state, env), tail=None)
     theta, particles = run.state.policy.function, 5 if flags.quick else 100
@@ -301,6 +347,7 @@ def _plain(values: Any) -> list[float | None]:
 
 PARTS: dict[str, Callable[[argparse.Namespace], Rows]] = {
     "learn": learn,
+    "error": error,
     "worsen": worsen,
     "gradients": gradients,
     "physics": physics,

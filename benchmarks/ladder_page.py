@@ -1,0 +1,316 @@
+"""Tables and figures of docs/ladder.md from saved results; `ladder.py` calls it at its end, or alone with --draw.
+
+Each table stands between two marks in the page.  Only reporting seeds count.  Intervals are 95% bootstrap intervals
+over seeds (forethought/report/statistics.py).
+"""
+
+import json
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from common import RESULTS, ROOT
+
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+PAGE = ROOT / "docs" / "ladder.md"
+IMAGES = ROOT / "docs" / "img"
+REPS = 2000  # bootstrap resamples
+LEARNERS = {"policy gradient": "policy_gradient", "PPO": "ppo", "SAC": "sac"}
+EXPERIMENT_OF = {"pendulum": "pendulum", "cart-pole": "cartpole", "reacher": "reacher"}  # names in learners.py
+Row = dict[str, Any]
+
+
+def write_page() -> None:
+    """Whatever there are results of."""
+    learned, errors, worse, gradients, physics = (
+        reporting(part) for part in ("learn", "error", "worsen", "gradients", "physics")
+    )
+    for task in unique(row["task"] for row in learned):
+        put_table(f"learn {task}", learn_table([row for row in learned if row["task"] == task]))
+    if learned:
+        save("ladder_return", lambda figure: draw_returns(figure, learned))
+        put_table("sample efficiency", efficiency_table(learned))
+    if errors:
+        save("ladder_error", lambda figure: draw_errors(figure, errors))
+        save("ladder_drift", lambda figure: draw_drift(figure, errors))
+    if worse:
+        save("ladder_worsen", lambda figure: draw_worse(figure, worse))
+        put_table("worsen", worse_table(worse))
+    if gradients:
+        save("ladder_gradients", lambda figure: draw_gradients(figure, gradients))
+        put_table("gradients", gradient_table(gradients))
+    if physics:
+        put_table("physics", physics_table(physics))
+
+
+def reporting(part: str) -> list[Row]:
+    """The saved rows of reporting seeds."""
+    path = RESULTS / f"ladder_{part}.json"
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    return [row for row in rows if row["seed_kind"] == "reporting"]
+
+
+def put_table(name: str, rows: Sequence[Sequence[str]]) -> None:
+    """Replace what is between the two marks of a table; a page without the mark is left as it is."""
+    page, mark = PAGE.read_text(), f"<!-- table: {name} -->\n"
+    if mark not in page:
+        return
+    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
+    text = "\n".join([head, "|" + "---|" * len(rows[0]), *body, ""])
+    start = page.index(mark) + len(mark)
+    PAGE.write_text(page[:start] + text + page[page.index("<!-- end of table -->", start) :])
+
+
+def learn_table(rows: list[Row]) -> list[list[str]]:
+    """One line for each rung."""
+    table = [["rung", "return", "successes", "real steps until solved", "first plan's drift", "last plan's", "minutes"]]
+    for rung in unique(row["rung"] for row in rows):
+        some = [row for row in rows if row["rung"] == rung]
+        drifts = [[line["drift"] for line in row["curve"] if line["drift"] is not None] for row in some]
+        known = [drift for drift in drifts if drift]
+        solved = [row["success"] for row in some if row["success"] is not None]
+        table.append(
+            [
+                rung,
+                interval_text([row["mean"] for row in some]),
+                f"{100 * statistics.mean(solved):.0f}%" if solved else "-",
+                steps_text([row["steps_to_solved"] for row in some]) if solved else "-",
+                median_text([drift[0] for drift in known]),
+                median_text([drift[-1] for drift in known]),
+                median_text([row["wall_s"] / 60 for row in some]),
+            ]
+        )
+    return table
+
+
+def efficiency_table(learned: list[Row]) -> list[list[str]]:
+    """Real steps until solved of each learner, over those of the best rung and of PETS."""
+    table = [["task", "learner", "solved", "real steps until solved", "times PETS", "times the quickest rung"]]
+    for task, name in EXPERIMENT_OF.items():
+        rungs = {
+            rung: [row["steps_to_solved"] for row in learned if (row["task"], row["rung"]) == (task, rung)]
+            for rung in unique(row["rung"] for row in learned if row["task"] == task)
+        }
+        whole = {rung: steps for rung, steps in rungs.items() if steps and all(steps)}
+        if not whole:
+            continue
+        quickest = min(whole, key=lambda rung: statistics.median(whole[rung]))
+        for label, learner in LEARNERS.items():
+            path = RESULTS / f"learners_{name}_{learner}.json"
+            if not path.exists():
+                continue
+            seeds = [one for one in json.loads(path.read_text())["seeds"] if one["seed_kind"] == "reporting"]
+            steps, most = [one["steps_to_solved"] for one in seeds], max((one["env_steps"] for one in seeds), default=0)
+            table.append(
+                [
+                    task,
+                    label,
+                    f"{sum(one is not None for one in steps)} of {len(steps)}",
+                    steps_text(steps, most),
+                    ratio_text(steps, whole.get("pets"), most),
+                    f"{ratio_text(steps, whole[quickest], most)} ({quickest})",
+                ]
+            )
+    return table
+
+
+def ratio_text(steps: list[int | None], ours: list[int] | None, most: int) -> str:
+    """Ratio of medians with its interval; "over" where half of the runs or more never solved the task."""
+    if not ours:
+        return "-"
+    rng = np.random.default_rng(0)
+    a, b = np.array([one or most for one in steps], float), np.array(ours, float)
+    samples = [np.median(rng.choice(a, len(a))) / np.median(rng.choice(b, len(b))) for _ in range(REPS)]
+    low, high = np.quantile(samples, [0.025, 0.975])
+    over = "over " if sum(one is None for one in steps) * 2 >= len(steps) else ""
+    return f"{over}{np.median(a) / np.median(b):.0f} ({low:.0f} - {high:.0f})"
+
+
+def worse_table(rows: list[Row]) -> list[list[str]]:
+    """Success by factor on masses and friction."""
+    factors = sorted(unique(row["factor"] for row in rows))
+    table = [["task", "acts by", *(f"x {factor:g}" for factor in factors)]]
+    for task in unique(row["task"] for row in rows):
+        for acting in unique(row["acting"] for row in rows):
+            some = [
+                [row for row in rows if (row["task"], row["acting"], row["factor"]) == (task, acting, f)]
+                for f in factors
+            ]
+            cells = [
+                f"{statistics.median(row['return'] for row in cell):.3g} ({sum(row['solved'] for row in cell)} of {len(cell)})"
+                if cell
+                else "-"
+                for cell in some
+            ]
+            table.append([task, acting, *cells])
+    return table
+
+
+def gradient_table(rows: list[Row]) -> list[list[str]]:
+    """Norm and noise of the gradient by horizon."""
+    horizons = rows[0]["horizon"]
+    table = [["task", "estimator", "", *(str(h) for h in horizons)]]
+    for task in unique(row["task"] for row in rows):
+        for estimator in unique(row["estimator"] for row in rows):
+            some = [row for row in rows if (row["task"], row["estimator"]) == (task, estimator)]
+            for what in ("norm", "std"):
+                values = [[row[what][i] for row in some if row[what][i] is not None] for i in range(len(horizons))]
+                cells = [f"{statistics.median(v):.2g}" if v else "not finite" for v in values]
+                table.append([task, estimator, "norm" if what == "norm" else "spread of one rollout", *cells])
+    return table
+
+
+def physics_table(rows: list[Row]) -> list[list[str]]:
+    """With and without physics."""
+    table = [["task", "knows", "return", "successes", "trials until solved"]]
+    for task in unique(row["task"] for row in rows):
+        for knows in unique(row["knows"] for row in rows):
+            some = [row for row in rows if (row["task"], row["knows"]) == (task, knows)]
+            trials = [first_solved(row) for row in some] if "curve" in some[0] else []
+            table.append(
+                [
+                    task,
+                    knows,
+                    interval_text([row["mean"] for row in some]),
+                    f"{100 * statistics.mean(row['success'] for row in some):.0f}%",
+                    steps_text(trials) if trials else "-",
+                ]
+            )
+    return table
+
+
+def first_solved(row: Row) -> int | None:
+    """Number of the first trial that solved the task."""
+    return next((i + 1 for i, line in enumerate(row["curve"]) if line["solved"]), None)
+
+
+def draw_returns(figure: Figure, rows: list[Row]) -> None:
+    """Return by real steps: median and range over seeds, a panel for each task."""
+    tasks = unique(row["task"] for row in rows)
+    for task, axes in zip(tasks, figure.subplots(1, len(tasks), squeeze=False)[0], strict=True):
+        for number, rung in enumerate(unique(row["rung"] for row in rows if row["task"] == task)):
+            curves = [row["curve"] for row in rows if (row["task"], row["rung"]) == (task, rung)]
+            length = min(len(curve) for curve in curves)
+            steps = [curves[0][i]["env_steps"] for i in range(length)]
+            returns = np.array([[curve[i]["return"] for i in range(length)] for curve in curves])
+            color = f"C{number % 10}"
+            axes.plot(
+                steps, np.median(returns, axis=0), color=color, label=rung, linestyle="-" if number < 10 else "--"
+            )
+            axes.fill_between(steps, returns.min(axis=0), returns.max(axis=0), color=color, alpha=0.12, linewidth=0)
+        axes.set(title=task, xlabel="real steps", ylabel="return", xscale="log")
+    figure.axes[0].legend(fontsize="x-small")
+
+
+def draw_errors(figure: Figure, rows: list[Row]) -> None:
+    """Model error by steps ahead, a panel for each task."""
+    tasks = unique(row["task"] for row in rows)
+    for task, axes in zip(tasks, figure.subplots(1, len(tasks), squeeze=False)[0], strict=True):
+        for rung in unique(row["rung"] for row in rows if row["task"] == task):
+            some = [row["rmse"] for row in rows if (row["task"], row["rung"]) == (task, rung)]
+            axes.plot(*median_by_step(some), label=rung)
+        axes.set(title=task, xlabel="steps ahead", ylabel="error / spread of the data", yscale="log")
+    figure.axes[0].legend(fontsize="x-small")
+
+
+def draw_drift(figure: Figure, rows: list[Row]) -> None:
+    """Distance of the executed from the predicted states of whole plans, a panel for each task."""
+    rows = [row for row in rows if row.get("drift")]
+    tasks = unique(row["task"] for row in rows)
+    if not tasks:
+        return
+    for task, axes in zip(tasks, figure.subplots(1, len(tasks), squeeze=False)[0], strict=True):
+        for rung in unique(row["rung"] for row in rows if row["task"] == task):
+            some = [row["drift"] for row in rows if (row["task"], row["rung"]) == (task, rung)]
+            axes.plot(*median_by_step(some), label=rung)
+        axes.set(title=task, xlabel="steps of the plan", ylabel="drift / spread of the data", yscale="log")
+    figure.axes[0].legend(fontsize="x-small")
+
+
+def median_by_step(curves: list[list[float | None]]) -> tuple[np.ndarray, np.ndarray]:
+    """Steps from 1 on, and the median over the curves that reach them."""
+    length = max(len(curve) for curve in curves)
+    padded = np.full((len(curves), length), np.nan)
+    for line, curve in zip(padded, curves, strict=True):
+        line[: len(curve)] = [np.nan if value is None else value for value in curve]
+    return np.arange(1, length + 1), np.nanmedian(padded, axis=0)
+
+
+def draw_worse(figure: Figure, rows: list[Row]) -> None:
+    """Return by the factor on the model's masses: median and range over seeds."""
+    tasks = unique(row["task"] for row in rows)
+    for task, axes in zip(tasks, figure.subplots(1, len(tasks), squeeze=False)[0], strict=True):
+        for number, acting in enumerate(unique(row["acting"] for row in rows)):
+            some = [row for row in rows if (row["task"], row["acting"]) == (task, acting)]
+            factors = sorted(unique(row["factor"] for row in some))
+            returns = [[row["return"] for row in some if row["factor"] == factor] for factor in factors]
+            axes.plot(factors, [statistics.median(r) for r in returns], marker=".", label=acting, color=f"C{number}")
+            lowest, highest = [min(r) for r in returns], [max(r) for r in returns]
+            axes.fill_between(factors, lowest, highest, color=f"C{number}", alpha=0.12, linewidth=0)
+        axes.set(title=task, xlabel="factor on the model's masses and friction", ylabel="return", xscale="log")
+        axes.set_xticks(factors, [f"{factor:g}" for factor in factors], minor=False)
+        axes.minorticks_off()
+    figure.axes[0].legend(fontsize="x-small")
+
+
+def draw_gradients(figure: Figure, rows: list[Row]) -> None:
+    """Norm (full) and spread (dashed) by horizon, and the spectral radius along an imagined episode."""
+    tasks = unique(row["task"] for row in rows)
+    panels = figure.subplots(2, len(tasks), squeeze=False)
+    for task, upper, lower in zip(tasks, *panels, strict=True):
+        for number, estimator in enumerate(unique(row["estimator"] for row in rows)):
+            some = [row for row in rows if (row["task"], row["estimator"]) == (task, estimator)]
+            for what, style in (("norm", "-"), ("std", "--")):
+                _, values = median_by_step([row[what] for row in some])
+                label = estimator if what == "norm" else None
+                upper.plot(some[0]["horizon"], values, style, color=f"C{number}", label=label, marker=".")
+        some = [row for row in rows if (row["task"], row["estimator"]) == (task, "pathwise")]
+        lower.plot(*median_by_step([row["spectral_radius"] for row in some]), label="spectral radius of one step")
+        steps, product = median_by_step([row["product"] for row in some])
+        lower.plot(steps, product, label="growth of a deviation since the first step")
+        lower.axhline(1, color="0.6", linewidth=0.8)
+        upper.set(title=task, xlabel="horizon (steps)", ylabel="gradient", xscale="log", yscale="log")
+        lower.set(xlabel="steps", yscale="log")
+    panels[0][0].legend(fontsize="x-small", title="full: norm, dashed: spread")
+    panels[1][0].legend(fontsize="x-small")
+
+
+def save(name: str, draw: Callable[[Figure], None]) -> None:
+    """A figure for the docs."""
+    height = 5.2 if name == "ladder_gradients" else 2.9
+    figure = Figure(figsize=(11, height), layout="constrained")
+    draw(figure)
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    figure.savefig(IMAGES / f"{name}.svg", metadata={"Date": None})
+
+
+def interval_text(values: list[float]) -> str:
+    """Mean over seeds and its bootstrap interval."""
+    rng = np.random.default_rng(0)
+    means = [np.mean(rng.choice(values, len(values))) for _ in range(REPS)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return f"{np.mean(values):.3g} ({low:.3g} to {high:.3g})"
+
+
+def median_text(values: list[float]) -> str:
+    """The median; a dash for nothing."""
+    return f"{statistics.median(values):.2g}" if values else "-"
+
+
+def steps_text(steps: list[int | None], most: int = 0) -> str:
+    """Median and range of those that solved it, and how many did."""
+    known = sorted(one for one in steps if one is not None)
+    if not known:
+        return f"none within {most:,}" if most else "none"
+    text = f"{statistics.median(known):,.0f} ({known[0]:,} - {known[-1]:,})"
+    return text if len(known) == len(steps) else f"{text}, {len(known)} of {len(steps)}"
+
+
+def unique(values: Iterable[Any]) -> list[Any]:
+    """In order of first appearance."""
+    return list(dict.fromkeys(values))
