@@ -137,18 +137,19 @@ def worse_table(rows: list[Row]) -> list[list[str]]:
     table = [["task", "acts by", *(f"x {factor:g}" for factor in factors)]]
     for task in unique(row["task"] for row in rows):
         for acting in unique(row["acting"] for row in rows):
-            some = [
-                [row for row in rows if (row["task"], row["acting"], row["factor"]) == (task, acting, f)]
-                for f in factors
-            ]
-            cells = [
-                f"{statistics.median(row['return'] for row in cell):.3g} ({sum(row['solved'] for row in cell)} of {len(cell)})"
-                if cell
-                else "-"
-                for cell in some
-            ]
-            table.append([task, acting, *cells])
+            some = [row for row in rows if (row["task"], row["acting"]) == (task, acting)]
+            cells = [[row for row in some if row["factor"] == factor] for factor in factors]
+            table.append([task, acting, *(worse_cell(cell) for cell in cells)])
     return table
+
+
+def worse_cell(rows: list[Row]) -> str:
+    """Median return, and how many episodes solved the task."""
+    if not rows:
+        return "-"
+    return (
+        f"{statistics.median(row['return'] for row in rows):.3g} ({sum(row['solved'] for row in rows)} of {len(rows)})"
+    )
 
 
 def gradient_table(rows: list[Row]) -> list[list[str]]:
