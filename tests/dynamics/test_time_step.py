@@ -39,12 +39,16 @@ def test_the_time_step_is_found(how):
 
 
 def test_angles_are_differences_on_the_circle():
-    steps = pushed()
-    wrapped = [(a + np.array([3.0, 0], np.float32) + np.pi) % (2 * np.pi) - np.pi for a in (steps.x, steps.x_next)]
-    for whole, a in zip((steps.x, steps.x_next), wrapped, strict=True):
-        a[:, 1] = whole[:, 1]
-    turning = Transition(*wrapped[:1], steps.u, wrapped[1], steps.reward, steps.terminated, steps.truncated)
-    assert infer_dt(((0, 1),), turning, angles=(0,)) == pytest.approx(DT, rel=0.1)
+    rng = np.random.default_rng(0)
+    speed = rng.uniform(1, 3, 40).astype(np.float32)
+    before = np.pi - rng.uniform(0.1, 0.9, 40).astype(np.float32) * DT * speed  # every step crosses from pi to -pi
+    after = before + DT * speed - 2 * np.pi
+    x, x_next = (np.stack([angle, speed], axis=1) for angle in (before, after))
+    flags = np.zeros(40, bool)
+    turning = Transition(x, np.zeros((40, 1), np.float32), x_next, np.zeros(40, np.float32), flags, flags)
+    assert infer_dt(((0, 1),), turning, angles=(0,)) == pytest.approx(DT, rel=1e-3)
+    with pytest.raises(UsageError, match="no single time step"):
+        infer_dt(((0, 1),), turning)
 
 
 @pytest.mark.parametrize("dt", [1.0, 1 / 30, 0.1])
