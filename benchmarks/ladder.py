@@ -42,6 +42,9 @@ TASKS = {  # name: environment, options of it, real steps to learn in
 NETWORK = "--model.hidden 64 64"  # the same for all rungs, and small: a plan through it takes a second, not ten
 CEM = "--planner.population 200 --planner.elites 20 --planner.iterations 4"  # of all rungs that replan at each step
 FEWER = "--planner.population 64 --planner.elites 8 --planner.iterations 4"  # a prediction of a process is dear
+SEARCH = "--search.updates 600 --policy.exploration 0.3"
+WHOLE = f"{SEARCH} --search.horizon 60 --search.value false --search.discount 1"  # most of an episode imagined
+SHORT = f"{SEARCH} --search.horizon 15 --search.value true --search.discount 0.98"  # and a value for what follows
 RUNGS = {  # name: algorithm and its flags
     "fit-once": f"fit-once {NETWORK} --iterations 6",  # the base policy's episodes, and five executions of a plan
     "fit-once open loop": f"fit-once {NETWORK} --feedback false --iterations 6",
@@ -50,11 +53,12 @@ RUNGS = {  # name: algorithm and its flags
     "mpc network": f"mpc {NETWORK} {CEM} --model.members 1 --planner.propagation mean",
     "mpc gp": f"mpc --model gp {FEWER} --planner.propagation mean",
     "pets": f"pets {NETWORK} {CEM} --planner.particles 5",
-    "backprop": f"backprop {NETWORK}",
-    "backprop without value": f"backprop {NETWORK} --search.value false",
-    "backprop mixed": f"backprop {NETWORK} --search.estimator mixed",
-    "backprop one network": f"backprop {NETWORK} --model.members 1",
-    "backprop rbf": f"backprop {NETWORK} --policy.kind rbf",
+    "backprop": f"backprop {NETWORK} {WHOLE}",
+    "backprop mixed": f"backprop {NETWORK} {WHOLE} --search.estimator mixed",
+    "backprop one network": f"backprop {NETWORK} {WHOLE} --model.members 1",
+    "backprop rbf": f"backprop {NETWORK} {WHOLE} --policy.kind rbf",
+    "backprop 15 steps": f"backprop {NETWORK} {WHOLE} --search.horizon 15",
+    "backprop 15 steps and value": f"backprop {NETWORK} {SHORT}",
 }
 QUICK = {
     "fit-once": "--base-episodes 1 --planner.iterations 2 --planner.starts 1 --model.max-epochs 3 --model.hidden 8",
