@@ -99,17 +99,20 @@ def main() -> None:
 def fill(part: str, flags: argparse.Namespace) -> None:
     """Whatever of a part is not there yet; saved after each row."""
     path = RESULTS / f"ladder_{part}.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() and not flags.quick else []
-    there = {_name(row) for row in rows}
+    there = {_name(row) for row in _saved(path)} if not flags.quick else set()
     for about, measure in PARTS[part](flags):
         if _name(about) in there:
             continue
         row = about | {"seed_kind": seed_kind(about["seed"])} | measure()
         print(part, json.dumps({name: value for name, value in row.items() if name != "curve"}), flush=True)
-        rows.append(row)
         if not flags.quick:
             RESULTS.mkdir(exist_ok=True)
+            rows = [*_saved(path), row]  # read again: another process may have saved one
             path.write_text(json.dumps({"hardware": hardware(), "rows": rows}, indent=1) + "\n")
+
+
+def _saved(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text())["rows"] if path.exists() else []
 
 
 def _name(row: dict[str, Any]) -> tuple[Any, ...]:
