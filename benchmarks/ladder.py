@@ -40,8 +40,8 @@ TASKS = {  # name: environment, options of it, real steps to learn in
     "mujoco reacher": ("Reacher-v5", "", 600),
 }
 NETWORK = "--model.hidden 64 64"  # the same for all rungs, and small: a plan through it takes a second, not ten
-CEM = "--planner.population 200 --planner.elites 20 --planner.iterations 4"  # of all rungs that replan at each step
-FEWER = "--planner.population 64 --planner.elites 8 --planner.iterations 4"  # a prediction of a process is dear
+ICEM = "--planner icem"  # of all rungs that replan: with the true model it solves the pendulum, which CEM does not
+FEWER = f"{ICEM} --planner.population 100"  # a prediction of a Gaussian process is dear
 SEARCH = "--search.updates 600 --policy.exploration 0.3"
 WHOLE = f"{SEARCH} --search.horizon 60 --search.value false --search.discount 1"  # most of an episode imagined
 SHORT = f"{SEARCH} --search.horizon 15 --search.value true --search.discount 0.98"  # and a value for what follows
@@ -50,9 +50,9 @@ RUNGS = {  # name: algorithm and its flags
     "fit-once open loop": f"fit-once {NETWORK} --feedback false --iterations 6",
     "iterative": f"iterative {NETWORK}",
     "iterative open loop": f"iterative {NETWORK} --feedback false",
-    "mpc network": f"mpc {NETWORK} {CEM} --model.members 1 --planner.propagation mean",
+    "mpc network": f"mpc {NETWORK} {ICEM} --model.members 1 --planner.propagation mean",
     "mpc gp": f"mpc --model gp {FEWER} --planner.propagation mean",
-    "pets": f"pets {NETWORK} {CEM} --planner.particles 5",
+    "pets": f"pets {NETWORK} {ICEM} --planner.particles 5",
     "backprop": f"backprop {NETWORK} {WHOLE}",
     "backprop mixed": f"backprop {NETWORK} {WHOLE} --search.estimator mixed",
     "backprop one network": f"backprop {NETWORK} {WHOLE} --model.members 1",
