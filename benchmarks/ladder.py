@@ -23,16 +23,15 @@ import dataclasses
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, ROOT, hardware
+from common import ROOT
+from rows import REPORTING_SEEDS, Rows, fill
 
 sys.path.insert(0, str(ROOT))
 
-TUNING_SEEDS = tuple(range(100, 120))
-REPORTING_SEEDS = tuple(range(40, 45))
 TASKS = {  # name: environment, options of it, real steps to learn in
     "pendulum": ("forethought/PendulumSwingUp-v0", "", 600),
     "cart-pole": ("forethought/CartPoleSwingUp-v0", "", 600),
@@ -89,42 +88,11 @@ def main() -> None:
     if flags.quick:
         flags.seeds, flags.episodes = flags.seeds[:1], 1
     for part in (flags.parts or PARTS) if not flags.draw else ():
-        fill(part, flags)
+        fill(part, f"ladder_{part}", PARTS[part](flags), quick=flags.quick)
     if not flags.quick:
         from ladder_page import write_page
 
         write_page()
-
-
-def fill(part: str, flags: argparse.Namespace) -> None:
-    """Whatever of a part is not there yet; saved after each row."""
-    path = RESULTS / f"ladder_{part}.json"
-    there = {_name(row) for row in _saved(path)} if not flags.quick else set()
-    for about, measure in PARTS[part](flags):
-        if _name(about) in there:
-            continue
-        row = about | {"seed_kind": seed_kind(about["seed"])} | measure()
-        print(part, json.dumps({name: value for name, value in row.items() if name != "curve"}), flush=True)
-        if not flags.quick:
-            RESULTS.mkdir(exist_ok=True)
-            rows = [*_saved(path), row]  # read again: another process may have saved one
-            path.write_text(json.dumps({"hardware": hardware(), "rows": rows}, indent=1) + "\n")
-
-
-def _saved(path: Path) -> list[dict[str, Any]]:
-    return json.loads(path.read_text())["rows"] if path.exists() else []
-
-
-def _name(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row.get(key) for key in ("task", "rung", "seed", "factor", "acting", "estimator", "knows"))
-
-
-def seed_kind(seed: int) -> str:
-    """Whether results of a seed may be quoted."""
-    return {True: "tuning", False: "reporting" if seed in REPORTING_SEEDS else "other"}[seed in TUNING_SEEDS]
-
-
-Rows = Iterator[tuple[dict[str, Any], Callable[[], dict[str, Any]]]]
 
 
 def learn(flags: argparse.Namespace) -> Rows:

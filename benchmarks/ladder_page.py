@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from common import RESULTS, ROOT
+from rows import Row, reporting
 
 sys.path.insert(0, str(ROOT))
 
@@ -22,13 +23,12 @@ IMAGES = ROOT / "docs" / "img"
 REPS = 2000  # bootstrap resamples
 LEARNERS = {"policy gradient": "policy_gradient", "PPO": "ppo", "SAC": "sac"}
 EXPERIMENT_OF = {"pendulum": "pendulum", "cart-pole": "cartpole", "reacher": "reacher"}  # names in learners.py
-Row = dict[str, Any]
 
 
 def write_page() -> None:
     """Whatever there are results of."""
     learned, errors, worse, gradients, physics = (
-        reporting(part) for part in ("learn", "error", "worsen", "gradients", "physics")
+        reporting(f"ladder_{part}") for part in ("learn", "error", "worsen", "gradients", "physics")
     )
     for task in unique(row["task"] for row in learned):
         put_table(f"learn {task}", learn_table([row for row in learned if row["task"] == task]))
@@ -46,13 +46,6 @@ def write_page() -> None:
         put_table("gradients", gradient_table(gradients))
     if physics:
         put_table("physics", physics_table(physics))
-
-
-def reporting(part: str) -> list[Row]:
-    """The saved rows of reporting seeds."""
-    path = RESULTS / f"ladder_{part}.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
-    return [row for row in rows if row["seed_kind"] == "reporting"]
 
 
 def put_table(name: str, rows: Sequence[Sequence[str]]) -> None:
