@@ -27,8 +27,12 @@ EXPERIMENT_OF = {"pendulum": "pendulum", "cart-pole": "cartpole", "reacher": "re
 
 def write_page() -> None:
     """Whatever there are results of."""
+    from ladder import RUNGS
+
+    order = list(RUNGS)
     learned, errors, worse, gradients, physics = (
-        reporting(f"ladder_{part}") for part in ("learn", "error", "worsen", "gradients", "physics")
+        sorted(reporting(f"ladder_{part}"), key=lambda row: order.index(row.get("rung", order[0])))
+        for part in ("learn", "error", "worsen", "gradients", "physics")
     )
     for task in unique(row["task"] for row in learned):
         put_table(f"learn {task}", learn_table([row for row in learned if row["task"] == task]))
