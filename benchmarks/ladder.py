@@ -40,7 +40,7 @@ TASKS = {  # name: environment, options of it, real steps to learn in
 }
 NETWORK = "--model.hidden 64 64"  # the same for all rungs, and small: a plan through it takes a second, not ten
 ICEM = "--planner icem"  # of all rungs that replan: with the true model it solves the pendulum, which CEM does not
-FEWER = f"{ICEM} --planner.population 100"  # a prediction of a Gaussian process is dear
+FEWER = f"{ICEM} --planner.population 50 --planner.iterations 3"  # a prediction of a Gaussian process is dear
 SEARCH = "--search.updates 600 --policy.exploration 0.3"
 WHOLE = f"{SEARCH} --search.horizon 60 --search.value false --search.discount 1"  # most of an episode imagined
 SHORT = f"{SEARCH} --search.horizon 15 --search.value true --search.discount 0.98"  # and a value for what follows
