@@ -16,6 +16,7 @@ class Result(enum.IntEnum):
     not_stabilizing = 5
     constraints_ignored = 6
     no_variation = 7
+    infeasible = 8
 
     @property
     def message(self) -> str:
@@ -53,5 +54,9 @@ _MESSAGES = {
     Result.no_variation: (
         "the rollouts do not vary in an action at some step, so its effect is unknown; raise the controller's noise, "
         "or fit with a prior"
+    ),
+    Result.infeasible: (
+        "found nothing that satisfies the constraints; relax them (for a trust region: raise the bound on the KL "
+        "divergence, or the covariance of the old controller)"
     ),
 }
