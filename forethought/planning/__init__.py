@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from forethought.planning.batch import solve_batch
     from forethought.planning.cem import CEM
     from forethought.planning.dare import solve_dare, solve_infinite_lqr
-    from forethought.planning.dual_ascent import bracket_multiplier, dual_ascent
+    from forethought.planning.dual_ascent import bracket_multiplier, dual_gradient_ascent
     from forethought.planning.gradient_shooting import GradientShooting
     from forethought.planning.icem import ICEM
     from forethought.planning.ilqr import ILQR
@@ -35,7 +35,7 @@ __all__ = [
     "WholePlan",
     "bracket_multiplier",
     "constrained_step",
-    "dual_ascent",
+    "dual_gradient_ascent",
     "expected_cost",
     "solve_batch",
     "solve_dare",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from forethought.core import NumericalFailure, Result
-from forethought.planning.dual_ascent import Minimum, bracket_multiplier, dual_ascent
+from forethought.planning.dual_ascent import Minimum, bracket_multiplier, dual_gradient_ascent
 
 A = np.array([[1.0, 1.0], [2.0, -1.0]])
 TARGET = np.array([2.0, 1.0])
@@ -25,7 +25,7 @@ def projection(b):
 
 @eqx.filter_jit
 def ascend(b, start, step_size=0.25):
-    return dual_ascent(projection(b), start, step_size=step_size, iterations=400, tolerance=1e-9)
+    return dual_gradient_ascent(projection(b), start, step_size=step_size, iterations=400, tolerance=1e-9)
 
 
 def test_ascent_finds_the_known_multipliers_and_closes_the_gap():
@@ -65,7 +65,7 @@ def test_failures_of_ascent_are_results():
         return Minimum(x, 0.5 * x**2, jnp.stack([x + 1, 1 - x]))
 
     result = Result(
-        int(jax.jit(lambda lam: dual_ascent(minimize, lam, step_size=0.1, iterations=100))(jnp.ones(2)).result)
+        int(jax.jit(lambda lam: dual_gradient_ascent(minimize, lam, step_size=0.1, iterations=100))(jnp.ones(2)).result)
     )
     assert result == Result.infeasible
     with pytest.raises(NumericalFailure, match="relax"):
