@@ -26,6 +26,7 @@ PLANNERS = {
 
 MODELS = {
     "ensemble": "forethought.models.ensemble:Ensemble",
+    "gmm": "forethought.models.gmm:GMM",
     "gp": "forethought.models.gp.process:GP",
 }
 

@@ -14,6 +14,7 @@ from forethought.report.curves import Baseline, Curve
 from forethought.report.diagnostics import LEVELS, Calibration, ModelError, examine, reward_is_learned
 from forethought.report.gp_picture import gp_sections
 from forethought.report.hints import Evidence, hints
+from forethought.report.mixture_picture import mixture_sections
 from forethought.report.page import Page, Picture, Section, Table
 from forethought.report.plan_prediction import (
     PlanPrediction,
@@ -53,6 +54,7 @@ def in_depth(run: Any, *, episodes: int, seed: int | None, video: bool) -> Page:
             *prediction_sections(run, findings.evaluation.trajectories),
             *_model_sections(findings),
             *gp_sections(run.path, findings.problem),
+            *mixture_sections(run.path, findings.problem),
         ]
         sections = [*top, *sections, *learned, *_plan_sections(findings, replans(run.algorithm))]
     version = info.get("versions", {}).get("forethought") or ""
