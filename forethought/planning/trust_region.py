@@ -37,7 +37,7 @@ ALL_CHANGES = (0.01, 10.0)  # range of the step-size multiplier
 class TrustRegionStep(eqx.Module):
     """The new controller and its predictions under the given dynamics.
 
-    If the result is not usable, `policy` is the old controller, with its predictions.
+    If the result is not usable, `policy` is the old controller, `kl` is 0, and `expected_cost` is NaN.
     """
 
     policy: LinearGaussian  # stacked [T], over x
@@ -107,7 +107,7 @@ def constrained_step(
     result = jnp.where(jnp.all(jnp.isfinite(departure.C)), result, int(Result.not_positive_definite))
     result = jnp.where(_finite((dynamics, cost, final, old, initial, epsilon)), result, int(Result.not_finite))
     usable = (result == Result.converged) | (result == Result.budget_exhausted)
-    unchanged = old, jnp.zeros_like(kl), expected_costs(old, dynamics, cost, final, initial)
+    unchanged = old, jnp.zeros_like(kl), jnp.full_like(costs, jnp.nan)
     policy, kl, costs = jax.tree.map(lambda a, b: jnp.where(usable, a, b), (policy, kl, costs), unchanged)
     return TrustRegionStep(policy, found.multiplier, kl, costs, found.iterations, found.history, result)
 
@@ -147,13 +147,17 @@ def trajectory_kl(
 
 def state_marginals(policy: LinearGaussian, dynamics: LinearGaussian, initial: Gaussian) -> Gaussian:
     """The distributions of the states x_0 .. x_T, stacked [T+1], under a controller stacked [T]."""
-
-    def step(p: Gaussian, inputs):
-        controller, model = inputs
-        return push_forward(join(p, controller), model), p
-
-    last, before = jax.lax.scan(step, initial, (policy, dynamics))
+    closed = jax.vmap(closed_loop)(policy, dynamics)
+    last, before = jax.lax.scan(lambda p, model: (push_forward(p, model), p), initial, closed)
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), before, last)
+
+
+def closed_loop(policy: LinearGaussian, dynamics: LinearGaussian) -> LinearGaussian:
+    """The distribution of the next state given the state x, when the action is a sample of the policy; of one step."""
+    n = dynamics.F.shape[0]
+    A, B = dynamics.F[:, :n], dynamics.F[:, n:]
+    cov = symmetrize(B @ policy.cov @ B.T + dynamics.cov)
+    return LinearGaussian(A + B @ policy.F, B @ policy.f + dynamics.f, cov)
 
 
 def expected_costs(
