@@ -120,7 +120,7 @@ class ArmScene(eqx.Module):
         f = self.observe(after) - jnp.sum(F * jnp.concatenate([x, u])[None], axis=1)
         return LinearGaussian(F, f, jnp.zeros((x.shape[0], x.shape[0]), x.dtype))
 
-    def at_rest(self, q: Sequence[float], fixture: Sequence[float] = ()) -> np.ndarray:
+    def at_rest(self, q: Sequence | np.ndarray, fixture: Sequence | np.ndarray = ()) -> np.ndarray:
         """The state x [n] at rest with the joints at `q` [m] and the fixture at `fixture` [c]; computed by MuJoCo."""
         data = mujoco.MjData(self.simulator.model)
         data.qpos[:] = [*q, *fixture]
