@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from forethought.core import HasLinearize, HasSimulate
+from forethought.core import HasLinearize, HasSimulate, Trajectory
 from forethought.dynamics.mujoco.scene import TARGET, ArmScene
 from forethought.dynamics.mujoco.simulator import Simulator
 from forethought.envs.shipped import shipped
@@ -61,15 +61,22 @@ def placed(scene, s):
     return data
 
 
-def peg_on_floor(slot=(0.0, 0.0), up=0.0):
-    """The state with the peg upright in the middle of the slot, its tip `up` m above the floor."""
-    scene = problem_of("PegInsertion-v0").dynamics
-    # The wrist is 0.24 m above the tip; the slot's floor is at (0.45, 0, -0.35); links of 0.35 m and 0.3 m.
-    x, z = 0.45, -0.35 + 0.24 + up
-    d = np.hypot(x, z)
+def upright(slot=(0.0, 0.0), up=0.0):
+    """The angles that hold the peg upright in the middle of the slot, its tip `up` m above the floor.
+
+    The wrist is 0.24 m above the tip; the slot's floor is at (0.45, 0, -0.35) + slot; links of 0.35 m and 0.3 m.
+    """
+    x, y, z = 0.45 + slot[0], slot[1], -0.35 + 0.24 + up
+    r = np.hypot(x, y)
+    d = np.hypot(r, z)
     elbow = np.pi - np.arccos((0.35**2 + 0.3**2 - d**2) / (2 * 0.35 * 0.3))
-    lift = np.arctan2(-z, x) - np.arccos((0.35**2 + d**2 - 0.3**2) / (2 * 0.35 * d))
-    return scene.at_rest((0, lift, 0, elbow, 0, np.pi / 2 - lift - elbow, 0), slot)
+    lift = np.arctan2(-z, r) - np.arccos((0.35**2 + d**2 - 0.3**2) / (2 * 0.35 * d))
+    return np.array([np.arctan2(y, x), lift, 0, elbow, 0, np.pi / 2 - lift - elbow, 0])
+
+
+def peg_on_floor(slot=(0.0, 0.0), up=0.0):
+    """The state at rest with these angles."""
+    return problem_of("PegInsertion-v0").dynamics.at_rest(upright(slot, up), slot)
 
 
 @every_scene
@@ -129,22 +136,34 @@ def test_free_motion_is_that_of_the_equations_and_loses_the_work_of_friction(nam
     np.testing.assert_allclose(energies[0] - energies[-1], lost, rtol=0.15)  # of the integrator's first order
 
 
+@eqx.filter_jit
+def linearized(scene, x, u):
+    return scene.linearize(x, u, NOW)
+
+
 @pytest.mark.parametrize("name", ["ArmTwoLink-v0", "PegInsertion-v0"])
-def test_derivatives_are_central_differences(name):
-    """Also of a peg that is pressed against the floor of the slot, in the derivatives by x and u."""
-    task, scene = problem_of(name).task, problem_of(name).dynamics
+def test_derivatives_of_free_motion_are_those_of_mujoco(name):
+    """`mjd_transitionFD`, through the derivative of a step."""
+    scene = problem_of(name).dynamics
     with jax.enable_x64(True):
         scene = ArmScene.of(scene.simulator, scene.sites, axes=scene.axes)
-        x = peg_on_floor(up=-1e-4) if scene.slides else np.asarray(task.initial_states[1], float)
-        u = 0.05 * np.asarray(task.action_space.high, float)
-        F = np.asarray(eqx.filter_jit(lambda scene, x, u: scene.linearize(x, u, NOW).F)(scene, x, u))
-        z, eps = np.concatenate([x, u]), 1e-6
-        moves = np.concatenate([z + eps * np.eye(z.size), z - eps * np.eye(z.size)])
-        ends = jax.jit(jax.vmap(lambda z: scene(z[: x.size], z[x.size :], NOW).mean))(jnp.asarray(moves))
-        differences = (np.asarray(ends[: z.size]) - np.asarray(ends[z.size :])).T / (2 * eps)
-    np.testing.assert_allclose(F, differences, atol=2e-4 * np.abs(differences).max())
-    if scene.slides:  # the peg cannot move down
-        assert placed(scene, np.asarray(physics(scene, jnp.asarray(x, jnp.float32)), float)).ncon > 0
+        x = np.array(observe(scene, jnp.asarray(random_states(scene, np.random.default_rng(4), 1)[0])))
+        u = 0.05 * np.asarray(problem_of(name).task.action_space.high, float)
+        found = linearized(scene, jnp.asarray(x), jnp.asarray(u))
+        F = jax.jit(jax.jacfwd(lambda z: scene(z[: x.size], z[x.size :], NOW).mean))(np.concatenate([x, u]))
+        after = step(scene, jnp.asarray(x), jnp.asarray(u))
+    np.testing.assert_allclose(found.F, F, atol=1e-5 * np.abs(F).max())
+    np.testing.assert_allclose(found.F @ np.concatenate([x, u]) + found.f, after, atol=1e-9)
+
+
+def test_derivatives_in_contact_are_bounded_and_say_that_the_floor_is_in_the_way():
+    """Upright on the floor: the derivatives of MuJoCo's steps multiply to 7e4 there, where a contact ends."""
+    scene = problem_of("PegInsertion-v0").dynamics
+    u, lift = jnp.full(7, 5.0), np.array([0, 1.0, 0, 0, 0, 0, 0])
+    pressed = [linearized(scene, jnp.asarray(peg_on_floor(up=up), jnp.float32), u).F for up in (-1e-4, -1e-3, 0.05)]
+    assert all(np.abs(F).max() < 100 for F in pressed)
+    on, _, above = ((np.asarray(F)[16, 26:] @ lift) for F in pressed)  # height of the tip by the torque of the lift
+    assert above < -1e-4 and abs(on) < 0.2 * abs(above)
 
 
 def test_the_clearance_is_four_millimeters_on_each_side():
@@ -167,7 +186,7 @@ def test_the_clearance_is_four_millimeters_on_each_side():
 def test_the_slot_resists_the_strongest_torques():
     """Pressed down beside the hole with the full torque of the lift, the peg stays out of the slot."""
     scene = problem_of("PegInsertion-v0").dynamics
-    x = peg_on_floor((-0.05, 0.0), up=0.11)
+    x = scene.at_rest(upright(up=0.11), (-0.05, 0.0))
     s = np.asarray(physics(scene, jnp.asarray(x, jnp.float32)), float)
     u = np.array([0, 100, 0, 0, 0, 0, 0.0])
     after = scene.simulator.roll(s[None], np.tile(u, (1, 20, 1)))[0].reshape(-1, s.size)
@@ -175,6 +194,23 @@ def test_the_slot_resists_the_strongest_torques():
     assert any(one.ncon for one in data)
     assert min(one.contact.dist.min() for one in data if one.ncon) > -0.005
     assert abs(after[:, 7:9] - s[7:9]).max() < 1e-4  # the slot stays where it is
+
+
+def test_a_hand_made_plan_inserts_the_peg_in_every_condition():
+    """A proportional controller of the joints: first above the slot, then down.  The task can be solved."""
+    problem = problem_of("PegInsertion-v0")
+    gains, limit = np.array([60, 60, 30, 60, 30, 30, 10.0]), problem.task.torque_limit
+    for x in np.asarray(problem.task.initial_states):
+        s = np.asarray(physics(problem.dynamics, jnp.asarray(x)), float)
+        slot, states, us = s[7:9], [s], []
+        for t in range(problem.task.horizon):
+            up = 0.15 if t < 40 else max(0.15 - 0.005 * (t - 40), 0)
+            us.append(np.clip(gains * (upright(slot, up) - s[:7]), -limit, limit))
+            s = problem.dynamics.simulator.roll(s[None], us[-1][None, None])[0, 0, -1]
+            states.append(s)
+        xs = jax.jit(jax.vmap(problem.dynamics.observe))(jnp.asarray(np.stack(states), jnp.float32))
+        plan = Trajectory(xs, jnp.asarray(np.stack(us)), jnp.zeros(len(us) + 1), jnp.ones(len(us) + 1, bool))
+        assert problem.task.solved(plan), xs[-1, 14:17]
 
 
 @every_scene

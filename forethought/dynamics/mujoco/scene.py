@@ -8,13 +8,14 @@ Symbols (m motors, one for each joint of the arm; k points on its last link; a c
     x = [q; v; p; w]         the state of planners and learners, n = 2 m + 2 k a
     s = [q; b; v; 0]         the state of MuJoCo; b = p0(q) - p, the mean over the points
 The points make the cost of a task a simple function of the state, and they tell a policy where the fixture is.
-Derivatives of MuJoCo's step are finite differences; those of p0 are analytic (`forethought.dynamics.rigid_body`).
+Derivatives of MuJoCo's part are finite differences; those of p0 are analytic (`forethought.dynamics.rigid_body`).
 """
 
 import copy
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -24,12 +25,15 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from forethought.core import Delta, LinearGaussian
+from forethought.dynamics.mujoco.derivatives import central_differences
+from forethought.dynamics.mujoco.last_derivative import last_derivative
 from forethought.dynamics.mujoco.mujoco_dynamics import MujocoDynamics
 from forethought.dynamics.mujoco.simulator import Simulator, load_model
 from forethought.dynamics.rigid_body import RigidBody
 
 SCENES = Path(__file__).with_name("scenes")
 TARGET = "target"  # the site that points are measured from
+STEP = 1e-4  # of the differences, in the units of each coordinate
 
 
 class ArmScene(eqx.Module):
@@ -111,14 +115,34 @@ class ArmScene(eqx.Module):
         return jnp.concatenate([first, jax.vmap(jax.vmap(self.observe))(after)], axis=1)
 
     def linearize(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> LinearGaussian:
-        """`x' = F [x; u] + f` around (x, u); see `HasLinearize`."""
-        s = self.physics(x)
-        step = self.simulation.linearize(s, u, t)
-        after = jnp.sum(step.F * jnp.concatenate([s, u])[None], axis=1) + step.f
-        by_x = step.F[:, : s.shape[0]] @ jax.jacfwd(self.physics)(x)
-        F = jax.jacfwd(self.observe)(after) @ jnp.concatenate([by_x, step.F[:, s.shape[0] :]], axis=1)
+        """`x' = F [x; u] + f` around (x, u); see `HasLinearize`.
+
+        The derivatives of MuJoCo's part are differences over a whole action, of `STEP` in each coordinate.  They are
+        bounded where a contact begins or ends during the action; a product of the derivatives of MuJoCo's own steps is
+        not, because the acceleration jumps there.
+        """
+        del t
+        s, k = self.physics(x), self.simulation.size
+        shapes = jax.ShapeDtypeStruct((k,), x.dtype), jax.ShapeDtypeStruct((k, k + u.shape[0]), x.dtype)
+        s, u = last_derivative(s), last_derivative(u)
+        after, F = jax.pure_callback(self._differences, shapes, s, u, vmap_method="broadcast_all")
+        by_x = F[:, :k] @ jax.jacfwd(self.physics)(x)
+        F = jax.jacfwd(self.observe)(after) @ jnp.concatenate([by_x, F[:, k:]], axis=1)
         f = self.observe(after) - jnp.sum(F * jnp.concatenate([x, u])[None], axis=1)
         return LinearGaussian(F, f, jnp.zeros((x.shape[0], x.shape[0]), x.dtype))
+
+    def _differences(self, s: Any, u: Any) -> tuple[np.ndarray, np.ndarray]:
+        """On the host, with any leading axes: s' [..., k] and its derivatives by [s; u], [..., k, k + m]."""
+        s, u = np.asarray(s), np.asarray(u)
+        k, m = s.shape[-1], u.shape[-1]
+        rows, controls = s.reshape(-1, k).astype(float), u.reshape(-1, m).astype(float)
+        step = lambda z: self.simulator.roll(z[:, :k], z[:, None, k:])[:, 0, -1]  # noqa: E731
+        moved = np.r_[0 : k - self.slides, k : k + m]  # the fixture is at rest
+        moves = np.broadcast_to(np.eye(k + m)[moved], (len(rows), moved.size, k + m))
+        F = np.zeros((len(rows), k, k + m))
+        F[:, :, moved] = central_differences(step, rows, controls, moves, STEP)
+        after = step(np.concatenate([rows, controls], axis=1))
+        return after.astype(s.dtype).reshape(s.shape), F.astype(s.dtype).reshape(*s.shape, k + m)
 
     def at_rest(self, q: Sequence | np.ndarray, fixture: Sequence | np.ndarray = ()) -> np.ndarray:
         """The state x [n] at rest with the joints at `q` [m] and the fixture at `fixture` [c]; computed by MuJoCo."""
