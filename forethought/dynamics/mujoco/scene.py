@@ -125,24 +125,12 @@ class ArmScene(eqx.Module):
         s, k = self.physics(x), self.simulation.size
         shapes = jax.ShapeDtypeStruct((k,), x.dtype), jax.ShapeDtypeStruct((k, k + u.shape[0]), x.dtype)
         s, u = last_derivative(s), last_derivative(u)
-        after, F = jax.pure_callback(self._differences, shapes, s, u, vmap_method="broadcast_all")
+        differences = functools.partial(_differences, self.simulator, self.slides)
+        after, F = jax.pure_callback(differences, shapes, s, u, vmap_method="broadcast_all")
         by_x = F[:, :k] @ jax.jacfwd(self.physics)(x)
         F = jax.jacfwd(self.observe)(after) @ jnp.concatenate([by_x, F[:, k:]], axis=1)
         f = self.observe(after) - jnp.sum(F * jnp.concatenate([x, u])[None], axis=1)
         return LinearGaussian(F, f, jnp.zeros((x.shape[0], x.shape[0]), x.dtype))
-
-    def _differences(self, s: Any, u: Any) -> tuple[np.ndarray, np.ndarray]:
-        """On the host, with any leading axes: s' [..., k] and its derivatives by [s; u], [..., k, k + m]."""
-        s, u = np.asarray(s), np.asarray(u)
-        k, m = s.shape[-1], u.shape[-1]
-        rows, controls = s.reshape(-1, k).astype(float), u.reshape(-1, m).astype(float)
-        step = lambda z: self.simulator.roll(z[:, :k], z[:, None, k:])[:, 0, -1]  # noqa: E731
-        moved = np.r_[0 : k - self.slides, k : k + m]  # the fixture is at rest
-        moves = np.broadcast_to(np.eye(k + m)[moved], (len(rows), moved.size, k + m))
-        F = np.zeros((len(rows), k, k + m))
-        F[:, :, moved] = central_differences(step, rows, controls, moves, STEP)
-        after = step(np.concatenate([rows, controls], axis=1))
-        return after.astype(s.dtype).reshape(s.shape), F.astype(s.dtype).reshape(*s.shape, k + m)
 
     def at_rest(self, q: Sequence | np.ndarray, fixture: Sequence | np.ndarray = ()) -> np.ndarray:
         """The state x [n] at rest with the joints at `q` [m] and the fixture at `fixture` [c]; computed by MuJoCo."""
@@ -175,6 +163,20 @@ class ArmScene(eqx.Module):
         target = jnp.concatenate([target[: b.shape[0]] + b, target[b.shape[0] :]])
         p = points @ T[:3, :3].T + (T[:3, 3] - target)[None]
         return p[:, np.array(self.axes)].ravel()
+
+
+def _differences(simulator: Simulator, slides: int, s: Any, u: Any) -> tuple[np.ndarray, np.ndarray]:
+    """On the host, with any leading axes: s' [..., k] and its derivatives by [s; u], [..., k, k + m]."""
+    s, u = np.asarray(s), np.asarray(u)
+    k, m = s.shape[-1], u.shape[-1]
+    rows, controls = s.reshape(-1, k).astype(float), u.reshape(-1, m).astype(float)
+    step = lambda z: simulator.roll(z[:, :k], z[:, None, k:])[:, 0, -1]  # noqa: E731
+    moved = np.r_[0 : k - slides, k : k + m]  # the fixture stays at rest
+    moves = np.broadcast_to(np.eye(k + m)[moved], (len(rows), moved.size, k + m))
+    F = np.zeros((len(rows), k, k + m))
+    F[:, :, moved] = central_differences(step, rows, controls, moves, STEP)
+    after = step(np.concatenate([rows, controls], axis=1))
+    return after.astype(s.dtype).reshape(s.shape), F.astype(s.dtype).reshape(*s.shape, k + m)
 
 
 @functools.cache
