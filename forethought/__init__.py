@@ -12,7 +12,9 @@ from forethought.envs.registration import register_when_gymnasium_is_imported
 if TYPE_CHECKING:
     from forethought.algorithms.backprop import Backprop
     from forethought.algorithms.fit_once import FitOnce
+    from forethought.algorithms.gps import GPS
     from forethought.algorithms.iterative import Iterative
+    from forethought.algorithms.local_models import LocalModels
     from forethought.algorithms.mpc import LearnedMPC
     from forethought.algorithms.pets import PETS
     from forethought.algorithms.pilco import PILCO
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CEM",
     "GP",
+    "GPS",
     "ICEM",
     "ILQR",
     "MPC",
@@ -58,6 +61,7 @@ __all__ = [
     "GradientShooting",
     "Iterative",
     "LearnedMPC",
+    "LocalModels",
     "PolicyGradient",
     "Problem",
     "RandomShooting",

@@ -6,7 +6,9 @@ Nothing is imported here; `forethought list` shows the first line of the file of
 ALGORITHMS = {
     "backprop": "forethought.algorithms.backprop:Backprop",
     "fit-once": "forethought.algorithms.fit_once:FitOnce",
+    "gps": "forethought.algorithms.gps:GPS",
     "iterative": "forethought.algorithms.iterative:Iterative",
+    "local-models": "forethought.algorithms.local_models:LocalModels",
     "mpc": "forethought.algorithms.mpc:LearnedMPC",
     "pets": "forethought.algorithms.pets:PETS",
     "pilco": "forethought.algorithms.pilco:PILCO",
@@ -35,6 +37,12 @@ BASE_POLICIES = {
     "random": "forethought.policies.base_policy:RandomPolicy",
 }
 
+PRIORS = {
+    "gmm": "forethought.algorithms.local_priors:MixturePrior",
+    "model": "forethought.algorithms.local_priors:ModelPrior",
+    "none": "forethought.algorithms.local_priors:NoPrior",
+}
+
 SEARCHES = {
     "gumbel": "forethought.games.tree_search:GumbelSearch",
     "puct": "forethought.games.tree_search:PUCTSearch",
@@ -46,4 +54,5 @@ CHOICES = {
     "forethought.core.protocols:Planner": PLANNERS,
     "forethought.core.protocols:Regression": MODELS,
     "forethought.policies.base_policy:BasePolicy": BASE_POLICIES,
+    "forethought.algorithms.local_priors:Prior": PRIORS,
 }
