@@ -35,7 +35,8 @@ class TrustRegion:
     """How far a controller may move in one round."""
 
     kl_step: float = 1.0  # KL divergence allowed per step of the episode, nats, before the adaptation of the step size
-    adapt: bool = True  # scale the step by predicted against actual improvement, by 0.01 to 10 in all
+    smallest: float = 0.1  # lower bound of the factor on kl_step that predicted and actual improvement determine
+    largest: float = 3.0  # upper bound of this factor; 1 and 1: no adaptation
     enabled: bool = True  # false: plain LQR through the fitted models, with the noise of the initial controller
     least_noise: float = (
         0.02  # lower bound of the std of the actions in every direction, share of half the action range
@@ -47,6 +48,8 @@ class TrustRegion:
             raise ValueError(
                 f"TrustRegion needs kl_step > 0 and least_noise > 0; got {self.kl_step} and {self.least_noise}."
             )
+        if not 0 < self.smallest <= self.largest:
+            raise ValueError(f"TrustRegion needs 0 < smallest <= largest; got {self.smallest} and {self.largest}.")
 
 
 class LocalUnits(eqx.Module):
@@ -152,10 +155,9 @@ def improve(
     steps = old.f.shape[0]
     cost = _expected(old, problem)
     actual = before.cost - cost
-    multiplier = before.multiplier
-    if region.adapt:
-        adapted = next_step_size(before.multiplier, before.predicted, actual)
-        multiplier = jnp.where(jnp.isnan(before.cost), before.multiplier, adapted)
+    adapted = next_step_size(before.multiplier, before.predicted, actual)
+    multiplier = jnp.where(jnp.isnan(before.cost), before.multiplier, adapted)
+    multiplier = jnp.clip(multiplier, region.smallest, region.largest)
     epsilon = region.kl_step * multiplier * steps
     if region.enabled:
         step = constrained_step(
