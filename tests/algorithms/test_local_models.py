@@ -63,7 +63,7 @@ def mean_cost(algorithm, env, state, condition):
 
 @pytest.fixture(scope="module")
 def trained():
-    return rounds(PLAIN, ENV, 45)
+    return rounds(PLAIN, ENV, 10)
 
 
 def least_cost(x0, steps=T, effort=0.1, final=1.0):
@@ -81,18 +81,31 @@ def least_cost(x0, steps=T, effort=0.1, final=1.0):
     return float(xs[:-2] @ xs[:-2] + effort * us @ us)
 
 
-def test_a_linear_system_is_solved_and_stays_solved(trained):
-    """Every condition reaches the optimum of a dense solve within 2% in 5 rounds, and 40 further rounds keep it."""
+def optimum(state, condition):
+    return least_cost(np.asarray(state.xs[condition, 0], float))
+
+
+def test_a_linear_system_is_solved(trained):
+    """From every condition the cost is within 0.5% of the optimum of a dense solve."""
     state, infos = trained
     assert isinstance(PLAIN, Algorithm)
     for c in range(2):
-        best = least_cost(np.asarray(state.xs[c, 0], float))
-        assert mean_cost(PLAIN, ENV, rounds(PLAIN, ENV, 5)[0], c) == pytest.approx(best, rel=0.02)
-        assert mean_cost(PLAIN, ENV, state, c) == pytest.approx(best, rel=0.002)
-        costs = np.array([info.metrics[f"cost_{c + 1}"] for info in infos])
-        assert costs[0] > 1.05 * best and np.all(costs[6:] < 1.03 * best)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+        assert mean_cost(PLAIN, ENV, state, c) == pytest.approx(optimum(state, c), rel=0.005)
+        assert infos[0].metrics[f"cost_{c + 1}"] > 1.05 * optimum(state, c)
     assert not any(info.notes for info in infos)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("std", [0.0, 0.02])
+def test_a_run_that_has_converged_stays_converged(std):
+    """40 rounds after the solution, no round costs more than 5% above the best, and every number is finite."""
+    env = system(std=std)
+    state, infos = rounds(PLAIN, env, 50)
+    costs = np.array([info.metrics["cost"] for info in infos])
+    assert np.all(costs[10:] < 1.05 * costs[10:].min())
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+    for c in range(2):
+        assert mean_cost(PLAIN, ENV, state, c) == pytest.approx(optimum(state, c), rel=0.01)
 
 
 def test_the_trust_region_and_the_least_noise_hold_in_every_round(trained):
@@ -101,7 +114,7 @@ def test_the_trust_region_and_the_least_noise_hold_in_every_round(trained):
         assert info.metrics["kl"] <= 1.11 * info.metrics["epsilon"]
         assert 0.1 <= info.metrics["step_multiplier"] <= 3
     stds = np.sqrt(np.linalg.eigvalsh(np.asarray(state.policies.cov))) / 3.0
-    assert stds.min() == pytest.approx(PLAIN.region.least_noise, rel=1e-3)
+    assert stds.min() >= PLAIN.region.least_noise * (1 - 1e-3)
     assert infos[0].metrics["actual_improvement"] is None and infos[0].metrics["model_error"] is None
     assert infos[1].metrics["model_error"] < 1e-3  # the system is linear and has no noise
     assert infos[1].metrics["actual_improvement"] == pytest.approx(infos[0].metrics["predicted_improvement"], rel=0.2)
@@ -171,8 +184,7 @@ def test_without_a_trust_region_the_step_is_lqr():
     """On a linear system one step of LQR is optimal, however far it is from the initial controller."""
     algorithm = dataclasses.replace(PLAIN, region=TrustRegion(enabled=False))
     state, (info,) = rounds(algorithm, ENV, 1)
-    best = least_cost(np.asarray(state.xs[0, 0], float))
-    assert mean_cost(algorithm, ENV, state, 0) == pytest.approx(best, rel=0.002)
+    assert mean_cost(algorithm, ENV, state, 0) == pytest.approx(optimum(state, 0), rel=0.002)
     assert info.metrics["epsilon"] is None and info.metrics["eta"] == 0 and info.metrics["kl"] > 5
     np.testing.assert_allclose(state.policies.cov, 0.9**2, rtol=1e-5)  # of the initial controller: 0.3 of 3
 
@@ -180,7 +192,7 @@ def test_without_a_trust_region_the_step_is_lqr():
 def test_three_rollouts_are_enough_with_a_mixture_as_prior():
     algorithm = dataclasses.replace(PLAIN, conditions=Conditions(samples=3), prior=MixturePrior())
     state, _ = rounds(algorithm, system(std=0.001), 6)
-    assert mean_cost(algorithm, ENV, state, 0) == pytest.approx(least_cost(np.asarray(state.xs[0, 0], float)), rel=0.1)
+    assert mean_cost(algorithm, ENV, state, 0) == pytest.approx(optimum(state, 0), rel=0.1)
 
 
 @pytest.mark.slow
@@ -188,7 +200,7 @@ def test_any_model_is_a_prior():
     prior = ModelPrior(model=GP(restarts=1))
     algorithm = dataclasses.replace(PLAIN, conditions=Conditions(samples=3), prior=prior)
     state, _ = rounds(algorithm, ENV, 6)
-    assert mean_cost(algorithm, ENV, state, 0) == pytest.approx(least_cost(np.asarray(state.xs[0, 0], float)), rel=0.1)
+    assert mean_cost(algorithm, ENV, state, 0) == pytest.approx(optimum(state, 0), rel=0.1)
 
 
 @pytest.mark.slow
