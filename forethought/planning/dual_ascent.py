@@ -7,7 +7,7 @@ Problem: minimize f(x) subject to g(x) <= 0 [k].
 At a solution of a convex problem that satisfies Slater's condition, f(x(lam)) = d(lam): the duality gap is closed, and
 each constraint holds with equality or has multiplier 0.
     `dual_gradient_ascent` lam <- max(0, lam + step_size g(x(lam))), for any number of constraints
-    `bracket_multiplier`     one constraint: g(x(lam)) decreases in lam > 0, and its root is bracketed on a log scale
+    `bracket_multiplier`   one constraint: g(x(lam)) decreases in lam > 0, and its root is bracketed on a log scale
 Source: Boyd & Vandenberghe, Convex Optimization (2004), chapter 5; Boyd et al. (2011), "Distributed optimization and
 statistical learning via the alternating direction method of multipliers", section 2.1; Chandrupatla (1997), "A new
 hybrid quadratic/bisection algorithm for finding the zero of a nonlinear function without using derivatives".

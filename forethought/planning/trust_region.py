@@ -14,7 +14,10 @@ With temperature = 0 this is the surrogate cost q_t / eta - log p_old, multiplie
 division by a small eta.  eta -> infinity gives the old controller; eta -> 0 gives the LQR controller.
 The KL divergence decreases in eta; `constrained_step` finds the eta at which it is epsilon.
 Source: Levine & Abbeel (2014), "Learning neural network policies with guided policy search under unknown dynamics",
-section 3 (the step), section 4 (dual); Kappen et al. (2012) for temperatures.
+section 3, and the authors' code for the search for eta and the step size.
+Differs: the surrogate cost is multiplied by eta; eta is interpolated where this is safe, instead of always being the
+geometric mean of its bracket; an eta for which some Q_uu is not positive definite counts as too small; a constraint
+that is inactive at the lowest eta counts as converged; the temperature.
 """
 
 import equinox as eqx

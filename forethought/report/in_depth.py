@@ -10,6 +10,7 @@ import numpy as np
 from forethought.core import ForethoughtError, Problem, Transition
 from forethought.policies.uniform import Uniform
 from forethought.report import plots
+from forethought.report.controller_picture import controller_sections
 from forethought.report.curves import Baseline, Curve
 from forethought.report.diagnostics import LEVELS, Calibration, ModelError, examine, reward_is_learned
 from forethought.report.gp_picture import gp_sections
@@ -54,6 +55,7 @@ def in_depth(run: Any, *, episodes: int, seed: int | None, video: bool) -> Page:
         learned = [
             *prediction_sections(run, findings.evaluation.trajectories),
             *trust_region_sections(run),
+            *controller_sections(run),
             *_model_sections(findings),
             *gp_sections(run.path, findings.problem),
             *mixture_sections(run.path, findings.problem),

@@ -158,7 +158,7 @@ def test_the_bound_holds_in_float32_and_over_conditions():
 
 def test_a_large_multiplier_keeps_the_old_controller_and_a_small_one_is_lqr():
     with jax.enable_x64(True):
-        dynamics, cost, final, old, _ = problem(1)
+        dynamics, cost, final, old, initial = problem(1)
         kept = penalized(dynamics, cost, final, old, 1e12).policy
         for new, before in zip(jax.tree.leaves(kept), jax.tree.leaves(old), strict=True):
             np.testing.assert_allclose(new, before, rtol=1e-9, atol=1e-9)
@@ -169,6 +169,11 @@ def test_a_large_multiplier_keeps_the_old_controller_and_a_small_one_is_lqr():
         nothing = penalized(dynamics, cost, final, old, 0.0, temperature=0.3).policy
         soft = lqr(dynamics, cost, final, max_entropy=True).policy
         np.testing.assert_allclose(nothing.cov, 0.3 * soft.cov, rtol=1e-9)
+        mean = LinearGaussian(nothing.F, nothing.f, 0 * nothing.cov)
+        price = jnp.sum(
+            costs_of(nothing, dynamics, cost, final, initial) - costs_of(mean, dynamics, cost, final, initial)
+        )
+        np.testing.assert_allclose(price, 0.3 * M * T / 2, rtol=1e-9)  # what exploration costs
 
 
 def test_multipliers_of_single_steps():
