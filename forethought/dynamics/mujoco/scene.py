@@ -33,7 +33,7 @@ from forethought.dynamics.rigid_body import RigidBody
 
 SCENES = Path(__file__).with_name("scenes")
 TARGET = "target"  # the site that points are measured from
-STEP = 1e-4  # of the differences, in the units of each coordinate
+STEP = 1e-3  # of the differences, in the units of each coordinate
 
 
 class ArmScene(eqx.Module):
