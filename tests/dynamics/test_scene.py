@@ -215,22 +215,26 @@ def test_a_hand_made_plan_inserts_the_peg_in_every_condition():
 
 @every_scene
 def test_no_torques_make_states_that_are_not_finite(name):
-    """100 episodes of random torques, a quarter of each kind: up to the limits, at the limits, constant, zero."""
+    """Episodes of random torques, of random signs, of constant torques, and one without; half start in the slot."""
     task, scene = problem_of(name).task, problem_of(name).dynamics
+    N = 32 if name == "ArmSevenJoint-v0" else 100  # its arm is that of the peg
     rng, limit = np.random.default_rng(3), np.asarray(task.action_space.high, float)
-    starts = np.asarray(jax.jit(jax.vmap(scene.physics))(task.initial_states), float)
-    us = rng.uniform(-1, 1, (100, task.horizon, scene.joints))
-    us[25:50] = np.sign(us[25:50])
-    us[50:75] = us[50:75, :1]
-    us[75:76] = 0
-    states = scene.simulator.roll(starts[np.arange(100) % 4], us * limit)[:, :, -1]
+    x0 = np.asarray(task.initial_states)[np.arange(N) % 4]
+    if scene.slides:
+        x0[::2] = peg_on_floor()
+    starts = np.asarray(jax.jit(jax.vmap(scene.physics))(jnp.asarray(x0)), float)
+    us = rng.uniform(-1, 1, (N, task.horizon, scene.joints))
+    us[N // 4 : N // 2] = np.sign(us[N // 4 : N // 2])
+    us[N // 2 : -N // 4] = us[N // 2 : -N // 4, :1]
+    us[-1] = 0
+    states = scene.simulator.roll(starts, us * limit)[:, :, -1]
     assert np.isfinite(states).all()
     ranges = scene.simulator.model.jnt_range[: scene.joints]
     assert (states[..., : scene.joints] > ranges[:, 0] - 0.2).all()  # limits of joints are soft
     assert (states[..., : scene.joints] < ranges[:, 1] + 0.2).all()
-    np.testing.assert_allclose(states[75, -1, : scene.joints], starts[3, : scene.joints], atol=1e-6)
+    np.testing.assert_allclose(states[-1, -1, : scene.joints], starts[-1, : scene.joints], atol=1e-6)
     if scene.slides:
-        assert np.abs(states[..., 7:9] - starts[np.arange(100) % 4, None, 7:9]).max() < 1e-3
+        assert np.abs(states[..., 7:9] - starts[:, None, 7:9]).max() < 2e-3  # without a reset at each action
 
 
 def test_points_must_be_on_the_last_link():
