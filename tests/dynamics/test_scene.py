@@ -150,20 +150,21 @@ def test_derivatives_of_free_motion_are_those_of_mujoco(name):
         x = np.array(observe(scene, jnp.asarray(random_states(scene, np.random.default_rng(4), 1)[0])))
         u = 0.05 * np.asarray(problem_of(name).task.action_space.high, float)
         found = linearized(scene, jnp.asarray(x), jnp.asarray(u))
-        F = jax.jit(jax.jacfwd(lambda z: scene(z[: x.size], z[x.size :], NOW).mean))(np.concatenate([x, u]))
-        after = step(scene, jnp.asarray(x), jnp.asarray(u))
-    np.testing.assert_allclose(found.F, F, atol=1e-4 * np.abs(F).max())
-    np.testing.assert_allclose(np.asarray(found.F) @ np.concatenate([x, u]) + found.f, after, atol=1e-9)
+        D = jax.jit(jax.jacfwd(lambda z: scene(z[: x.size], z[x.size :], NOW).mean))(np.concatenate([x, u]))
+        F, f, D, after = (np.asarray(a) for a in (found.F, found.f, D, step(scene, jnp.asarray(x), jnp.asarray(u))))
+    np.testing.assert_allclose(F, D, atol=1e-4 * np.abs(D).max())
+    np.testing.assert_allclose(F @ np.concatenate([x, u]) + f, after, atol=1e-9)
 
 
 def test_derivatives_in_contact_are_bounded_and_say_that_the_floor_is_in_the_way():
-    """Upright on the floor: the derivatives of MuJoCo's steps multiply to 7e4 there, where a contact ends."""
+    """Upright on the floor: where a contact ends, the product of the derivatives of MuJoCo's steps can be 7e4."""
     scene = problem_of("PegInsertion-v0").dynamics
-    u, lift = jnp.full(7, 5.0), np.array([0, 1.0, 0, 0, 0, 0, 0])
-    pressed = [linearized(scene, jnp.asarray(peg_on_floor(up=up), jnp.float32), u).F for up in (-1e-4, -1e-3, 0.05)]
-    assert max(np.abs(F).max() for F in pressed) < 300
-    on, _, above = ((np.asarray(F)[16, 26:] @ lift) for F in pressed)  # height of the tip by the torque of the lift
-    assert above < -1e-4 and abs(on) < 0.2 * abs(above)
+    u, loose = jnp.array([0, 20.0, 0, 0, 0, 0, 0]), jnp.full(7, 5.0)
+    states = [jnp.asarray(peg_on_floor(up=up), jnp.float32) for up in (-1e-4, 0.05)]
+    on, above = (np.asarray(linearized(scene, x, u).F) for x in states)
+    assert above[16, 27] < -5e-4 and abs(on[16, 27]) < 1e-5  # height of the tip by the torque of the lift, m/(N m)
+    ends = np.asarray(linearized(scene, states[0], loose).F)
+    assert max(np.abs(F).max() for F in (on, above, ends)) < 300
 
 
 def test_the_clearance_is_four_millimeters_on_each_side():

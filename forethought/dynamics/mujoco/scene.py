@@ -15,7 +15,7 @@ import copy
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -34,6 +34,8 @@ from forethought.dynamics.rigid_body import RigidBody
 SCENES = Path(__file__).with_name("scenes")
 TARGET = "target"  # the site that points are measured from
 STEP = 1e-3  # of the differences, in the units of each coordinate
+
+Joints: TypeAlias = Sequence | np.ndarray | Array  # numbers
 
 
 class ArmScene(eqx.Module):
@@ -132,7 +134,7 @@ class ArmScene(eqx.Module):
         f = self.observe(after) - jnp.sum(F * jnp.concatenate([x, u])[None], axis=1)
         return LinearGaussian(F, f, jnp.zeros((x.shape[0], x.shape[0]), x.dtype))
 
-    def at_rest(self, q: Sequence | np.ndarray, fixture: Sequence | np.ndarray = ()) -> np.ndarray:
+    def at_rest(self, q: Joints, fixture: Joints = ()) -> np.ndarray:
         """The state x [n] at rest with the joints at `q` [m] and the fixture at `fixture` [c]; computed by MuJoCo."""
         data = mujoco.MjData(self.simulator.model)
         data.qpos[:] = [*q, *fixture]
