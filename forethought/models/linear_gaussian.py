@@ -15,7 +15,8 @@ F and f are also the posterior mean of a Bayesian linear regression on [z; 1] wi
 covariance and of the covariance of the points, with weights `strength` and N.
 Source: Gelman et al., Bayesian Data Analysis (2013), section 3.6 (posterior); Levine & Abbeel (2014), "Learning neural
 network policies with guided policy search under unknown dynamics", section 3 (local dynamics with this prior).
-Differs: cov is conditioned from E[Sigma]; its exact posterior mean has the divisor dof_N - e - 1.
+Differs: cov is conditioned from E[Sigma]; its exact posterior mean has the divisor dof_N - e - 1.  mean_N is the
+posterior mean, as in the publication; its code takes pbar.
 """
 
 import equinox as eqx
