@@ -15,7 +15,7 @@ def prior_from_model(
     n: int,
     *,
     strength: float = 1.0,
-    mean_strength: float | None = None,
+    mean_strength: float = 0.0,
     t0: Int[Array, ""] | int = 0,
     regularization: float = 1e-2,
 ) -> NormalInverseWishart:
@@ -26,7 +26,8 @@ def prior_from_model(
         z: states and actions [x; u] of the rollouts that will be fitted.
         n: number of state coordinates.
         strength: number of rollouts that the prior counts as.
-        mean_strength: number of rollouts that the model's prediction at the mean counts as; `strength` if None.
+        mean_strength: number of rollouts that the model's prediction at the mean counts as; with 0 the mean of the
+            rollouts is kept, and only slopes and noise of the model count.
         t0: step index of the first step.
         regularization: variance added to each input's, relative to its average over the steps, so that the model's
             slopes count in directions in which the rollouts do not vary.

@@ -49,12 +49,15 @@ class Components(NamedTuple):
 
 
 class GaussianMixture(eqx.Module):
-    """A mixture of K Gaussians over [D]: a `Distribution`; `of` builds it from weights, means and covariances."""
+    """A mixture of K Gaussians over [D]: a `Distribution`; `of` builds it from weights, means and covariances.
 
-    weights: Float[Array, "K"]
-    means: Float[Array, "K D"]
-    covs: Float[Array, "K D D"]
-    whiten: Float[Array, "K D D"]
+    With leading axes [*B] it is a batch of mixtures; `mean` and `std` accept it.
+    """
+
+    weights: Float[Array, "*B K"]
+    means: Float[Array, "*B K D"]
+    covs: Float[Array, "*B K D D"]
+    whiten: Float[Array, "*B K D D"]
 
     @staticmethod
     def of(components: Components, dtype: DTypeLike | None = None) -> "GaussianMixture":
@@ -71,9 +74,9 @@ class GaussianMixture(eqx.Module):
         return Components(*(np.asarray(a, np.float64)[used] for a in (self.weights, self.means, self.covs)))
 
     @property
-    def mean(self) -> Float[Array, "D"]:
+    def mean(self) -> Float[Array, "*B D"]:
         """The mean of the mixture."""
-        return self.weights @ self.means
+        return jnp.einsum("...k,...kd->...d", self.weights, self.means)
 
     @property
     def cov(self) -> Float[Array, "D D"]:
@@ -82,10 +85,11 @@ class GaussianMixture(eqx.Module):
         return jnp.einsum("k,kij->ij", self.weights, self.covs) + (self.weights[:, None] * deviations).T @ deviations
 
     @property
-    def std(self) -> Float[Array, "D"]:
+    def std(self) -> Float[Array, "*B D"]:
         """Marginal standard deviations."""
-        variances = jnp.diagonal(self.covs, axis1=1, axis2=2) + (self.means - self.mean[None]) ** 2
-        return jnp.sqrt(self.weights @ variances)
+        deviations = self.means - self.mean[..., None, :]
+        variances = jnp.diagonal(self.covs, axis1=-2, axis2=-1) + deviations**2
+        return jnp.sqrt(jnp.einsum("...k,...kd->...d", self.weights, variances))
 
     def sample(self, *, key: PRNGKeyArray) -> Float[Array, "D"]:
         """One sample."""

@@ -183,7 +183,9 @@ def test_a_fit_predicts_a_bent_function():
     assert report.result == Result.converged and 2 <= report.components <= 10
     assert report.metrics["components"] == report.components and model.rows == 400 and model.F.dtype == jnp.float32
     assert model.F.shape[0] == 1 << (report.components - 1).bit_length()
-    mean, std = jax.vmap(lambda z: (model(z).mean, model(z).std))(z[:400])
+    predicted = jax.vmap(model)(z[:400])  # a batch of mixtures
+    mean, std = predicted.mean, predicted.std
+    np.testing.assert_allclose(model(z[7]).mean, mean[7], rtol=1e-5)
     assert np.median(np.abs(mean - y[:400])) < 0.02 and 0.009 < np.median(std) < 0.1
     functions, copies = model.draw_many(7, key=jr.key(1))
     assert copies == 7 and functions.F.shape[0] == 1
