@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from forethought.envs.mujoco.known_model import known_model, known_system
     from forethought.envs.open import open_env
     from forethought.models.ensemble import Ensemble
+    from forethought.models.gmm import GMM
     from forethought.models.gp.process import GP
     from forethought.planning.batch import solve_batch
     from forethought.planning.cem import CEM
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CEM",
+    "GMM",
     "GP",
     "GPS",
     "ICEM",
