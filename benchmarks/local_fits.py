@@ -1,6 +1,6 @@
 """How many rollouts a local fit of the dynamics needs: without a prior, with a mixture as prior, with a global model.
 
-    python benchmarks/local_fits.py            # about a minute
+    python benchmarks/local_fits.py            # two minutes on one core
     python benchmarks/local_fits.py --quick    # does everything run?
 
 A two-link arm is moved by noisy torques for 40 steps; the actuators add noise.  Four earlier iterations of five
@@ -31,7 +31,7 @@ from forethought.dynamics.space import StateSpace
 from forethought.models import GMM, GP, fit_linear_gaussian
 
 n, m, T = 4, 2, 40
-COUNTS = (2, 3, 5, 8, 12, 16, 24, 40)
+COUNTS = (2, 3, 5, 8, 12, 20, 40)
 EARLIER, PER_ITERATION = 4, 5  # iterations, and rollouts in each
 NOISE = 0.1  # N m, of the controller
 ACTUATOR = 0.002  # N m, of the torques that act
@@ -111,7 +111,7 @@ def mixture_prior(old, new, key):
     """The prior of a mixture of all rollouts, at the steps of the new ones."""
     points = np.concatenate([np.asarray(a).reshape(-1, 2 * n + m) for a in (old, new)])
     mixture, _ = GMM(selection="rows").fit_density(points, key=key)
-    return jax.vmap(mixture.prior, 1)(new)
+    return along(mixture, new)
 
 
 def learned_process(old, key) -> LearnedDynamics:
@@ -123,6 +123,7 @@ def learned_process(old, key) -> LearnedDynamics:
 
 
 fit = eqx.filter_jit(fit_linear_gaussian)
+along = eqx.filter_jit(lambda mixture, points: jax.vmap(mixture.prior, 1)(points))
 slopes = eqx.filter_jit(lambda model, z: prior_from_model(model, z, n))
 
 
