@@ -50,7 +50,7 @@ def test_exploration_is_largest_where_the_cost_is_flat():
     """Just after the first target the mass may go anywhere; just before a target it may not."""
     spread = textbook()
     exploration, position = spread.actions[0].exploration, spread.states[0]
-    assert exploration[55] > 1.8 * exploration[47] and exploration[55] > 5 * exploration[99]
+    assert exploration[55] > 1.8 * exploration[48] and exploration[55] > 5 * exploration[99]
     assert position.mean[50] == pytest.approx(1, abs=0.05) and position.mean[100] == pytest.approx(0, abs=0.05)
     assert position.std[50] < 0.02 < 0.1 < max(position.std[51:100])
 
