@@ -7,7 +7,8 @@ Symbols: C conditions, N rollouts of each, T steps; z = [x; u] [d]; everything i
     epsilon     kl_step * multiplier * T            the multiplier from predicted against actual improvement
 Source: Levine & Abbeel (2014), "Learning neural network policies with guided policy search under unknown dynamics",
 section 3, and the authors' code for the multiplier.
-Differs: the cost is expanded along the mean trajectory instead of at each rollout; its indefinite Hessians are replaced
+Differs: the actual improvement is that of the mean cost of the rollouts, not of the expected cost under the fitted
+models; the cost is expanded along the mean trajectory instead of at each rollout; its indefinite Hessians are replaced
 by the nearest positive semi-definite ones; the covariances of controllers have a lower bound.
 """
 
@@ -88,7 +89,7 @@ class Progress(eqx.Module):
 
     multiplier: Float[Array, "*C"]
     eta: Float[Array, "*C"]  # the last multiplier of the constraint, cost per nat
-    cost: Float[Array, "*C"]  # expected cost of the last round's controller; NaN before the first round
+    cost: Float[Array, "*C"]  # mean cost of the last round's rollouts; NaN before the first round
     predicted: Float[Array, "*C"]  # improvement that the last step promised
 
     @staticmethod
@@ -105,7 +106,8 @@ class Improvement(eqx.Module):
     progress: Progress
     kl: Float[Array, ""]  # between the new and the old distribution of trajectories, nats
     epsilon: Float[Array, ""]  # its bound
-    actual: Float[Array, ""]  # improvement of the last step by the new rollouts; NaN before the second round
+    expected: Float[Array, ""]  # cost of the old controller by the fitted problem
+    actual: Float[Array, ""]  # improvement of the last step, measured by the rollouts; NaN before the second round
     result: Int[Array, ""]  # of core.Result; if it is not usable, the policy is the old one
 
 
@@ -153,8 +155,8 @@ def improve(
         before: what the last round left behind.
     """
     steps = old.f.shape[0]
-    cost = _expected(old, problem)
-    actual = before.cost - cost
+    expected = _expected(old, problem)
+    actual = before.cost - problem.paid
     adapted = next_step_size(before.multiplier, before.predicted, actual)
     multiplier = jnp.where(jnp.isnan(before.cost), before.multiplier, adapted)
     multiplier = jnp.clip(multiplier, region.smallest, region.largest)
@@ -169,8 +171,9 @@ def improve(
         policy, result = _unbounded(problem, old, noise)
         eta, epsilon = jnp.zeros(()), jnp.full((), jnp.inf)
     kl = jnp.sum(trajectory_kl(policy, old, problem.dynamics, problem.initial))
-    predicted = cost - _expected(policy, problem)
-    return Improvement(policy, Progress(multiplier, eta, cost, predicted), kl, epsilon, actual, result)
+    predicted = expected - _expected(policy, problem)
+    progress = Progress(multiplier, eta, problem.paid, predicted)
+    return Improvement(policy, progress, kl, epsilon, expected, actual, result)
 
 
 def _costs(

@@ -38,7 +38,7 @@ def metrics_of(step: Improvement, episodes: Sequence[Transition], conditions: in
     costs = [-float(np.sum(episode.reward, dtype=np.float64)) for episode in episodes]
     numbers = {
         "cost": np.mean(np.reshape(costs, (conditions, -1)), axis=1),  # of the rollouts, with their noise
-        "expected_cost": step.progress.cost,  # of the same controllers by the fitted models, with the final cost
+        "expected_cost": step.expected,  # of the same controllers by the fitted models, with the final cost
         "kl": step.kl,
         "epsilon": step.epsilon,
         "eta": step.progress.eta,
