@@ -77,7 +77,7 @@ class NoPrior:
 class MixturePrior:
     """A Gaussian mixture over [x; u; x'], conditioned by how likely the points of each step are in its components."""
 
-    mixture: GMM = GMM(selection="rows")
+    mixture: GMM = GMM(selection="rows", max_rows=2000, iterations=30)
 
     def require_samples(self, samples: int, n: int, m: int) -> None:
         """See `Prior`."""
