@@ -63,9 +63,9 @@ class Task:
 
 TASKS = {
     "point-mass": Task("forethought/PointMassObstacle-v0", 1, 10, 20),
-    "two-link": Task("forethought/ArmTwoLink-v0", 1, 10, 30),
-    "seven-joint": Task("forethought/ArmSevenJoint-v0", 1, 12, 50),
-    "peg": Task("forethought/PegInsertion-v0", 4, 12, 60),
+    "two-link": Task("forethought/ArmTwoLink-v0", 1, 10, 30, "--noise 0.3 --region.least-noise 0.01"),
+    "seven-joint": Task("forethought/ArmSevenJoint-v0", 1, 10, 50, "--noise 0.04 --region.least-noise 0.003"),
+    "peg": Task("forethought/PegInsertion-v0", 4, 12, 60, "--noise 0.04 --region.least-noise 0.003"),
 }
 REGIONS = {"trust region": "", "no trust region": "--region.enabled false"}
 PRIORS = {
@@ -185,7 +185,8 @@ def searched(task: str, seed: int, flags: argparse.Namespace) -> dict[str, Any]:
     from forethought.policies.nearest import NearestController
 
     about = TASKS[task]
-    words = f"{_conditions(4, seed, 'local.')} {about.flags} {flags.flags}".split()
+    own_flags = about.flags.replace("--", "--local.")
+    words = f"{_conditions(4, seed, 'local.')} {own_flags} {flags.flags}".split()
     run, tests = trained_run("gps", task, words, 2 * about.rounds, seed, flags)
     algorithm, env, state = run.algorithm, run.env, run.state
     conditions, local = algorithm.local.conditions, state.local
