@@ -7,7 +7,7 @@
 Parts:
     learn         local models on each task: cost and success of the controllers by rollouts per initial condition
     trust-region  the contact task with the trust region and without it (plain LQR through the fitted models)
-    prior         rollouts per round with a Gaussian mixture as prior, a global model, and without a prior
+    prior         rollouts per round with a Gaussian mixture as prior, and without a prior
     gps           one policy: success from its initial conditions, and from others; and that of the local controllers
 Success after a round is that of the improved controllers without noise, in episodes that are not learned from; a task
 is solved when they solve it from all initial conditions.  Trials begin near an initial condition: the joint angles of
@@ -68,13 +68,9 @@ TASKS = {
     "peg": Task("forethought/PegInsertion-v0", 4, 12, 60, "--noise 0.04 --region.least-noise 0.003"),
 }
 REGIONS = {"trust region": "", "no trust region": "--region.enabled false"}
-PRIORS = {
-    "gmm": "--prior gmm",
-    "none": "--prior none",
-    "gp": "--prior model --prior.model gp",
-}
+PRIORS = {"gmm": "--prior gmm", "none": "--prior none"}
 SAMPLES = (2, 3, 5, 8, 12, 20)  # rollouts per round in the part prior
-GPS_TASKS = ("point-mass", "two-link", "peg")
+GPS_TASKS = ("two-link", "seven-joint", "peg")
 
 
 def main() -> None:
@@ -139,7 +135,7 @@ def trust_region(flags: argparse.Namespace) -> Rows:
 
 
 def prior(flags: argparse.Namespace) -> Rows:
-    """The cost after the rounds of the two-link task, by rollouts per round, with each prior."""
+    """The cost after the rounds of the two-link task, by rollouts per round, with a prior and without."""
     for variant, settings in PRIORS.items():
         for samples in SAMPLES:
             if variant == "none" and samples < 12:  # 8 states and 2 actions need 12 rollouts

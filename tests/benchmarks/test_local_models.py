@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import forethought as ft
-from forethought.algorithms.local_priors import ModelPrior
+from forethought.algorithms.local_priors import NoPrior
 from forethought.algorithms.local_rollouts import Conditions
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -34,7 +34,7 @@ def test_the_settings_of_every_task_exist(benchmark):
         assert task.rounds * benchmark.construct("local-models", task.flags.split()).conditions.samples >= task.claim
         benchmark.construct("gps", [word.replace("--", "--local.") for word in task.flags.split()])
     assert not benchmark.construct("local-models", benchmark.REGIONS["no trust region"].split()).region.enabled
-    assert isinstance(benchmark.construct("local-models", benchmark.PRIORS["gp"].split()).prior, ModelPrior)
+    assert isinstance(benchmark.construct("local-models", benchmark.PRIORS["none"].split()).prior, NoPrior)
 
 
 def test_every_part_names_its_rows_once(benchmark):
