@@ -188,7 +188,7 @@ def searched(task: str, seed: int, flags: argparse.Namespace) -> dict[str, Any]:
     conditions, local = algorithm.local.conditions, state.local
     policy = algorithm.controller(state, env)
     teachers = NearestController(local.policies, local.xs[:, 0], local.units.x.scale, env.task.action_space)
-    own = [conditions.reset(c, env) for c in range(conditions.count)]
+    own = [conditions.reset(c, env) for c in range(conditions.number(env))]
     other = [elsewhere(env, seed, i) for i in range(1 if flags.quick else TRIALS)]
     return {
         "policy_own": episodes_solved(env, policy, own, seed),
@@ -232,7 +232,7 @@ def trained_run(
     def test(line: dict[str, Any], state: Any) -> None:
         env, controller = opened, algorithm.controller(state, opened)
         conditions = getattr(algorithm, "local", algorithm).conditions
-        starts = [conditions.reset(c, env) for c in range(conditions.count)]
+        starts = [conditions.reset(c, env) for c in range(conditions.number(env))]
         done = {"iteration": line["iteration"], "solved": episodes_solved(env, controller, starts, seed)}
         with path.open("a") as file:
             file.write(json.dumps(done) + "\n")

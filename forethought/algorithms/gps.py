@@ -91,9 +91,8 @@ class GPS:
         """Algorithm 2: lines as in the head of this file."""
         act_key, fit_key, train_key = jr.split(key, 3)
         clock, first = Clock(), int(state.local.rounds) == 0
-        conditions = self.local.conditions
         controllers, noise = self._explorers(state, local=first or not self.on_policy)
-        rollouts, episodes = roll_out(conditions, env, controllers, noise, key=act_key)  # line 1
+        rollouts, episodes = roll_out(self.local.conditions, env, controllers, noise, key=act_key)  # line 1
         clock.stop("rollouts_s")
         fitted, problems, error = self.local.fit(state.local, rollouts, env, key=fit_key)  # line 2
         linearized = state.local.policies if first else _linearized(state.policy, jnp.asarray(rollouts.xs[:, :, :-1]))
@@ -107,7 +106,7 @@ class GPS:
         if not jnp.isfinite(loss):
             raise NumericalFailure("the regression of the policy diverged: lower --policy.learning-rate.")
         clock.stop("policy_s")
-        numbers = metrics_of(step, episodes, conditions.count)
+        numbers = metrics_of(step, episodes)
         metrics = {"model_error": error, **numbers, "policy_loss": float(loss), **clock.spent}
         return GPSState(local, policy, memory), Info(episodes, metrics, notes(step))
 

@@ -84,7 +84,7 @@ class LocalModels:
             UsageError: a task or settings that local models cannot work with.
         """
         box = require_task(env, "LocalModels")
-        n, m, (C, T) = env.space.size, box.size, (self.conditions.count, env.task.horizon)
+        n, m, (C, T) = env.space.size, box.size, (self.conditions.number(env), env.task.horizon)
         self.prior.require_samples(self.conditions.samples, n, m)
         cov = jnp.diag((self.noise_of(m) * box.half_range) ** 2)
         policies = LinearGaussian(
@@ -117,7 +117,7 @@ class LocalModels:
             old = in_units(in_float64(state.policies), in_float64(fitted.units))
             after, step = self.improve(fitted, problems, old)
         clock.stop("step_s")
-        metrics = {"model_error": error, **metrics_of(step, episodes, self.conditions.count), **clock.spent}
+        metrics = {"model_error": error, **metrics_of(step, episodes), **clock.spent}
         return after, Info(episodes, metrics, notes(step))
 
     def fit(

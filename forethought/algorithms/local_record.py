@@ -27,14 +27,14 @@ class Clock:
         self.spent[name], self._last = now - self._last, now
 
 
-def metrics_of(step: Improvement, episodes: Sequence[Transition], conditions: int) -> dict[str, float | None]:
+def metrics_of(step: Improvement, episodes: Sequence[Transition]) -> dict[str, float | None]:
     """The numbers of a round: means over the conditions, and some for each condition (`kl_2`); None for unknown ones.
 
     Args:
         step: stacked [C].
         episodes: condition by condition.
-        conditions: C.
     """
+    conditions = step.kl.shape[0]
     costs = [-float(np.sum(episode.reward, dtype=np.float64)) for episode in episodes]
     numbers = {
         "cost": np.mean(np.reshape(costs, (conditions, -1)), axis=1),  # of the rollouts, with their noise

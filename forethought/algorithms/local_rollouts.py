@@ -27,7 +27,7 @@ SENSOR_STDS = 6.0  # standard deviations of sensor noise within which two readin
 class Conditions:
     """The initial conditions, and the rollouts from each of them in a round."""
 
-    count: int = 1  # initial conditions, each with a local controller of its own
+    count: int | None = None  # initial conditions, each with a local controller of its own; none: the task's, or 1
     seed: int = 0  # of the reset keys that determine the initial conditions, if neither `states` nor the task does
     states: tuple[float, ...] = ()  # initial states, one after the other; empty: those of the task, or by reset keys
     samples: int = 5  # rollouts from each initial condition in a round
@@ -35,36 +35,40 @@ class Conditions:
 
     def __post_init__(self):
         """Refuse settings that cannot work."""
-        if self.count < 1 or self.samples < 1 or not self.smoothing >= 0:
+        if (self.count is not None and self.count < 1) or self.samples < 1 or not self.smoothing >= 0:
             got = f"{self.count}, {self.samples} and {self.smoothing}"
             raise ValueError(f"Conditions needs count >= 1, samples >= 1 and smoothing >= 0; got {got}.")
-        if len(self.states) % self.count:
-            raise ValueError(
-                f"Conditions.states holds {len(self.states)} numbers, which are not {self.count} states of one size; "
-                "give count states, one after the other."
-            )
+
+    def number(self, env: Env) -> int:
+        """How many initial conditions there are, C.
+
+        Raises:
+            UsageError: the given states have another size or number, or the task has fewer initial states.
+        """
+        n, there = env.space.size, None
+        if self.states:
+            there, rest = divmod(len(self.states), n)
+            if rest or self.count not in (None, there):
+                raise UsageError(
+                    f"conditions.states holds {len(self.states)} numbers, which are not {self.count or 'several'} "
+                    f"states of size {n} of {env.name}; give the states one after the other."
+                )
+        elif isinstance(env.task, HasInitialStates):
+            there = env.task.initial_states.shape[0]
+            if self.count is not None and self.count > there:
+                raise UsageError(f"{env.name} has {there} initial states: set conditions.count to {there} or less.")
+        return self.count or there or 1
 
     def reset(self, condition: int, env: Env) -> dict[str, Any]:
         """The arguments of `env.start` that determine an initial condition, counted from 0.
 
         They are the given `states`; else those of the task, if it has a fixed set of them; else reset keys.
-
-        Raises:
-            UsageError: the given states have another size than those of `env`, or its task has fewer initial states.
         """
         reset_key = jr.fold_in(jr.key(self.seed), condition)
         if self.states:
-            states = np.reshape(np.asarray(self.states, np.float32), (self.count, -1))
-            if states.shape[1] != env.space.size:
-                raise UsageError(
-                    f"conditions.states gives {states.shape[1]} numbers for each of {self.count} initial states, and "
-                    f"{env.name} has states of size {env.space.size}."
-                )
-            return {"reset_key": reset_key, "options": {"x0": states[condition]}}
+            x0 = np.reshape(np.asarray(self.states, np.float32), (-1, env.space.size))[condition]
+            return {"reset_key": reset_key, "options": {"x0": x0}}
         if isinstance(env.task, HasInitialStates):
-            there = env.task.initial_states.shape[0]
-            if self.count > there:
-                raise UsageError(f"{env.name} has {there} initial states: set conditions.count to {there} or less.")
             return {"reset_key": reset_key, "options": {"condition": condition}}
         return {"reset_key": reset_key}
 
@@ -94,7 +98,7 @@ class Rollouts(eqx.Module):
 
 def no_rollouts(conditions: Conditions, env: Env) -> Rollouts:
     """None of any condition."""
-    C, T = conditions.count, env.task.horizon
+    C, T = conditions.number(env), env.task.horizon
     m = require_box(env.task.action_space, "Local models").size
     return Rollouts(np.zeros((C, 0, T + 1, env.space.size), np.float32), np.zeros((C, 0, T, m), np.float32))
 
@@ -120,7 +124,7 @@ def roll_out(
     Raises:
         UsageError: an episode ended early, or began in another state than the first one of its condition.
     """
-    C, N, (T, m) = conditions.count, conditions.samples, roots.shape[1:3]
+    (C, T, m), N = roots.shape[:3], conditions.samples
     noise_key, run_key = jr.split(key)
     noise = _noise(roots, jr.normal(noise_key, (C, N, T, m)), smoothing_matrix(T, conditions.smoothing))
     episodes: list[Transition] = []

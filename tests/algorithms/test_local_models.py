@@ -129,7 +129,8 @@ def test_each_condition_is_one_initial_state_with_a_controller_of_its_own(traine
         assert controller.init(jnp.asarray(starts[c, 0]) + 0.01, key=jr.key(0)) == c
         u, _ = controller.act(jnp.asarray(starts[c, 0]), jnp.array(0), jnp.array(c), key=jr.key(0))
         np.testing.assert_allclose(u, jnp.clip(state.policies.F[c, 0] @ starts[c, 0] + state.policies.f[c, 0], -3, 3))
-    given = Conditions(count=2, states=(1.0, 0.0, 0.5, 0.5), samples=6)
+    given = Conditions(states=(1.0, 0.0, 0.5, 0.5), samples=6)
+    assert given.number(ENV) == 2 and Conditions().number(ENV) == Conditions().number(system(Fixed)) == 1
     np.testing.assert_allclose(ENV.start(key=jr.key(0), **given.reset(1, ENV)).x, [0.5, 0.5])
 
 
@@ -239,6 +240,12 @@ class OnTheHost(QuadraticTask):
         return jax.pure_callback(lambda x: x[0], jax.ShapeDtypeStruct((), x.dtype), x)
 
 
+class Fixed(QuadraticTask):
+    @property
+    def initial_states(self):
+        return jnp.array([[1.0, 0.0]])
+
+
 class Choices(QuadraticTask):
     @property
     def action_space(self):
@@ -279,7 +286,9 @@ def cost(x, u):
         (PLAIN, system(OnTheHost), "derivatives.*jax.numpy"),
         (PLAIN, system(Choices), "continuous actions"),
         (PLAIN, system(Unlimited), "finite"),
-        (dataclasses.replace(PLAIN, conditions=Conditions(states=(1.0, 2.0, 3.0))), ENV, "states of size 2"),
+        (dataclasses.replace(PLAIN, conditions=Conditions(states=(1.0, 2.0, 3.0))), ENV, "several states of size 2"),
+        (dataclasses.replace(PLAIN, conditions=Conditions(count=2, states=(1.0, 2.0))), ENV, "not 2 states of size 2"),
+        (PLAIN, system(Fixed), "has 1 initial states"),
         (dataclasses.replace(PLAIN, noise=(0.1, 0.2)), ENV, "2 values for 1 actions"),
         (PLAIN, system(edge=0.9), "ended after 1 of 10 steps"),
         (PLAIN, GymEnv(limited(Unseeded(), 5), cost=cost), "does not return to initial condition 1"),
@@ -301,7 +310,7 @@ def test_a_fit_without_an_answer_is_a_failure_that_says_what_to_change():
     "make, complaint",
     [
         (lambda: Conditions(count=0), "count >= 1"),
-        (lambda: Conditions(count=2, states=(1.0, 2.0, 3.0)), "not 2 states"),
+        (lambda: Conditions(samples=0), "samples >= 1"),
         (lambda: TrustRegion(kl_step=0.0), "kl_step > 0"),
         (lambda: TrustRegion(smallest=2.0, largest=1.0), "smallest <= largest"),
         (lambda: LocalModels(noise=(0.3, 0.0)), "noise must be positive"),
