@@ -71,7 +71,7 @@ class GPSState(eqx.Module):
 
 @settings
 class GPS:
-    """Settings of guided policy search."""
+    """Guided policy search: a network policy is trained on local controllers that stay close to it."""
 
     local: LocalModels = LocalModels(conditions=Conditions(count=4))
     policy: Imitation = Imitation()

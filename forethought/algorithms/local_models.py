@@ -68,7 +68,7 @@ class LocalModels:
     region: TrustRegion = TrustRegion()
     noise: tuple[float, ...] = (0.5,)  # std of the first actions, share of half the action range; of all, or of each
     kept: int = 20  # last rollouts of each condition that the prior is fitted to
-    regularization: float = 1e-6  # of the local fits, relative to the variance of states and actions
+    regularization: float = 1e-6  # ridge of local fits without a prior, relative to the variance of the inputs
     final_weight: float = 1.0  # factor on the cost of the last state
 
     def __post_init__(self):

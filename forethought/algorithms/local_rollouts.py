@@ -28,7 +28,7 @@ class Conditions:
     """The initial conditions, and the rollouts from each of them in a round."""
 
     count: int | None = None  # initial conditions, each with a local controller of its own; none: the task's, or 1
-    seed: int = 0  # of the reset keys that determine the initial conditions, if neither `states` nor the task does
+    seed: int = 0  # seed of the reset keys that determine the conditions, if neither `states` nor the task does
     states: tuple[float, ...] = ()  # initial states, one after the other; empty: those of the task, or by reset keys
     samples: int = 5  # rollouts from each initial condition in a round
     smoothing: float = 2.0  # std of the Gaussian kernel that smooths the exploration noise over time, steps; 0: white
