@@ -279,6 +279,7 @@ def episodes_solved(env: Any, controller: Any, starts: Sequence[dict[str, Any]],
 
 def near(env: Any, conditions: Any, condition: int, seed: int, trial: int) -> dict[str, Any]:
     """A start near an initial condition."""
+    import jax.numpy as jnp
     import jax.random as jr
     import numpy as np
 
@@ -288,7 +289,7 @@ def near(env: Any, conditions: Any, condition: int, seed: int, trial: int) -> di
     if not hasattr(dynamics, "at_rest"):
         return {"options": {"x0": x + TRIAL_STD * random.normal(size=x.shape).astype(x.dtype)}}
     m, c = dynamics.joints, dynamics.slides
-    physics = np.asarray(dynamics.physics(x))
+    physics = np.asarray(dynamics.physics(jnp.asarray(x)))
     return {"options": {"x0": dynamics.at_rest(physics[:m] + TRIAL_STD * random.normal(size=m), physics[m : m + c])}}
 
 
