@@ -91,15 +91,14 @@ def test_the_package_contains_the_scenes():
 def test_a_plan_with_the_simulator_reaches_the_target(name):
     system = shipped(name)
     planner = ILQR(starts=1, kept=1, rounds=1, samples=4, iterations=40)
-    for seed in range(3):
-        assert plan_on(system, system.problem, planner, name="ilqr", seed=seed).success
+    assert plan_on(system, system.problem, planner, name="ilqr", seed=0).success
 
 
 @pytest.mark.slow
 def test_a_plan_around_the_obstacle_does_not_touch_it():
     system = shipped("PointMassObstacle-v0")
-    for seed in range(5):
-        assert plan_on(system, system.problem, ILQR(), name="ilqr", seed=seed).success
+    for seed in range(3):
+        assert plan_on(system, system.problem, ILQR(starts=4, kept=1), name="ilqr", seed=seed).success
 
 
 def test_the_straight_way_to_the_goal_is_blocked():
