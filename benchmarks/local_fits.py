@@ -50,15 +50,26 @@ def main() -> None:
     flags = arguments(__doc__, seeds={"type": int, "default": 5, "help": "repetitions"})
     counts, seeds = (COUNTS[:3], 1) if flags.quick else (COUNTS, flags.seeds)
     jax.config.update("jax_enable_x64", True)
-    each = [errors(seed, counts) for seed in range(seeds)]
+    each: list[dict] = []
+    for seed in range(seeds):
+        each.append(errors(seed, counts))
+        show(counts, each)
+        if not flags.quick:
+            print(f"saved: {save('local_fits', report(counts, each))}", flush=True)
+            draw(counts, each)
+
+
+def report(counts, each) -> dict:
+    """The results as they are saved."""
+    return {"hardware": hardware(), "seeds": len(each), "rollouts": counts, "errors": each}
+
+
+def show(counts, each) -> None:
+    """The mean errors as a table."""
     means = {name: [average([one[name][i] for one in each]) for i in range(len(counts))] for name in METHODS}
     rows = [[count, *(means[name][i] for name in METHODS)] for i, count in enumerate(counts)]
-    print(describe(hardware()))
-    print(table(["rollouts", *METHODS], rows))
-    if not flags.quick:
-        report = {"hardware": hardware(), "seeds": seeds, "rollouts": counts, "errors": each}
-        print(f"saved: {save('local_fits', report)}")
-        draw(counts, each)
+    print(f"{len(each)} seeds; {describe(hardware())}")
+    print(table(["rollouts", *METHODS], rows), flush=True)
 
 
 def errors(seed: int, counts: tuple[int, ...]) -> dict[str, list[float | None]]:
