@@ -33,6 +33,7 @@ class Experiment:
     alive: bool = False  # the environment pays 1 for each step alive, and the cost is ours: count steps, not the cost
     own_reward: bool = False  # the cost is ours: evaluate by what the environment itself pays
     trials: int = 1  # of experience in the length of an episode; the curve is scaled by it
+    algorithm: str = "pets"
 
 
 TUNING_SEEDS = tuple(range(20))  # their results were looked at while settings changed: not to be quoted as results
@@ -40,6 +41,9 @@ REPORTING_SEEDS = tuple(range(40, 45))  # used only with settings that are fixed
 
 EXPERIMENTS = {
     "cartpole": Experiment("forethought/CartPoleSwingUp-v0", "--iterations 15 --until-solved"),
+    "pendulum_gmm": Experiment(
+        "forethought/PendulumSwingUp-v0", "--model gmm --iterations 12 --until-solved", algorithm="mpc"
+    ),
     "inverted_pendulum": Experiment(
         "InvertedPendulum-v5",
         "--cost benchmarks.costs:balance --env-steps 4000 --round-steps 1 --refit-growth 0 --planner.horizon 20 "
@@ -102,7 +106,7 @@ def main() -> None:
 
 def command(experiment: Experiment, seed: int) -> list[str]:
     """The training command, without the run directory."""
-    return ["train", "pets", experiment.env, "--seed", str(seed), *experiment.flags.split()]
+    return ["train", experiment.algorithm, experiment.env, "--seed", str(seed), *experiment.flags.split()]
 
 
 def run(name: str, experiment: Experiment, flags: argparse.Namespace) -> None:
@@ -234,7 +238,7 @@ def draw(name: str, experiment: Experiment, results: list[dict]) -> None:
     if experiment.goal is not None:
         axes.axhline(experiment.goal, color="0.2", linewidth=0.8, linestyle="--", label="goal")
     what = "return of the round's episode" if experiment.trials == 1 else f"{experiment.trials} x return of a trial"
-    axes.set(title=f"PETS on {experiment.env}", xlabel="real steps", ylabel=what)
+    axes.set(title=f"{experiment.algorithm.upper()} on {experiment.env}", xlabel="real steps", ylabel=what)
     axes.legend(frameon=False, fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)
     folder = ROOT / "docs" / "img"

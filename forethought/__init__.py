@@ -12,7 +12,9 @@ from forethought.envs.registration import register_when_gymnasium_is_imported
 if TYPE_CHECKING:
     from forethought.algorithms.backprop import Backprop
     from forethought.algorithms.fit_once import FitOnce
+    from forethought.algorithms.gps import GPS
     from forethought.algorithms.iterative import Iterative
+    from forethought.algorithms.local_models import LocalModels
     from forethought.algorithms.mpc import LearnedMPC
     from forethought.algorithms.pets import PETS
     from forethought.algorithms.pilco import PILCO
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from forethought.envs.mujoco.known_model import known_model, known_system
     from forethought.envs.open import open_env
     from forethought.models.ensemble import Ensemble
+    from forethought.models.gmm import GMM
     from forethought.models.gp.process import GP
     from forethought.planning.batch import solve_batch
     from forethought.planning.cem import CEM
@@ -40,7 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CEM",
+    "GMM",
     "GP",
+    "GPS",
     "ICEM",
     "ILQR",
     "MPC",
@@ -58,6 +63,7 @@ __all__ = [
     "GradientShooting",
     "Iterative",
     "LearnedMPC",
+    "LocalModels",
     "PolicyGradient",
     "Problem",
     "RandomShooting",

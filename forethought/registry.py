@@ -6,7 +6,9 @@ Nothing is imported here; `forethought list` shows the first line of the file of
 ALGORITHMS = {
     "backprop": "forethought.algorithms.backprop:Backprop",
     "fit-once": "forethought.algorithms.fit_once:FitOnce",
+    "gps": "forethought.algorithms.gps:GPS",
     "iterative": "forethought.algorithms.iterative:Iterative",
+    "local-models": "forethought.algorithms.local_models:LocalModels",
     "mpc": "forethought.algorithms.mpc:LearnedMPC",
     "pets": "forethought.algorithms.pets:PETS",
     "pilco": "forethought.algorithms.pilco:PILCO",
@@ -26,12 +28,19 @@ PLANNERS = {
 
 MODELS = {
     "ensemble": "forethought.models.ensemble:Ensemble",
+    "gmm": "forethought.models.gmm:GMM",
     "gp": "forethought.models.gp.process:GP",
 }
 
 BASE_POLICIES = {
     "function": "forethought.policies.base_policy:ControllerFunction",
     "random": "forethought.policies.base_policy:RandomPolicy",
+}
+
+PRIORS = {
+    "gmm": "forethought.algorithms.local_priors:MixturePrior",
+    "model": "forethought.algorithms.local_priors:ModelPrior",
+    "none": "forethought.algorithms.local_priors:NoPrior",
 }
 
 SEARCHES = {
@@ -45,4 +54,5 @@ CHOICES = {
     "forethought.core.protocols:Planner": PLANNERS,
     "forethought.core.protocols:Regression": MODELS,
     "forethought.policies.base_policy:BasePolicy": BASE_POLICIES,
+    "forethought.algorithms.local_priors:Prior": PRIORS,
 }

@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from forethought.algorithms.backprop import Backprop
     from forethought.algorithms.experience import Experience
     from forethought.algorithms.fit_once import FitOnce
+    from forethought.algorithms.gps import GPS
     from forethought.algorithms.iterative import Iterative
+    from forethought.algorithms.local_models import LocalModels
     from forethought.algorithms.model_learning import Learned, ModelLearning
     from forethought.algorithms.mpc import LearnedMPC
     from forethought.algorithms.pets import PETS
@@ -23,10 +25,12 @@ __all__ = [
     "Backprop",
     "Experience",
     "FitOnce",
+    "GPS",
     "Info",
     "Iterative",
     "Learned",
     "LearnedMPC",
+    "LocalModels",
     "ModelLearning",
     "PETS",
     "PILCO",

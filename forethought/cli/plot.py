@@ -1,4 +1,4 @@
-"""`forethought plot gp [RUN]`, `forethought plot prediction RUN`."""
+"""`forethought plot gp|gmm|controller [RUN]`, `forethought plot prediction RUN`."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,17 +7,21 @@ from pathlib import Path
 from forethought.cli.flags import Parser
 from forethought.core.errors import UsageError
 
-ABOUT = "plot the Gaussian process of a run, or its predicted and executed trajectories"
+ABOUT = "plot the Gaussian process, mixture or local controller of a run, or its predicted and executed trajectories"
 
 
 def configure(parser: Parser, argv: Sequence[str]) -> None:
     """Add the arguments."""
     del argv
-    what = "gp: posterior mean, data and samples; prediction: predicted and executed states and costs (pilco)"
-    parser.add_argument("what", type=_kind, choices=["gp", "prediction"], metavar="gp|prediction", help=what)
-    where = "directory of a run whose model is a Gaussian process (without one, gp plots a textbook example)"
+    what = (
+        "gp: posterior mean, data and samples; gmm: components and data; controller: states, actions and exploration "
+        "of the first local controller (local-models, gps); prediction: predicted and executed states and costs (pilco)"
+    )
+    kinds = ["gp", "gmm", "controller", "prediction"]
+    parser.add_argument("what", type=_kind, choices=kinds, metavar="|".join(kinds), help=what)
+    where = "directory of a run with this model (without one, gp, gmm and controller plot a textbook example)"
     parser.add_argument("run", nargs="?", metavar="RUN", help=where)
-    out = "output file, .svg or .png (default: gp.svg or prediction.svg, in the run directory if one is given)"
+    out = "output file, .svg or .png (default: KIND.svg, such as gp.svg, in the run directory if one is given)"
     parser.add_argument("--out", metavar="FILE", help=out)
 
 
@@ -32,8 +36,10 @@ def run(values: argparse.Namespace) -> int:
         raise UsageError(f"plot writes .svg or .png, not '{target.suffix}'; name the file {values.what}.svg.")
     if values.what == "prediction" and values.run is None:
         raise UsageError("plot prediction needs a run directory.")
-    from forethought.report import plot_gp, plot_prediction
+    from forethought.report import plot_controller, plot_gmm, plot_gp, plot_prediction
 
-    picture = plot_gp(values.run, out=target) if values.what == "gp" else plot_prediction(values.run, out=target)
+    models = {"gp": plot_gp, "gmm": plot_gmm, "controller": plot_controller}
+    plot = models.get(values.what)
+    picture = plot(values.run, out=target) if plot else plot_prediction(values.run, out=target)
     print(f"picture: {picture}")
     return 0

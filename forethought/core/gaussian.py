@@ -206,7 +206,9 @@ def kl(p: Gaussian, q: Gaussian) -> Float[Array, ""]:
 
 def expected_kl(p: LinearGaussian, q: LinearGaussian, z: Gaussian) -> Float[Array, ""]:
     """`E_z KL(p(y|z) || q(y|z))`, in nats, in closed form; a trust region on controllers limits this quantity."""
-    difference = LinearGaussian(p.F - q.F, p.f - q.f, jnp.zeros_like(p.cov))
-    gap = push_forward(z, difference)
-    at_mean = kl(Gaussian(gap.mean, p.cov), Gaussian(jnp.zeros_like(gap.mean), q.cov))
-    return at_mean + 0.5 * jnp.trace(solve_psd(q.cov, gap.cov))
+    difference = LinearGaussian(p.F - q.F, p.f - q.f, p.cov)
+    gap, root_p, root_q = push_forward(z, difference), cholesky(p.cov), cholesky(q.cov)
+    white = jsl.solve_triangular(root_q, jnp.concatenate([gap.cov, gap.mean[:, None]], axis=1), lower=True)
+    squares = jnp.trace(jsl.solve_triangular(root_q, white[:, :-1].T, lower=True)) + jnp.sum(white[:, -1] ** 2)
+    log_det = jnp.sum(jnp.log(jnp.diagonal(root_q))) - jnp.sum(jnp.log(jnp.diagonal(root_p)))
+    return log_det + 0.5 * (squares - p.f.shape[0])

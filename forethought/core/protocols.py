@@ -167,6 +167,17 @@ class HasCostMoments(Protocol):
 
 
 @runtime_checkable
+class HasInitialStates(Protocol):
+    """Capability of a task with a fixed set of initial states; `initial` returns one of them, chosen by its key.
+
+    Environments accept the reset option "condition", the index of an initial state.
+    """
+
+    @property
+    def initial_states(self) -> Float[Array, "C n"]: ...
+
+
+@runtime_checkable
 class Task(Protocol):
     """Cost, terminal states, initial states and action space; an environment and all its models share one task."""
 

@@ -15,6 +15,8 @@ class Result(enum.IntEnum):
     stalled = 4
     not_stabilizing = 5
     constraints_ignored = 6
+    no_variation = 7
+    infeasible = 8
 
     @property
     def message(self) -> str:
@@ -48,5 +50,13 @@ _MESSAGES = {
     ),
     Result.constraints_ignored: (
         "the task has state constraints, which this planner ignores; plan with iLQR, which keeps them"
+    ),
+    Result.no_variation: (
+        "the rollouts do not vary in an action at some step, so its effect is unknown; raise the controller's noise, "
+        "or fit with a prior"
+    ),
+    Result.infeasible: (
+        "found nothing that satisfies the constraints; relax them (for a trust region: raise the bound on the KL "
+        "divergence, or the covariance of the old controller)"
     ),
 }

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error
     from forethought.dynamics.linearize import FiniteDifferences
     from forethought.dynamics.mujoco.mujoco_dynamics import MujocoDynamics
+    from forethought.dynamics.mujoco.scene import ArmScene
     from forethought.dynamics.pendulum import Pendulum
+    from forethought.dynamics.point_mass import PointMass
     from forethought.dynamics.quadrotor import PlanarQuadrotor
     from forethought.dynamics.reacher import TwoLinkArm
     from forethought.dynamics.residual import Physics
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Acrobot",
+    "ArmScene",
     "Car",
     "CartDoublePendulum",
     "CartPole",
@@ -30,6 +33,7 @@ __all__ = [
     "Pendulum",
     "Physics",
     "PlanarQuadrotor",
+    "PointMass",
     "RigidBody",
     "StateSpace",
     "TwoLinkArm",

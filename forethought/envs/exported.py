@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from forethought.core import Problem, box_of, step_cost
 from forethought.envs.drawing.renderers import Window
 from forethought.envs.shipped import shipped
+from forethought.envs.system_env import given_state
 
 
 class GymnasiumSystem(gym.Env):
@@ -37,10 +38,10 @@ class GymnasiumSystem(gym.Env):
         self._window: Window | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        """A state drawn from `task.initial`."""
+        """A state drawn from `task.initial`, or given by the options of `SystemEnv.start`."""
         super().reset(seed=seed)
-        del options
-        self._state = np.asarray(_initial(self.system.problem, self._key()))
+        x = np.asarray(_initial(self.system.problem, self._key()))
+        self._state = np.asarray(given_state(self.system, options or {}, x))
         self._action, self._steps = None, 0
         self._show()
         return self._observation(), {}

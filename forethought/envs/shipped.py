@@ -21,14 +21,41 @@ class Shipped:
     """The parts of a shipped system."""
 
     description: str  # one line
-    dynamics: str  # "module:class" in forethought.dynamics
-    task: str  # "module:class" in forethought.tasks
-    picture: str  # name of a function in forethought.envs.drawing.pictures
+    picture: str  # "module:function" in forethought.envs.drawing; a function without module is in `pictures`
     horizon: int  # steps in an episode; equals the task's, so that registration need not load the task
     names: tuple[str, ...]  # of the coordinates of the state, with units
+    dynamics: str = ""  # "module:class" in forethought.dynamics
+    task: str = ""  # "module:class" in forethought.tasks
+    problem: str = ""  # "module:function" in forethought.envs, in place of dynamics and task
     angles: tuple[int, ...] = ()  # indices of the coordinates that are angles
     velocities: tuple[tuple[int, int], ...] = ()  # (i, j): coordinate j is the rate of change of coordinate i
 
+
+def _arm(
+    description: str, picture: str, problem: str, joints: tuple[str, ...], points: tuple[str, ...], axes: str
+) -> Shipped:
+    """An arm with a state of `forethought.dynamics.mujoco.scene`; episodes of 100 steps."""
+    m, k = len(joints), len(points) * len(axes)
+    names = (
+        *(f"{joint} angle (rad)" for joint in joints),
+        *(f"{joint} angular velocity (rad/s)" for joint in joints),
+        *(f"{point} {axis} from target (m)" for point in points for axis in axes),
+        *(f"{point} velocity {axis} (m/s)" for point in points for axis in axes),
+    )
+    velocities = (*((i, m + i) for i in range(m)), *((i, i + k) for i in range(2 * m, 2 * m + k)))
+    angles = tuple(range(m))
+    return Shipped(description, picture, 100, names, problem=problem, angles=angles, velocities=velocities)
+
+
+SEVEN_JOINTS = (
+    "shoulder pan",
+    "shoulder lift",
+    "upper arm roll",
+    "elbow",
+    "forearm roll",
+    "wrist flex",
+    "wrist roll",
+)
 
 SHIPPED = {
     "CartPoleSwingUp-v0": Shipped(
@@ -124,6 +151,39 @@ SHIPPED = {
         angles=(2,),
         velocities=((0, 3), (1, 4), (2, 5)),
     ),
+    "PointMassObstacle-v0": Shipped(
+        "push a mass to a point without touching an obstacle",
+        dynamics="point_mass:PointMass",
+        task="point_mass_obstacle:PointMassObstacle",
+        picture="point_mass",
+        horizon=100,
+        names=("position x (m)", "position y (m)", "velocity x (m/s)", "velocity y (m/s)"),
+        velocities=((0, 2), (1, 3)),
+    ),
+    "ArmTwoLink-v0": _arm(
+        "bring the tip of a two-link arm to a point and stop there; simulated by MuJoCo",
+        "arm_pictures:two_link_arm",
+        "mujoco.scenes:two_link_reaching",
+        ("shoulder", "elbow"),
+        ("tip",),
+        "xy",
+    ),
+    "ArmSevenJoint-v0": _arm(
+        "bring the tip of a seven-joint arm to a point and stop there; simulated by MuJoCo",
+        "arm_pictures:seven_joint_arm",
+        "mujoco.scenes:seven_joint_reaching",
+        SEVEN_JOINTS,
+        ("tip",),
+        "xyz",
+    ),
+    "PegInsertion-v0": _arm(
+        "push a peg to the floor of a slot with a seven-joint arm, clearance 4 mm; simulated by MuJoCo",
+        "arm_pictures:peg_insertion",
+        "mujoco.scenes:peg_insertion",
+        SEVEN_JOINTS,
+        ("tip", "peg top"),
+        "xyz",
+    ),
 }
 
 
@@ -141,9 +201,13 @@ def shipped(name: str) -> SystemEnv:
     if short not in SHIPPED:
         raise UsageError(f"No shipped environment is called '{name}'; {nearest(short, SHIPPED)}")
     parts = SHIPPED[short]
-    dynamics, task = _load(f"forethought.dynamics.{parts.dynamics}"), _load(f"forethought.tasks.{parts.task}")
-    picture = _load(f"forethought.envs.drawing.pictures:{parts.picture}")
-    problem = Problem(dynamics(), task())
+    if parts.problem:
+        problem = _load(f"forethought.envs.{parts.problem}")()
+    else:
+        dynamics, task = _load(f"forethought.dynamics.{parts.dynamics}"), _load(f"forethought.tasks.{parts.task}")
+        problem = Problem(dynamics(), task())
+    module, _, function = parts.picture.rpartition(":")
+    picture = _load(f"forethought.envs.drawing.{module or 'pictures'}:{function}")
     dt = problem.task.dt if parts.velocities else 0.0
     space = StateSpace(len(parts.names), parts.angles, parts.velocities, dt, parts.names)
     return SystemEnv(NAMESPACE + short, problem, space, picture)

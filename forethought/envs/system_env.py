@@ -12,7 +12,17 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Controller, EnvironmentFailure, Problem, Task, Transition, UsageError, step_cost
+from forethought.core import (
+    Controller,
+    EnvironmentFailure,
+    HasInitialStates,
+    Problem,
+    Task,
+    Transition,
+    UsageError,
+    step_cost,
+)
+from forethought.core.data import AnyArray
 from forethought.dynamics.residual import Physics, require_physics
 from forethought.dynamics.space import StateSpace
 from forethought.envs.acting import Actor, runs_on_host
@@ -85,12 +95,14 @@ class SystemEnv(eqx.Module):
     ) -> "SystemEpisode":
         """A new episode; see `Env.start`.  `options={"x0": state}` gives the initial state itself.
 
+        If the task has a fixed set of initial states (`HasInitialStates`), `options={"condition": i}` chooses one.
+
         Raises:
-            UsageError: other options, or a state of another size.
+            UsageError: other options, a state of another size, or no such initial state.
         """
         start_key, controller_key, step_key = jr.split(key, 3)
         x = _initial(self.problem, start_key if reset_key is None else reset_key)
-        x = x if options is None else _given_state(self, options, x)
+        x = x if options is None else given_state(self, options, x)
         return SystemEpisode(self, x, controller_key, step_key, frames)
 
     def pictures(self, episode: Transition, start: int = 0) -> list[np.ndarray]:
@@ -219,10 +231,24 @@ def _initial(problem: Problem, key: PRNGKeyArray) -> Float[Array, "n"]:
     return problem.task.initial(key=key)
 
 
-def _given_state(env: SystemEnv, options: Mapping[str, Any], x: Float[Array, "n"]) -> Float[Array, "n"]:
-    """The initial state that the options give, in the place of `x`."""
-    if set(options) != {"x0"}:
-        raise UsageError(f"{env.name} has the reset option x0, the initial state; got {sorted(options)}.")
+def given_state(env: SystemEnv, options: Mapping[str, Any], x: Float[AnyArray, "n"]) -> Float[Array, "n"]:
+    """The initial state that the reset options determine; `x` is the one to use if there are none.
+
+    Raises:
+        UsageError: unknown options, a state of another size, or no such initial state.
+    """
+    states = env.task.initial_states if isinstance(env.task, HasInitialStates) else None
+    known = {"x0": "the initial state"} | ({} if states is None else {"condition": "the index of an initial state"})
+    if not options:
+        return jnp.asarray(x)
+    if len(options) > 1 or set(options) - set(known):
+        what = " or ".join(f"{name}, {meaning}" for name, meaning in known.items())
+        raise UsageError(f"{env.name} has the reset option {what}; got {sorted(options)}.")
+    if states is not None and "condition" in options:
+        index = options["condition"]
+        if not isinstance(index, int | np.integer) or not 0 <= index < states.shape[0]:
+            raise UsageError(f"{env.name} has the conditions 0 to {states.shape[0] - 1}; got {index!r}.")
+        return states[int(index)].astype(x.dtype)
     given = jnp.asarray(options["x0"], x.dtype)
     if given.shape != x.shape:
         raise UsageError(f"{env.name} has states of shape {list(x.shape)}; x0 has {list(given.shape)}.")

@@ -1,4 +1,4 @@
-"""Models `p(y | z)` fitted to data: Gaussian processes, ensembles of networks, and a classifier of terminal states."""
+"""Models `p(y | z)` fitted to data: Gaussian processes, ensembles, mixtures, local fits; a classifier of ends."""
 
 from typing import TYPE_CHECKING
 
@@ -7,10 +7,28 @@ from forethought.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from forethought.models.classifier import Classifier, FittedClassifier
     from forethought.models.ensemble import Ensemble, FittedEnsemble
+    from forethought.models.gmm import GMM
     from forethought.models.gp.posterior import FittedGP
     from forethought.models.gp.process import GP
+    from forethought.models.linear_gaussian import LocalFit, NormalInverseWishart, fit_linear_gaussian, model_prior
+    from forethought.models.mixture import FittedGMM, GaussianMixture
     from forethought.models.network import Network
 
-__all__ = ["GP", "Classifier", "Ensemble", "FittedClassifier", "FittedEnsemble", "FittedGP", "Network"]
+__all__ = [
+    "GMM",
+    "GP",
+    "Classifier",
+    "Ensemble",
+    "FittedClassifier",
+    "FittedEnsemble",
+    "FittedGMM",
+    "FittedGP",
+    "GaussianMixture",
+    "LocalFit",
+    "Network",
+    "NormalInverseWishart",
+    "fit_linear_gaussian",
+    "model_prior",
+]
 
 __getattr__, __dir__ = lazy_exports(__name__, __file__)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from forethought.planning.batch import solve_batch
     from forethought.planning.cem import CEM
     from forethought.planning.dare import solve_dare, solve_infinite_lqr
+    from forethought.planning.dual_ascent import bracket_multiplier, dual_gradient_ascent
     from forethought.planning.gradient_shooting import GradientShooting
     from forethought.planning.icem import ICEM
     from forethought.planning.ilqr import ILQR
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from forethought.planning.mppi import MPPI
     from forethought.planning.particles import expected_cost
     from forethought.planning.random_shooting import RandomShooting
+    from forethought.planning.trust_region import TrustRegionStep, constrained_step, trajectory_kl
     from forethought.planning.whole_plan import Following, WholePlan
 
 __all__ = [
@@ -29,12 +31,17 @@ __all__ = [
     "MPPI",
     "RandomShooting",
     "TimedMPC",
+    "TrustRegionStep",
     "WholePlan",
+    "bracket_multiplier",
+    "constrained_step",
+    "dual_gradient_ascent",
     "expected_cost",
     "solve_batch",
     "solve_dare",
     "solve_infinite_lqr",
     "solve_lqr",
+    "trajectory_kl",
 ]
 
 __getattr__, __dir__ = lazy_exports(__name__, __file__)

@@ -55,15 +55,15 @@ def solve_lqr(dynamics: LinearGaussian, cost: Quadratic, final: Quadratic, *, ma
         Q = Q.at[-1, -1].add(
             jnp.sum(V[:-1, :-1] * model.cov)
         )  # expectation over the noise; the corner holds twice the constant
+        cov, D = jnp.zeros((m, m), Q.dtype), n + m + 1
+        if max_entropy:  # elimination turns identity columns into inv(Q_uu)
+            Q = jnp.concatenate([Q, jnp.eye(D, m, k=-n, dtype=Q.dtype)], axis=1)
         rows, pivots = eliminate(Q, range(n, n + m))
-        V = symmetrize(_without(rows, n, m))
-        cov = jnp.zeros((m, m), Q.dtype)
+        V = symmetrize(_without(rows[:, :D], n, m))
         if max_entropy:
-            cov = symmetrize(
-                eliminate(jnp.concatenate([Q[n:-1, n:-1], jnp.eye(m, dtype=Q.dtype)], 1), range(m))[0][:, m:]
-            )
+            cov = symmetrize(rows[n:-1, D:])
             V = V.at[-1, -1].add(jnp.sum(jnp.log(pivots)) - m * LOG_2PI)
-        policy = LinearGaussian(-rows[n:-1, :n], -rows[n:-1, -1], cov)
+        policy = LinearGaussian(-rows[n:-1, :n], -rows[n:-1, D - 1], cov)
         return V, (policy, _quadratic(V), jnp.all(pivots > 0))
 
     last = homogeneous_quadratic(final)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from forethought.policies.acting import Acting
     from forethought.policies.base_policy import BasePolicy, ControllerFunction, RandomPolicy
     from forethought.policies.distributions import ClippedGaussian, SquashedGaussian
+    from forethought.policies.linear_gaussian import LinearGaussianController
     from forethought.policies.network import CategoricalPolicy, GaussianPolicy, SquashedGaussianPolicy
     from forethought.policies.squashed import SquashedPolicy
     from forethought.policies.uniform import Uniform
@@ -20,6 +21,7 @@ __all__ = [
     "CategoricalPolicy",
     "ClippedGaussian",
     "GaussianPolicy",
+    "LinearGaussianController",
     "SquashedGaussian",
     "SquashedGaussianPolicy",
     "SquashedPolicy",

@@ -5,13 +5,12 @@ from typing import Any
 
 import jax
 
-from forethought.core import Problem, UsageError
+from forethought.core import Problem
 from forethought.report.gp_plots import hidden, slices_picture, textbook_picture
 from forethought.report.gp_slices import Slices, learned_gp, slices_of, textbook
+from forethought.report.model_plot import write_model_plot
 from forethought.report.page import Picture, Section
 from forethought.report.plan_prediction import names_of_actions
-from forethought.runs.files import write_whole
-from forethought.runs.run import load
 from forethought.runs.transitions import load_episodes
 
 
@@ -24,22 +23,18 @@ def plot_gp(run: "str | Path | Any | None" = None, *, out: str | Path = "gp.svg"
     Raises:
         UsageError: the run has no Gaussian process or no experience, or there is no directory to write to.
     """
-    target = Path(out)
-    if not target.parent.is_dir():
-        raise UsageError(f"plot: there is no directory '{target.parent}'.")
-    image_format = target.suffix.removeprefix(".") or "svg"
-    if run is None:
-        with jax.enable_x64(True):
-            content = textbook_picture(textbook(), image_format)
-    else:
-        run = load(run) if isinstance(run, str | Path) else run
-        problem = run.algorithm.problem(run.state, run.env) if hasattr(run.algorithm, "problem") else None
-        slices = _slices(run.path, problem)
-        if slices is None:
-            raise UsageError(f"{run.path} has no fitted Gaussian process: train it longer, or with --model gp.")
-        content = slices_picture(slices, image_format)
-    write_whole(target, content)
-    return target
+    missing = "fitted Gaussian process: train it longer, or with --model gp"
+    return write_model_plot(run, out, textbook=_textbook, of_run=_of_run, missing=missing)
+
+
+def _textbook(image_format: str) -> bytes:
+    with jax.enable_x64(True):
+        return textbook_picture(textbook(), image_format)
+
+
+def _of_run(path: Path, problem: Problem | None, image_format: str) -> bytes | None:
+    slices = _slices(path, problem)
+    return None if slices is None else slices_picture(slices, image_format)
 
 
 def gp_sections(path: Path, problem: Problem | None) -> list[Section]:

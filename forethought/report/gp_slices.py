@@ -84,7 +84,7 @@ def slices_of(dynamics: LearnedDynamics, experience: list[Transition], actions: 
         margin = 0.05 * np.ptp(z[:, j]) + 1e-6
         at = np.linspace(z[:, j].min() - margin, z[:, j].max() + margin, POINTS)
         columns.append(_slice(gp, middle, j, at, z, y, key))
-    inputs, outputs = _names(dynamics.space, actions, dynamics.n_extra)
+    inputs, outputs = names_of_data(dynamics.space, actions, dynamics.n_extra)
     return Slices(inputs, outputs, tuple(zip(*columns, strict=True)))
 
 
@@ -117,8 +117,8 @@ def _along(gp: FittedGP, z, zs, key):
     return fitted, *jax.vmap(function_std)(zs), eqx.filter_vmap(lambda f: jax.vmap(f)(zs).mean)(functions)
 
 
-def _names(space: StateSpace, actions: Sequence[str], n_extra: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Of the inputs and the outputs of dynamics in `space`."""
+def names_of_data(space: StateSpace, actions: Sequence[str], n_extra: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the inputs and the outputs of learned dynamics in `space`."""
     plain = [name for i, name in enumerate(space.names) if i not in space.angles]
     angles = [space.names[i].removesuffix(" (rad)") for i in space.angles]
     features = [*plain, *(f"sin {name}" for name in angles), *(f"cos {name}" for name in angles)]

@@ -10,10 +10,12 @@ import numpy as np
 from forethought.core import ForethoughtError, Problem, Transition
 from forethought.policies.uniform import Uniform
 from forethought.report import plots
+from forethought.report.controller_picture import controller_sections
 from forethought.report.curves import Baseline, Curve
 from forethought.report.diagnostics import LEVELS, Calibration, ModelError, examine, reward_is_learned
 from forethought.report.gp_picture import gp_sections
 from forethought.report.hints import Evidence, hints
+from forethought.report.mixture_picture import mixture_sections
 from forethought.report.page import Page, Picture, Section, Table
 from forethought.report.plan_prediction import (
     PlanPrediction,
@@ -26,6 +28,7 @@ from forethought.report.plan_prediction import (
 )
 from forethought.report.predicted_trajectory import prediction_sections
 from forethought.report.record import algorithm_name, curve_of, duration, flat, flat_settings, number
+from forethought.report.trust_region import trust_region_sections
 
 REPORT = 0xFFFFFFFB  # folded into the seed; rounds count up from 0, so that the report's keys are none of theirs
 BASELINE_EPISODES = 5
@@ -51,8 +54,11 @@ def in_depth(run: Any, *, episodes: int, seed: int | None, video: bool) -> Page:
             top = [replace(section, half=True) for section in (_video_section(run, findings, seed), *top)]
         learned = [
             *prediction_sections(run, findings.evaluation.trajectories),
+            *trust_region_sections(run),
+            *controller_sections(run),
             *_model_sections(findings),
             *gp_sections(run.path, findings.problem),
+            *mixture_sections(run.path, findings.problem),
         ]
         sections = [*top, *sections, *learned, *_plan_sections(findings, replans(run.algorithm))]
     version = info.get("versions", {}).get("forethought") or ""

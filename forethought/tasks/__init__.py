@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from forethought.tasks.cart_double_pendulum_swing_up import CartDoublePendulumSwingUp
     from forethought.tasks.cartpole_swing_up import CartPoleSwingUp
     from forethought.tasks.constrained import Constrained
+    from forethought.tasks.end_effector import EndEffectorReaching
     from forethought.tasks.function_task import FunctionTask
     from forethought.tasks.learned_task import LearnedTask
     from forethought.tasks.pendulum_swing_up import PendulumSwingUp
+    from forethought.tasks.point_mass_obstacle import PointMassObstacle
     from forethought.tasks.quadrotor_hover import QuadrotorHover
     from forethought.tasks.two_link_reaching import ReacherTwoLink
 
@@ -22,9 +24,11 @@ __all__ = [
     "CartDoublePendulumSwingUp",
     "CartPoleSwingUp",
     "Constrained",
+    "EndEffectorReaching",
     "FunctionTask",
     "LearnedTask",
     "PendulumSwingUp",
+    "PointMassObstacle",
     "QuadrotorHover",
     "ReacherTwoLink",
 ]

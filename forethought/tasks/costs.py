@@ -20,6 +20,21 @@ def saturating(squared_distance: Float[Array, ""], *, width: float) -> Float[Arr
     return -jnp.expm1(-squared_distance / (2 * width**2))
 
 
+def linear_quadratic(
+    squared_distance: Float[Array, ""], *, linear: float, quadratic: float, rounding: float
+) -> Float[Array, ""]:
+    """`0.5 quadratic d^2 + linear (sqrt(rounding + d^2) - sqrt(rounding))`: also near zero, its slope is not small.
+
+    Args:
+        squared_distance: `d^2`.
+        linear: slope of the linear part, per unit of `d`.
+        quadratic: per squared unit of `d`.
+        rounding: the linear part is smooth where `d^2` is below this value.
+    """
+    root = jnp.sqrt(rounding + squared_distance) - rounding**0.5
+    return 0.5 * quadratic * squared_distance + linear * root
+
+
 def never() -> Bool[Array, ""]:
     """False: the value of `terminal` for tasks that only the time limit ends."""
     return jnp.zeros((), bool)

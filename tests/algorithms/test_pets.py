@@ -14,6 +14,7 @@ from forethought.dynamics.space import StateSpace
 from forethought.envs.system_env import SystemEnv
 from forethought.models.classifier import Classifier
 from forethought.models.ensemble import Ensemble
+from forethought.models.gmm import GMM
 from forethought.models.gp.process import GP
 from forethought.planning.icem import ICEM
 from tests.linear import QuadraticTask, double_integrator
@@ -27,6 +28,7 @@ TINY = PETS(
 )
 
 WITH_GP = dataclasses.replace(TINY, model=GP(restarts=1, features=32))
+WITH_GMM = dataclasses.replace(TINY, model=GMM(rows_per_component=20))
 
 
 class Hidden(SystemEnv):
@@ -53,7 +55,7 @@ def train(algorithm, env, rounds, seed=0):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [SystemEnv, Hidden])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("algorithm", [TINY, WITH_GP], ids=["ensemble", "gp"])
+@pytest.mark.parametrize("algorithm", [TINY, WITH_GP, WITH_GMM], ids=["ensemble", "gp", "gmm"])
 def test_reaches_the_known_optimum(seed, kind, algorithm):
     """Within 15% of the best cost that a dense solver finds for the true system (the final cost is not paid)."""
     env = system(kind)
@@ -63,7 +65,7 @@ def test_reaches_the_known_optimum(seed, kind, algorithm):
     assert best * 0.999 <= paid <= 1.15 * best
 
 
-@pytest.mark.parametrize("algorithm", [TINY, WITH_GP], ids=["ensemble", "gp"])
+@pytest.mark.parametrize("algorithm", [TINY, WITH_GP, WITH_GMM], ids=["ensemble", "gp", "gmm"])
 def test_round_by_round(algorithm):
     """Random first; then plans; the data grow; the structure of the state stays; equal seeds give equal bits."""
     env = system(Hidden, edge=1.02)

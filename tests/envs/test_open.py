@@ -201,7 +201,7 @@ def test_rendering_that_fails():
         open_env(limited(Dark(render_mode="rgb_array"))).run(PUSH, key=jr.key(0), frames=[])
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [name for name, parts in SHIPPED.items() if not parts.problem])
 def test_speeds_of_shipped_systems_are_rates_of_change(name):
     env = open_env(NAMESPACE + name)
     x_key, u_key = jr.split(jr.key(0))

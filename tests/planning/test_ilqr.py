@@ -288,7 +288,7 @@ def test_a_constraint_of_a_quadratic_problem_against_its_known_optimum():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [name for name, parts in SHIPPED.items() if not parts.problem])
 def test_the_gradient_is_zero_on_every_shipped_task(name):
     with jax.enable_x64(True):
         problem = shipped(name).problem

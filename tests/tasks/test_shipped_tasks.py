@@ -14,6 +14,7 @@ from forethought.tasks.cart_double_pendulum_swing_up import CartDoublePendulumSw
 from forethought.tasks.cartpole_swing_up import CartPoleSwingUp
 from forethought.tasks.costs import holds_at_end, saturating
 from forethought.tasks.pendulum_swing_up import PendulumSwingUp
+from forethought.tasks.point_mass_obstacle import PointMassObstacle
 from forethought.tasks.quadrotor_hover import QuadrotorHover
 from forethought.tasks.two_link_reaching import ReacherTwoLink
 
@@ -26,6 +27,7 @@ TASKS = {
     "acrobot": (AcrobotSwingUp(), [PI, 0, 0, 0], [0], 3),
     "reacher": (ReacherTwoLink(target_x=0.5, target_y=0.5), [0, PI / 2, 0, 0], [0, 0], 0),
     "car": (CarParking(), [0, 0, 0, 0], [0, 0], 2),
+    "point_mass": (PointMassObstacle(), [0, 0, 0, 0], [0, 0], 0),
     "quadrotor": (QuadrotorHover(), [0, 1, 0, 0, 0, 0], [4.905, 4.905], 3),
 }
 every_task = pytest.mark.parametrize("name", TASKS)

@@ -78,7 +78,7 @@ def _differences(simulator: Simulator, s: np.ndarray, u: np.ndarray, G: np.ndarr
     return central_differences(lambda z: simulator.roll(z[:, :k], z[:, None, k:])[:, 0, -1], s, u, moves)
 
 
-def central_differences(f, s: np.ndarray, u: np.ndarray, moves: np.ndarray) -> np.ndarray:
+def central_differences(f, s: np.ndarray, u: np.ndarray, moves: np.ndarray, step: float = STEP) -> np.ndarray:
     """The derivative of f([s; u]) along D directions, [B, e, D], in one call of f.
 
     Args:
@@ -86,11 +86,12 @@ def central_differences(f, s: np.ndarray, u: np.ndarray, moves: np.ndarray) -> n
         s: states [B, k].
         u: actions [B, m].
         moves: directions [B, D, k + m].
+        step: factor on the directions.
     """
     batch, D, d = moves.shape
     z = np.concatenate([s, u], axis=1)[:, None]
-    ends = f(np.concatenate([z + STEP * moves, z - STEP * moves], axis=1).reshape(-1, d)).reshape(batch, 2, D, -1)
-    return ((ends[:, 0] - ends[:, 1]) / (2 * STEP)).transpose(0, 2, 1)
+    ends = f(np.concatenate([z + step * moves, z - step * moves], axis=1).reshape(-1, d)).reshape(batch, 2, D, -1)
+    return ((ends[:, 0] - ends[:, 1]) / (2 * step)).transpose(0, 2, 1)
 
 
 def _times_inverse(D: np.ndarray, G: np.ndarray) -> np.ndarray:

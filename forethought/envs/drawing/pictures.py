@@ -26,7 +26,7 @@ def cart_pole(problem: Problem, x: np.ndarray, u: np.ndarray | None, seconds: fl
     position, _, angle, _ = (float(v) for v in x)
     follow = position - np.clip(position, -0.8, 0.8)
     canvas = Canvas(scale=240, center=(follow, 0.08))
-    _target(canvas, (0, length), task.solved_distance)
+    target(canvas, (0, length), task.solved_distance)
     _rail(canvas, 0.06)
     if u is not None:
         push = 0.5 * float(u[0]) / task.force_limit
@@ -43,7 +43,7 @@ def pendulum(problem: Problem, x: np.ndarray, u: np.ndarray | None, seconds: flo
     """From the side; the arc about the hinge is the torque."""
     task, length = problem.task, problem.dynamics.length
     canvas = Canvas(scale=145 / length, center=(0, 0))
-    _target(canvas, (0, length), task.solved_distance)
+    target(canvas, (0, length), task.solved_distance)
     canvas.ring((0, 0), length, FAINT, 0.008 * length)
     _rod(canvas, (0, 0), length * np.array([np.sin(x[0]), -np.cos(x[0])]), BLUE, 0.085 * length)
     if u is not None:
@@ -57,7 +57,7 @@ def acrobot(problem: Problem, x: np.ndarray, u: np.ndarray | None, seconds: floa
     task, length1, length2 = problem.task, problem.dynamics.length1, problem.dynamics.length2
     reach, total = length1 + length2, float(x[0] + x[1])
     canvas = Canvas(scale=160 / reach, center=(0, 0))
-    _target(canvas, (0, reach), task.solved_distance)
+    target(canvas, (0, reach), task.solved_distance)
     canvas.ring((0, 0), reach, FAINT, 0.008 * reach)
     elbow = length1 * np.array([np.sin(x[0]), -np.cos(x[0])])
     tip = elbow + length2 * np.array([np.sin(total), -np.cos(total)])
@@ -75,7 +75,7 @@ def cart_double_pendulum(problem: Problem, x: np.ndarray, u: np.ndarray | None, 
     position, reach = float(x[0]), length1 + length2
     follow = position - np.clip(position, -1.0, 1.0)
     canvas = Canvas(scale=150 / reach, center=(follow, 0))
-    _target(canvas, (0, reach), task.solved_distance)
+    target(canvas, (0, reach), task.solved_distance)
     _rail(canvas, 0.1)
     if u is not None:
         push = 0.6 * float(u[0]) / task.force_limit
@@ -96,7 +96,7 @@ def reacher(problem: Problem, x: np.ndarray, u: np.ndarray | None, seconds: floa
     reach, total = length1 + length2, float(x[0] + x[1])
     canvas = Canvas(scale=165 / reach, center=(0, 0))
     canvas.ring((0, 0), reach, FAINT, 0.008 * reach)
-    _target(canvas, (task.target_x, task.target_y), task.solved_distance)
+    target(canvas, (task.target_x, task.target_y), task.solved_distance)
     elbow = length1 * np.array([np.cos(x[0]), np.sin(x[0])])
     tip = elbow + length2 * np.array([np.cos(total), np.sin(total)])
     _rod(canvas, (0, 0), elbow, INK, 0.055 * reach)
@@ -134,7 +134,7 @@ def quadrotor(problem: Problem, x: np.ndarray, u: np.ndarray | None, seconds: fl
     task, arm = problem.task, problem.dynamics.arm
     center, turn = np.asarray(x[:2], float), rotation(float(x[2]))
     canvas = Canvas(scale=130, center=(task.target_x - 0.5, task.target_z - 0.1))
-    _target(canvas, (task.target_x, task.target_z), task.solved_distance)
+    target(canvas, (task.target_x, task.target_z), task.solved_distance)
     canvas.stroke((canvas.left, 0), (canvas.right, 0), GRAY, 0.02)
     for side, thrust in zip((-1, 1), (0, 0) if u is None else u, strict=True):
         motor, hub = center + turn @ (side * arm, 0.0), center + turn @ (side * arm, 0.08)
@@ -148,7 +148,23 @@ def quadrotor(problem: Problem, x: np.ndarray, u: np.ndarray | None, seconds: fl
     return canvas.picture()
 
 
-def _target(canvas: Canvas, place: Point, radius: Number) -> None:
+def point_mass(problem: Problem, x: np.ndarray, u: np.ndarray | None, seconds: float) -> np.ndarray:
+    """From above; the gray disc is the obstacle, the light disc around it is where its penalty applies."""
+    task, place = problem.task, np.asarray(x[:2], float)
+    obstacle = (task.obstacle_x, task.obstacle_y)
+    canvas = Canvas(scale=190, center=(-1, 0))
+    canvas.disc(obstacle, task.obstacle_radius + task.margin, FAINT)
+    canvas.disc(obstacle, task.obstacle_radius, GRAY)
+    target(canvas, (0, 0), task.solved_distance)
+    if u is not None:
+        canvas.arrow(place, place + 0.4 * np.asarray(u, float) / task.force_limit, width=0.025)
+    canvas.disc(place, 0.05, BLUE)
+    canvas.title("Point mass around an obstacle", seconds)
+    return canvas.picture()
+
+
+def target(canvas: Canvas, place: Point, radius: Number) -> None:
+    """A green disc: where something should be, and how far it may be off."""
     canvas.disc(place, radius, PALE_GREEN)
     canvas.ring(place, radius, GREEN, 0.04 * radius)
     canvas.disc(place, 0.06 * radius, GREEN)
