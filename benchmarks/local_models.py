@@ -23,17 +23,16 @@ import dataclasses
 import json
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, ROOT, hardware
+from common import ROOT
+from rows import REPORTING_SEEDS, Rows, fill
 
 sys.path.insert(0, str(ROOT))
 
-TUNING_SEEDS = tuple(range(100, 120))
-REPORTING_SEEDS = tuple(range(40, 45))
 TRIALS = 10  # near the initial conditions, and from new ones
 TRIAL_STD = 0.01  # of the disturbed initial angles (rad) of an arm; of the state in other tasks
 TIMED = ("rollouts_s", "fit_s", "step_s")
@@ -86,36 +85,9 @@ def main() -> None:
     if flags.quick:
         flags.seeds = flags.seeds[:1]
     for part in flags.parts or PARTS:
-        fill(part, flags)
-
-
-def fill(part: str, flags: argparse.Namespace) -> None:
-    """Whatever of a part is not there yet; saved after each row."""
-    path = RESULTS / f"local_models_{part.replace('-', '_')}.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() and not flags.quick else []
-    there = {_name(row) for row in rows}
-    for case, measure in PARTS[part](flags):
-        about = case | ({"flags": flags.flags} if flags.flags else {})
-        if _name(about) in there:
-            continue
-        row = about | {"seed_kind": seed_kind(about["seed"])} | measure()
-        print(part, json.dumps({name: value for name, value in row.items() if name != "curve"}), flush=True)
-        rows.append(row)
-        if not flags.quick:
-            RESULTS.mkdir(exist_ok=True)
-            path.write_text(json.dumps({"hardware": hardware(), "rows": rows}, indent=1) + "\n")
-
-
-def _name(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row.get(key) for key in ("task", "variant", "samples", "seed", "flags"))
-
-
-def seed_kind(seed: int) -> str:
-    """Whether results of a seed may be quoted."""
-    return {True: "tuning", False: "reporting" if seed in REPORTING_SEEDS else "other"}[seed in TUNING_SEEDS]
-
-
-Rows = Iterator[tuple[dict[str, Any], Callable[[], dict[str, Any]]]]
+        tried = {"flags": flags.flags} if flags.flags else {}
+        cases = ((about | tried, measure) for about, measure in PARTS[part](flags))
+        fill(part, f"local_models_{part.replace('-', '_')}", cases, quick=flags.quick)
 
 
 def learn(flags: argparse.Namespace) -> Rows:
