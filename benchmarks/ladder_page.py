@@ -65,7 +65,7 @@ def put_table(name: str, rows: Sequence[Sequence[str]]) -> None:
 
 def learn_table(rows: list[Row]) -> list[list[str]]:
     """One line for each rung."""
-    table = [["rung", "return", "successes", "real steps until solved", "first plan's drift", "last plan's", "minutes"]]
+    table = [["rung", "return", "successes", "real steps until solved", "first plan's drift", "last plan's"]]
     for rung in unique(row["rung"] for row in rows):
         some = [row for row in rows if row["rung"] == rung]
         drifts = [[line["drift"] for line in row["curve"] if line["drift"] is not None] for row in some]
@@ -79,7 +79,6 @@ def learn_table(rows: list[Row]) -> list[list[str]]:
                 steps_text([row["steps_to_solved"] for row in some]) if solved else "-",
                 median_text([drift[0] for drift in known]),
                 median_text([drift[-1] for drift in known]),
-                median_text([row["wall_s"] / 60 for row in some]),
             ]
         )
     return table
