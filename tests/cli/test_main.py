@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -42,19 +41,16 @@ def raising(monkeypatch):
     [["--help"], *([name, "--help"] for name in COMMANDS), ["train", "pets", "--help"], ["list"], ["train", "x"]],
 )
 def test_answers_without_jax(words):
-    """Half a second of processor time on an idle machine, and somewhat more on one whose cores are shared."""
+    """What takes long to import stays unloaded: the answer is there in half a second on an idle machine."""
+    slow = ("jax", "equinox", "optax", "matplotlib", "mujoco", "scipy")
     code = (
-        "import sys, resource; from forethought.cli.main import main\n"
+        "import sys; from forethought.cli.main import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
-        "used = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "print('jax' in sys.modules, used.ru_utime + used.ru_stime, file=sys.stderr)"
+        f"print(*[name for name in {slow} if name in sys.modules], file=sys.stderr)"
     )
-    start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    loaded, seconds = done.stderr.split()[-2:]
-    assert loaded == "False"
-    assert float(seconds) < 0.8, f"{seconds} s of processor, {time.perf_counter() - start:.2f} s of wall clock"
+    assert done.returncode == 0 and done.stderr.splitlines()[-1] == ""
 
 
 def test_help_shows_defaults_and_units():
