@@ -6,6 +6,8 @@ many gradient steps on imagined rollouts from states of the data.  The remedies 
                                                     (search.horizon, search.value); clipping (search.clip); an
                                                     estimator that mixes the score in (search.estimator)
     the policy exploits errors of the model         an ensemble, each rollout through one member (model.members)
+By default most of an episode is imagined, without a value: on the pendulum a few steps and a value ended in a local
+optimum (docs/ladder.md).
 Source: Heess et al. (2015), "Learning continuous control policies by stochastic value gradients", for the truncated
 horizon with a value; Parmas et al. (2018) for the estimators; Clavera et al. (2020), section 4, for ensembles.
 Differs: the policy is deterministic, and Gaussian noise is added where it acts; the value is fitted to the returns of
@@ -45,7 +47,7 @@ class PolicyKind:
     kind: Literal["network", "rbf", "linear"] = "network"  # multilayer perceptron, radial basis functions, or linear
     hidden: tuple[int, ...] = (64, 64)  # units in each hidden layer of a network
     basis_functions: int = 50  # radial basis functions
-    exploration: float = 0.1  # std of the noise added while collecting experience, as a share of half the action range
+    exploration: float = 0.3  # std of the noise added while collecting experience, as a share of half the action range
 
     def __post_init__(self):
         """Refuse settings that cannot work."""
@@ -66,11 +68,11 @@ class PolicyKind:
 class GradientSearch:
     """The gradient steps of a round."""
 
-    updates: int = 300  # gradient steps of the policy in a round
+    updates: int = 600  # gradient steps of the policy in a round
     particles: int = 50  # imagined rollouts for a gradient, a multiple of the ensemble's members
-    horizon: int = 15  # imagined steps
-    discount: float = 0.98  # of a step's cost, in (0, 1]
-    value: bool = True  # a learned value stands for the cost after the horizon; false: nothing is charged there
+    horizon: int = 60  # imagined steps
+    discount: float = 1.0  # of a step's cost, in (0, 1]; below 1 with a value
+    value: bool = False  # a learned value stands for the cost after the horizon; false: nothing is charged there
     value_hidden: tuple[int, ...] = (64, 64)  # units in each hidden layer of the value
     estimator: Estimator = "pathwise"  # of the gradient: pathwise, score, or mixed by their inverse variances
     clip: float = 1.0  # largest norm of the policy's gradient, relative to the cost of a step

@@ -19,7 +19,7 @@ from tests.planning.test_planners import X0, optimum
 TINY = Backprop(
     model=Ensemble(members=2, hidden=(24, 24), max_epochs=60, batch=16),
     policy=PolicyKind(hidden=(16,)),
-    search=GradientSearch(updates=20, particles=4, horizon=3, value_hidden=(16,)),
+    search=GradientSearch(updates=20, particles=4, horizon=3, value=True, value_hidden=(16,)),
     round_steps=1,
 )
 
@@ -28,7 +28,7 @@ TINY = Backprop(
 @pytest.mark.parametrize("kind", ["network", "rbf", "linear"])
 def test_improves_a_policy_on_a_linear_system(kind):
     """Within 40% of the cost of the best open-loop sequence of the true system."""
-    search = GradientSearch(updates=300, particles=20, horizon=8, discount=0.95, learning_rate=1e-2)
+    search = GradientSearch(updates=300, particles=20, horizon=8, value=True, discount=0.95, learning_rate=1e-2)
     model = Ensemble(members=2, hidden=(32, 32), max_epochs=100, batch=16)
     algorithm = Backprop(model=model, policy=PolicyKind(kind=kind, hidden=(32,), basis_functions=10), search=search)
     env = system()
