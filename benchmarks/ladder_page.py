@@ -65,7 +65,7 @@ def put_table(name: str, rows: Sequence[Sequence[str]]) -> None:
 
 def learn_table(rows: list[Row]) -> list[list[str]]:
     """One line for each rung."""
-    table = [["rung", "return", "successes", "real steps until solved", "first plan's drift", "last plan's"]]
+    table = [["rung", "seeds", "return", "successes", "real steps until solved", "first plan's drift", "last plan's"]]
     for rung in unique(row["rung"] for row in rows):
         some = [row for row in rows if row["rung"] == rung]
         drifts = [[line["drift"] for line in row["curve"] if line["drift"] is not None] for row in some]
@@ -74,6 +74,7 @@ def learn_table(rows: list[Row]) -> list[list[str]]:
         table.append(
             [
                 rung,
+                str(len(some)),
                 interval_text([row["mean"] for row in some]),
                 f"{100 * statistics.mean(solved):.0f}%" if solved else "-",
                 steps_text([row["steps_to_solved"] for row in some]) if solved else "-",
