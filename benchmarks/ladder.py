@@ -268,7 +268,7 @@ def gradient_of(task: str, estimator: Any, seed: int, flags: argparse.Namespace)
 
 
 def physics(flags: argparse.Namespace) -> Rows:
-    """MPC with a GP: no physics, wrong physics and a residual, or wrong physics alone."""
+    """MPC with one network: no physics, wrong physics and a residual, or wrong physics alone."""
     for task in ("cart-pole", "quadrotor"):
         for knows in ("nothing", "wrong physics", "wrong physics alone"):
             for seed in flags.seeds:
@@ -310,14 +310,14 @@ def with_physics(task: str, knows: str, seed: int, flags: argparse.Namespace) ->
 def physics_algorithm(quick: bool) -> Any:
     """The same for all that is known."""
     from forethought.algorithms.mpc import LearnedMPC
-    from forethought.models.gp.process import GP
-    from forethought.planning.cem import CEM
+    from forethought.models.ensemble import Ensemble
+    from forethought.planning.icem import ICEM
 
     if quick:
-        planner = CEM(horizon=3, population=10, elites=2, iterations=1, particles=1)
-        return LearnedMPC(model=GP(restarts=1, features=16), planner=planner)
-    planner = CEM(horizon=20, population=100, elites=10, iterations=4, particles=1, propagation="mean")
-    return LearnedMPC(model=GP(), planner=planner)
+        planner = ICEM(horizon=3, population=10, elites=2, iterations=1, particles=1)
+        return LearnedMPC(model=Ensemble(members=1, hidden=(8,), max_epochs=3), planner=planner)
+    model = Ensemble(members=1, hidden=(64, 64))
+    return LearnedMPC(model=model, planner=ICEM(particles=1, propagation="mean"))
 
 
 def _plain(values: Any) -> list[float | None]:
