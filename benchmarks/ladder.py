@@ -109,6 +109,14 @@ def run_path(task: str, rung: str, seed: int, flags: argparse.Namespace) -> Path
     return flags.runs / f"{task}-{rung}-seed{seed}".replace(" ", "-")
 
 
+def run_of(task: str, rung: str, seed: int, flags: argparse.Namespace) -> Path:
+    """A run of the part learn, trained now if it is not there."""
+    path = run_path(task, rung, seed, flags)
+    if not path.exists():
+        trained(task, rung, seed, flags)
+    return path
+
+
 def trained(task: str, rung: str, seed: int, flags: argparse.Namespace) -> dict[str, Any]:
     """The learning curve and the evaluation of one run."""
     from forethought.cli.main import main as forethought
@@ -157,8 +165,7 @@ def errors_of(task: str, rung: str, seed: int, flags: argparse.Namespace) -> dic
     from forethought.report.diagnostics import examine
     from forethought.runs.run import load
 
-    trained(task, rung, seed, flags)
-    run = load(run_path(task, rung, seed, flags))
+    run = load(run_of(task, rung, seed, flags))
     env, experience = run.env, getattr(run.state, "experience", run.state)
     problem, keys = run.algorithm.problem(run.state, env), jr.split(jr.key(seed), 3)
     steps = env.task.horizon
@@ -243,8 +250,7 @@ def gradient_of(task: str, estimator: Any, seed: int, flags: argparse.Namespace)
     from forethought.policies.imagined import imagine
     from forethought.runs.run import load
 
-    trained(task, "backprop", seed, flags)
-    run = load(run_path(task, "backprop", seed, flags))
+    run = load(run_of(task, "backprop", seed, flags))
     env = Environment(TASKS[task][0]).open()
     imagination = dataclasses.replace(run.algorithm.imagination(run.state, env), tail=None)
     theta, particles = run.state.policy.function, 5 if flags.quick else 100

@@ -127,7 +127,7 @@ def test_importing_changes_nothing():
     """Every module at once: JAX's settings, NumPy's error state, warning filters, environment and random state stay."""
     code = f"""
 import importlib, os, random, warnings
-import jax, gymnasium, matplotlib, numpy
+import jax, gymnasium, matplotlib, numpy, scipy.special
 
 def world():
     jax_settings = dict(jax.config.values)
