@@ -156,7 +156,7 @@ def gradient_table(rows: list[Row]) -> list[list[str]]:
     for task in unique(row["task"] for row in rows):
         for estimator in unique(row["estimator"] for row in rows):
             some = [row for row in rows if (row["task"], row["estimator"]) == (task, estimator)]
-            for what in ("norm", "std"):
+            for what in ("norm", "std") if some else ():
                 values = [[row[what][i] for row in some if row[what][i] is not None] for i in range(len(horizons))]
                 cells = [f"{statistics.median(v):.2g}" if v else "not finite" for v in values]
                 table.append([task, estimator, "norm" if what == "norm" else "spread of one rollout", *cells])
@@ -169,6 +169,8 @@ def physics_table(rows: list[Row]) -> list[list[str]]:
     for task in unique(row["task"] for row in rows):
         for knows in unique(row["knows"] for row in rows):
             some = [row for row in rows if (row["task"], row["knows"]) == (task, knows)]
+            if not some:
+                continue
             trials = [first_solved(row) for row in some] if "curve" in some[0] else []
             table.append(
                 [
