@@ -93,7 +93,7 @@ def efficiency_table(learned: list[Row]) -> list[list[str]]:
             rung: [row["steps_to_solved"] for row in learned if (row["task"], row["rung"]) == (task, rung)]
             for rung in unique(row["rung"] for row in learned if row["task"] == task)
         }
-        whole = {rung: steps for rung, steps in rungs.items() if steps and all(steps)}
+        whole = {rung: steps for rung, steps in rungs.items() if len(steps) >= 5 and all(steps)}
         if not whole:
             continue
         quickest = min(whole, key=lambda rung: statistics.median(whole[rung]))
