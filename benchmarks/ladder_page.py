@@ -20,6 +20,7 @@ from matplotlib.figure import Figure  # noqa: E402
 
 PAGE = ROOT / "docs" / "ladder.md"
 IMAGES = ROOT / "docs" / "img"
+STEP_TICKS = (50, 100, 200, 500, 1000)
 REPS = 2000  # bootstrap resamples
 LEARNERS = {"policy gradient": "policy_gradient", "PPO": "ppo", "SAC": "sac"}
 EXPERIMENT_OF = {"pendulum": "pendulum", "cart-pole": "cartpole", "reacher": "reacher"}  # names in learners.py
@@ -193,18 +194,18 @@ def draw_returns(figure: Figure, rows: list[Row]) -> None:
     """Return by real steps: median and range over seeds, a panel for each task."""
     tasks = unique(row["task"] for row in rows)
     for task, axes in zip(tasks, figure.subplots(1, len(tasks), squeeze=False)[0], strict=True):
-        for number, rung in enumerate(unique(row["rung"] for row in rows if row["task"] == task)):
+        for rung in unique(row["rung"] for row in rows if row["task"] == task):
             curves = [row["curve"] for row in rows if (row["task"], row["rung"]) == (task, rung)]
             length = min(len(curve) for curve in curves)
             steps = [curves[0][i]["env_steps"] for i in range(length)]
             returns = np.array([[curve[i]["return"] for i in range(length)] for curve in curves])
-            color = f"C{number % 10}"
-            axes.plot(
-                steps, np.median(returns, axis=0), color=color, label=rung, linestyle="-" if number < 10 else "--"
-            )
+            color = color_of(rung)
+            axes.plot(steps, np.median(returns, axis=0), color=color, label=rung)
             axes.fill_between(steps, returns.min(axis=0), returns.max(axis=0), color=color, alpha=0.12, linewidth=0)
         axes.set(title=task, xlabel="real steps", ylabel="return", xscale="log")
-    figure.axes[0].legend(fontsize="x-small")
+        axes.set_xticks(STEP_TICKS, [str(tick) for tick in STEP_TICKS])
+        axes.minorticks_off()
+    legend_below(figure)
 
 
 def draw_errors(figure: Figure, rows: list[Row]) -> None:
@@ -213,9 +214,9 @@ def draw_errors(figure: Figure, rows: list[Row]) -> None:
     for task, axes in zip(tasks, figure.subplots(1, len(tasks), squeeze=False)[0], strict=True):
         for rung in unique(row["rung"] for row in rows if row["task"] == task):
             some = [row["rmse"] for row in rows if (row["task"], row["rung"]) == (task, rung)]
-            axes.plot(*median_by_step(some), label=rung)
+            axes.plot(*median_by_step(some), label=rung, color=color_of(rung))
         axes.set(title=task, xlabel="steps ahead", ylabel="error / spread of the data", yscale="log")
-    figure.axes[0].legend(fontsize="x-small")
+    legend_below(figure)
 
 
 def draw_drift(figure: Figure, rows: list[Row]) -> None:
@@ -227,9 +228,24 @@ def draw_drift(figure: Figure, rows: list[Row]) -> None:
     for task, axes in zip(tasks, figure.subplots(1, len(tasks), squeeze=False)[0], strict=True):
         for rung in unique(row["rung"] for row in rows if row["task"] == task):
             some = [row["drift"] for row in rows if (row["task"], row["rung"]) == (task, rung)]
-            axes.plot(*median_by_step(some), label=rung)
+            axes.plot(*median_by_step(some), label=rung, color=color_of(rung))
         axes.set(title=task, xlabel="steps of the plan", ylabel="drift / spread of the data", yscale="log")
-    figure.axes[0].legend(fontsize="x-small")
+    legend_below(figure)
+
+
+def legend_below(figure: Figure) -> None:
+    """One legend for all panels, whose lines of one label have one color."""
+    lines = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
+    figure.legend(
+        list(lines.values()), list(lines), loc="outside lower center", ncols=5, fontsize="small", frameon=False
+    )
+
+
+def color_of(rung: str) -> str:
+    """The same for a rung in every panel."""
+    from ladder import RUNGS
+
+    return f"C{list(RUNGS).index(rung) % 10}"
 
 
 def median_by_step(curves: list[list[float | None]]) -> tuple[np.ndarray, np.ndarray]:
@@ -282,7 +298,7 @@ def draw_gradients(figure: Figure, rows: list[Row]) -> None:
 
 def save(name: str, draw: Callable[[Figure], None]) -> None:
     """A figure for the docs."""
-    height = 5.2 if name == "ladder_gradients" else 2.9
+    height = 5.2 if name == "ladder_gradients" else 3.3
     figure = Figure(figsize=(11, height), layout="constrained")
     draw(figure)
     IMAGES.mkdir(parents=True, exist_ok=True)
