@@ -15,6 +15,7 @@ from rows import Row, reporting
 
 sys.path.insert(0, str(ROOT))
 
+import matplotlib as mpl  # noqa: E402
 import numpy as np  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
@@ -302,7 +303,8 @@ def save(name: str, draw: Callable[[Figure], None]) -> None:
     figure = Figure(figsize=(11, height), layout="constrained")
     draw(figure)
     IMAGES.mkdir(parents=True, exist_ok=True)
-    figure.savefig(IMAGES / f"{name}.svg", metadata={"Date": None})
+    with mpl.rc_context({"svg.hashsalt": name}):  # the same file from the same results
+        figure.savefig(IMAGES / f"{name}.svg", metadata={"Date": None})
 
 
 def interval_text(values: list[float]) -> str:
