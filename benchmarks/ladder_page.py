@@ -42,8 +42,12 @@ def write_page() -> None:
         save("ladder_return", lambda figure: draw_returns(figure, learned))
         put_table("sample efficiency", efficiency_table(learned))
     if errors:
-        save("ladder_error", lambda figure: draw_errors(figure, errors))
-        save("ladder_drift", lambda figure: draw_drift(figure, errors))
+        error = ("rmse", "steps ahead", "error / spread of the data")
+        save("ladder_error", lambda figure: draw_by_step(figure, errors, *error))
+    whole_plans = [row for row in errors if row.get("drift")]
+    if whole_plans:
+        drift = ("drift", "steps of the plan", "drift / spread of the data")
+        save("ladder_drift", lambda figure: draw_by_step(figure, whole_plans, *drift))
     if worse:
         save("ladder_worsen", lambda figure: draw_worse(figure, worse))
         put_table("worsen", worse_table(worse))
@@ -209,28 +213,14 @@ def draw_returns(figure: Figure, rows: list[Row]) -> None:
     legend_below(figure)
 
 
-def draw_errors(figure: Figure, rows: list[Row]) -> None:
-    """Model error by steps ahead, a panel for each task."""
+def draw_by_step(figure: Figure, rows: list[Row], what: str, xlabel: str, ylabel: str) -> None:
+    """The median over seeds of a curve of each rung, a panel for each task."""
     tasks = unique(row["task"] for row in rows)
     for task, axes in zip(tasks, figure.subplots(1, len(tasks), squeeze=False)[0], strict=True):
         for rung in unique(row["rung"] for row in rows if row["task"] == task):
-            some = [row["rmse"] for row in rows if (row["task"], row["rung"]) == (task, rung)]
+            some = [row[what] for row in rows if (row["task"], row["rung"]) == (task, rung)]
             axes.plot(*median_by_step(some), label=rung, color=color_of(rung))
-        axes.set(title=task, xlabel="steps ahead", ylabel="error / spread of the data", yscale="log")
-    legend_below(figure)
-
-
-def draw_drift(figure: Figure, rows: list[Row]) -> None:
-    """Distance of the executed from the predicted states of whole plans, a panel for each task."""
-    rows = [row for row in rows if row.get("drift")]
-    tasks = unique(row["task"] for row in rows)
-    if not tasks:
-        return
-    for task, axes in zip(tasks, figure.subplots(1, len(tasks), squeeze=False)[0], strict=True):
-        for rung in unique(row["rung"] for row in rows if row["task"] == task):
-            some = [row["drift"] for row in rows if (row["task"], row["rung"]) == (task, rung)]
-            axes.plot(*median_by_step(some), label=rung, color=color_of(rung))
-        axes.set(title=task, xlabel="steps of the plan", ylabel="drift / spread of the data", yscale="log")
+        axes.set(title=task, xlabel=xlabel, ylabel=ylabel, yscale="log")
     legend_below(figure)
 
 
