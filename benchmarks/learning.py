@@ -42,7 +42,7 @@ REPORTING_SEEDS = tuple(range(40, 45))  # used only with settings that are fixed
 EXPERIMENTS = {
     "cartpole": Experiment("forethought/CartPoleSwingUp-v0", "--iterations 15 --until-solved"),
     "pendulum_gmm": Experiment(
-        "forethought/PendulumSwingUp-v0", "--model gmm --iterations 12 --until-solved", algorithm="mpc"
+        "forethought/PendulumSwingUp-v0", "--model gmm --planner icem --iterations 12 --until-solved", algorithm="mpc"
     ),
     "inverted_pendulum": Experiment(
         "InvertedPendulum-v5",

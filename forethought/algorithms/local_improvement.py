@@ -28,6 +28,7 @@ from forethought.planning.expansion import Expansion, convexified, expand
 from forethought.planning.lqr import solve_lqr
 from forethought.planning.trust_region import constrained_step, expected_costs, next_step_size, trajectory_kl
 
+START_VARIANCE = 1e-6  # of the initial state, added to that of the rollouts
 DAMPING = 1e-6  # curvature added to the actions' cost without a trust region, relative to the largest curvature
 
 
@@ -127,15 +128,15 @@ def local_problem(
         xs: states, in the task's units.
         us: actions that were asked for.
         prior: of [z; x'], stacked [T], in `units`; None for plain regression.
-        regularization: of the regression, in `units`.
+        regularization: of the regression; see `fit_linear_gaussian`.
     """
     scaled_xs = jax.vmap(jax.vmap(units.x))(xs)
     zs = jnp.concatenate([scaled_xs[:, :-1], jax.vmap(jax.vmap(units.u))(us)], axis=2)
-    fit = fit_linear_gaussian(zs, scaled_xs[:, 1:], prior, regularization=regularization)
+    fit = fit_linear_gaussian(zs, scaled_xs[:, 1:], prior, regularization=regularization, varying=us.shape[2])
     cost, final = _costs(task, units, fit.conditional, jnp.mean(xs, axis=0), jnp.mean(us, axis=0))
     start = jnp.mean(scaled_xs[:, 0], axis=0)
     spread = scaled_xs[:, 0] - start[None]
-    initial = Gaussian(start, spread.T @ spread / xs.shape[0] + regularization * jnp.eye(start.shape[0]))
+    initial = Gaussian(start, spread.T @ spread / xs.shape[0] + START_VARIANCE * jnp.eye(start.shape[0]))
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves((cost, final))]))
     result = jnp.where(finite, jnp.max(fit.result), Result.not_finite).astype(int)
     each = jax.vmap(lambda xs, us: jnp.sum(trajectory_costs(task, xs, us, jnp.arange(us.shape[0]))))(xs, us)

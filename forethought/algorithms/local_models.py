@@ -68,12 +68,11 @@ class LocalModels:
     region: TrustRegion = TrustRegion()
     noise: tuple[float, ...] = (0.5,)  # std of the first actions, share of half the action range; of all, or of each
     kept: int = 20  # last rollouts of each condition that the prior is fitted to
-    regularization: float = 1e-6  # ridge of local fits without a prior, relative to the variance of the inputs
     final_weight: float = 1.0  # factor on the cost of the last state
 
     def __post_init__(self):
         """Refuse settings that cannot work."""
-        require_at_least(self, kept=1, final_weight=0, regularization=0)
+        require_at_least(self, kept=1, final_weight=0)
         if not all(std > 0 for std in self.noise):
             raise ValueError(f"LocalModels.noise must be positive, got {self.noise}.")
 
@@ -140,7 +139,7 @@ class LocalModels:
             memory = self.prior.fit(state.prior, *_scaled(wide, kept.rows), key=key)
             priors = self.prior.at(memory, *_scaled(wide, rollouts.pairs))
             task = local_task(env, self.final_weight)
-            problems, own = _fit(task, wide, in_float64(rollouts), priors, self.regularization)
+            problems, own = _fit(task, wide, in_float64(rollouts), priors, self.prior.regularization)
             require_usable(problems.result)
         after = LocalState(
             state.policies,

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from forethought.algorithms.experience import require_at_least
 from forethought.core import Gaussian, Regression, Result, UsageError
 from forethought.core.precision import in_float32, in_float64
 from forethought.core.settings import settings
@@ -23,6 +24,11 @@ from forethought.models.linear_gaussian import NormalInverseWishart
 @runtime_checkable
 class Prior(Protocol):
     """Settings of a prior over the points [x; u; x'] of local fits, in units in which they are of order 1."""
+
+    @property
+    def regularization(self) -> float:
+        """The ridge of local fits with this prior, relative to the variance of the inputs (`fit_linear_gaussian`)."""
+        ...
 
     def require_samples(self, samples: int, n: int, m: int) -> None:
         """Raise `UsageError` where `samples` rollouts are too few for fits with this prior."""
@@ -48,6 +54,12 @@ class Prior(Protocol):
 @settings
 class NoPrior:
     """No prior: regression on the rollouts of each step alone, which must outnumber the states and actions."""
+
+    regularization: float = 1e-6  # ridge of local fits, relative to the variance of the inputs
+
+    def __post_init__(self):
+        """Refuse settings that cannot work."""
+        require_at_least(self, regularization=0)
 
     def require_samples(self, samples: int, n: int, m: int) -> None:
         """See `Prior`."""
@@ -75,9 +87,18 @@ class NoPrior:
 
 @settings
 class MixturePrior:
-    """A Gaussian mixture over [x; u; x'], conditioned by how likely the points of each step are in its components."""
+    """A Gaussian mixture over [x; u; x'], conditioned by how likely the points of each step are in its components.
+
+    A few rollouts, and a mixture of the same data, leave combinations of states undetermined that do not vary, such as
+    a position and the angle that it follows from.  Without the ridge, errors along them grow from step to step.
+    """
 
     mixture: GMM = GMM(selection="rows", max_rows=2000, iterations=30)
+    regularization: float = 0.1  # ridge of local fits, relative to the variance of the inputs
+
+    def __post_init__(self):
+        """Refuse settings that cannot work."""
+        require_at_least(self, regularization=0)
 
     def require_samples(self, samples: int, n: int, m: int) -> None:
         """See `Prior`."""
@@ -112,9 +133,11 @@ class ModelPrior:
 
     model: Regression = Ensemble()
     strength: float = 1.0  # rollouts that the model counts as in a local fit
+    regularization: float = 0.0  # ridge of local fits, relative to the variance of the inputs
 
     def __post_init__(self):
         """Refuse settings that cannot work."""
+        require_at_least(self, regularization=0)
         if not self.strength > 0:
             raise ValueError(f"ModelPrior.strength must be positive, got {self.strength}.")
 

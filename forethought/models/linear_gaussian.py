@@ -16,7 +16,8 @@ covariance and of the covariance of the points, with weights `strength` and N.
 Source: Gelman et al., Bayesian Data Analysis (2013), section 3.6 (posterior); Levine & Abbeel (2014), "Learning neural
 network policies with guided policy search under unknown dynamics", section 3 (local dynamics with this prior).
 Differs: cov is conditioned from E[Sigma]; its exact posterior mean has the divisor dof_N - e - 1.  mean_N is the
-posterior mean, as in the publication; its code takes pbar.
+posterior mean, as in the publication; its code takes pbar.  The ridge is relative to the spread of the inputs; that of
+the authors' code is 1e-6 in the units of the states.
 """
 
 import equinox as eqx
@@ -85,7 +86,7 @@ def fit_linear_gaussian(
     y: Float[Array, "N T e"],
     prior: NormalInverseWishart | None = None,
     *,
-    regularization: float = 1e-6,
+    regularization: float | None = None,
     varying: int = 0,
 ) -> LocalFit:
     """Regression of `y_t` on `z_t` at each step t, from N rollouts; under `jit`, and under `vmap` over conditions.
@@ -93,8 +94,8 @@ def fit_linear_gaussian(
     Args:
         z, y: inputs and outputs of the rollouts; the dtype of the answer.
         prior: over [z_t; y_t], stacked [T]; None for least squares, with cov = residual squares / N.
-        regularization: without a prior, a ridge that keeps inputs without variation finite (their column of F is 0);
-            a variance relative to the input's own, averaged over the steps.  Not used with a prior.
+        regularization: of a ridge, a variance relative to the input's own, averaged over the steps.  The slope along
+            inputs, or combinations of them, that vary less is 0.  None: 0 with a prior; 1e-6 without one.
         varying: without a prior, how many of the last inputs must vary at each step: for dynamics the number of
             actions, whose effect is unknown otherwise.
     Returns:
@@ -105,10 +106,12 @@ def fit_linear_gaussian(
         ValueError: the prior is over points of another size or another number of steps.
     """
     (N, T, d), D = z.shape, z.shape[2] + y.shape[2]
-    points, ridge, moves = jnp.concatenate([z, y], axis=2), jnp.zeros(d, z.dtype), jnp.array(True)
+    if regularization is None:
+        regularization = 1e-6 if prior is None else 0.0
+    points, ridge, moves = jnp.concatenate([z, y], axis=2), N * regularization * typical_variance(z), jnp.array(True)
     if prior is None:
         _require_rollouts(N, d)
-        prior, ridge = _no_prior(T, D, z.dtype), N * regularization * typical_variance(z)
+        prior = _no_prior(T, D, z.dtype)
         moves = jnp.all(N * z.var(axis=0)[:, d - varying :] > ridge[None, d - varying :])
     elif prior.mean.shape != (T, D):
         raise ValueError(f"fit_linear_gaussian: the prior must have a mean of shape {(T, D)}, not {prior.mean.shape}.")
