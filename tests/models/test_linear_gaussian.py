@@ -124,6 +124,23 @@ def test_inputs_that_never_vary_have_no_slope_and_actions_that_do_not_vary_are_a
         Result(int(bad.result)).throw()
 
 
+def test_the_ridge_forgets_combinations_of_inputs_that_do_not_vary_and_keeps_the_others():
+    rng = np.random.default_rng(5)
+    a, u, noise = rng.normal(size=(N, T)), rng.normal(size=(N, T)), 1e-4 * rng.normal(size=(3, N, T))
+    z = np.stack([a, a + noise[0], u, u + noise[2]], axis=-1)  # an angle and a position that follows from it
+    y = np.stack([a + u, a + u + noise[1]], axis=-1)
+    cov = np.broadcast_to(np.cov(np.concatenate([z, y], -1).reshape(-1, D).T), (T, D, D))
+    with jax.enable_x64(True):
+        prior = NormalInverseWishart.around(Gaussian(jnp.zeros((T, D)), jnp.asarray(cov)), 1.0)
+        free, ridged = (
+            np.asarray(fit(jnp.asarray(z), jnp.asarray(y), prior, regularization=r).conditional.F) for r in (1e-12, 0.1)
+        )
+    inconsistent = np.array([1.0, -1.0, 0.0, 0.0]) / np.sqrt(2)
+    assert np.abs(free @ inconsistent).max() > 0.3 and np.abs(ridged @ inconsistent).max() < 0.02
+    np.testing.assert_allclose(ridged @ np.array([1.0, 1.0, 0.0, 0.0]), 1.0, atol=0.1)
+    np.testing.assert_allclose(ridged @ np.array([0.0, 0.0, 1.0, 1.0]), 1.0, atol=0.1)
+
+
 def test_identical_rollouts_give_the_prior_and_no_nan():
     rng = np.random.default_rng(6)
     z, y, *_ = rollouts(rng, count=1)
