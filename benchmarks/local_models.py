@@ -62,7 +62,7 @@ class Task:
 
 TASKS = {
     "point-mass": Task("forethought/PointMassObstacle-v0", 1, 10, 20),
-    "two-link": Task("forethought/ArmTwoLink-v0", 1, 10, 30, "--noise 0.3 --region.least-noise 0.01"),
+    "two-link": Task("forethought/ArmTwoLink-v0", 1, 10, 30, "--noise 0.1 --region.least-noise 0.01"),
     "seven-joint": Task("forethought/ArmSevenJoint-v0", 1, 10, 50, "--noise 0.04 --region.least-noise 0.003"),
     "peg": Task("forethought/PegInsertion-v0", 4, 12, 60, "--noise 0.04 --region.least-noise 0.003"),
 }
