@@ -94,7 +94,7 @@ class MixturePrior:
     """
 
     mixture: GMM = GMM(selection="rows", max_rows=2000, iterations=30)
-    regularization: float = 0.1  # ridge of local fits, relative to the variance of the inputs
+    regularization: float = 0.01  # ridge of local fits, relative to the variance of the inputs
 
     def __post_init__(self):
         """Refuse settings that cannot work."""
