@@ -1,28 +1,23 @@
 """Tables and figures of docs/ladder.md from saved results; `ladder.py` calls it at its end, or alone with --draw.
 
-Each table stands between two marks in the page.  Only reporting seeds count.  Intervals are 95% bootstrap intervals
-over seeds (forethought/report/statistics.py).
+Only reporting seeds count.
 """
 
 import json
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from common import RESULTS, ROOT
+from page import DOCS, REPS, interval_text, median_text, put_table, save_figure, steps_text, unique
 from rows import Row, reporting
 
 sys.path.insert(0, str(ROOT))
 
-import matplotlib as mpl  # noqa: E402
 import numpy as np  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-PAGE = ROOT / "docs" / "ladder.md"
-IMAGES = ROOT / "docs" / "img"
+PAGE = DOCS / "ladder.md"
 STEP_TICKS = (50, 100, 200, 500, 1000)
-REPS = 2000  # bootstrap resamples
 LEARNERS = {"policy gradient": "policy_gradient", "PPO": "ppo", "SAC": "sac"}
 EXPERIMENT_OF = {"pendulum": "pendulum", "cart-pole": "cartpole", "reacher": "reacher"}  # names in learners.py
 
@@ -37,36 +32,25 @@ def write_page() -> None:
         for part in ("learn", "error", "worsen", "gradients", "physics")
     )
     for task in unique(row["task"] for row in learned):
-        put_table(f"learn {task}", learn_table([row for row in learned if row["task"] == task]))
+        put_table(PAGE, f"learn {task}", learn_table([row for row in learned if row["task"] == task]))
     if learned:
-        save("ladder_return", lambda figure: draw_returns(figure, learned))
-        put_table("sample efficiency", efficiency_table(learned))
+        save_figure("ladder_return", lambda figure: draw_returns(figure, learned))
+        put_table(PAGE, "sample efficiency", efficiency_table(learned))
     if errors:
         error = ("rmse", "steps ahead", "error / spread of the data")
-        save("ladder_error", lambda figure: draw_by_step(figure, errors, *error))
+        save_figure("ladder_error", lambda figure: draw_by_step(figure, errors, *error))
     whole_plans = [row for row in errors if row.get("drift")]
     if whole_plans:
         drift = ("drift", "steps of the plan", "drift / spread of the data")
-        save("ladder_drift", lambda figure: draw_by_step(figure, whole_plans, *drift))
+        save_figure("ladder_drift", lambda figure: draw_by_step(figure, whole_plans, *drift))
     if worse:
-        save("ladder_worsen", lambda figure: draw_worse(figure, worse))
-        put_table("worsen", worse_table(worse))
+        save_figure("ladder_worsen", lambda figure: draw_worse(figure, worse))
+        put_table(PAGE, "worsen", worse_table(worse))
     if gradients:
-        save("ladder_gradients", lambda figure: draw_gradients(figure, gradients))
-        put_table("gradients", gradient_table(gradients))
+        save_figure("ladder_gradients", lambda figure: draw_gradients(figure, gradients), height=5.2)
+        put_table(PAGE, "gradients", gradient_table(gradients))
     if physics:
-        put_table("physics", physics_table(physics))
-
-
-def put_table(name: str, rows: Sequence[Sequence[str]]) -> None:
-    """Replace what is between the two marks of a table; a page without the mark is left as it is."""
-    page, mark = PAGE.read_text(), f"<!-- table: {name} -->\n"
-    if mark not in page:
-        return
-    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
-    text = "\n".join([head, "|" + "---|" * len(rows[0]), *body, ""])
-    start = page.index(mark) + len(mark)
-    PAGE.write_text(page[:start] + text + page[page.index("<!-- end of table -->", start) :])
+        put_table(PAGE, "physics", physics_table(physics))
 
 
 def learn_table(rows: list[Row]) -> list[list[str]]:
@@ -285,40 +269,3 @@ def draw_gradients(figure: Figure, rows: list[Row]) -> None:
         lower.set(xlabel="steps", yscale="log")
     panels[0][0].legend(fontsize="x-small", title="full: norm, dashed: spread")
     panels[1][0].legend(fontsize="x-small")
-
-
-def save(name: str, draw: Callable[[Figure], None]) -> None:
-    """A figure for the docs."""
-    height = 5.2 if name == "ladder_gradients" else 3.3
-    figure = Figure(figsize=(11, height), layout="constrained")
-    draw(figure)
-    IMAGES.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context({"svg.hashsalt": name}):  # the same file from the same results
-        figure.savefig(IMAGES / f"{name}.svg", metadata={"Date": None})
-
-
-def interval_text(values: list[float]) -> str:
-    """Mean over seeds and its bootstrap interval."""
-    rng = np.random.default_rng(0)
-    means = [np.mean(rng.choice(values, len(values))) for _ in range(REPS)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return f"{np.mean(values):.3g} ({low:.3g} to {high:.3g})"
-
-
-def median_text(values: list[float]) -> str:
-    """The median; a dash for nothing."""
-    return f"{statistics.median(values):.2g}" if values else "-"
-
-
-def steps_text(steps: list[int | None], most: int = 0) -> str:
-    """Median and range of those that solved it, and how many did."""
-    known = sorted(one for one in steps if one is not None)
-    if not known:
-        return f"none within {most:,}" if most else "none"
-    text = f"{statistics.median(known):,.0f} ({known[0]:,} - {known[-1]:,})"
-    return text if len(known) == len(steps) else f"{text}, {len(known)} of {len(steps)}"
-
-
-def unique(values: Iterable[Any]) -> list[Any]:
-    """In order of first appearance."""
-    return list(dict.fromkeys(values))
