@@ -15,7 +15,7 @@ an arm, or the state, are disturbed.  Times by part are in the rows of `learn`: 
 in which little is compiled.
 Results go to benchmarks/results/local_models_PART.json, one object for each task, variant and seed, saved as they come;
 what is there already is left out.  Runs are kept in runs/local_models.  Settings are tuned on seeds 100 - 119 only, and
-reported on seeds 40 - 44.
+reported on seeds 40 - 44.  Tables and figures of docs/trust_regions.md are written at the end.
 """
 
 import argparse
@@ -83,13 +83,18 @@ def main() -> None:
     parser.add_argument("--no-trust-region", action="store_true", help="part trust-region: only without it")
     parser.add_argument("--flags", default="", help="further settings of all runs, to be tried; part of a row's name")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, nothing saved: does everything run?")
+    parser.add_argument("--draw", action="store_true", help="run nothing: write tables and figures from saved results")
     flags = parser.parse_args()
     if flags.quick:
         flags.seeds = flags.seeds[:1]
-    for part in flags.parts or PARTS:
+    for part in (flags.parts or PARTS) if not flags.draw else ():
         tried = {"flags": flags.flags} if flags.flags else {}
         cases = ((about | tried, measure) for about, measure in PARTS[part](flags))
         fill(part, f"local_models_{part.replace('-', '_')}", cases, quick=flags.quick)
+    if not flags.quick:
+        from local_models_page import write_page
+
+        write_page()
 
 
 def learn(flags: argparse.Namespace) -> Rows:
