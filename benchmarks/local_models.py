@@ -71,7 +71,7 @@ TASKS = {
 REGIONS = {"trust region": "", "no trust region": "--region.enabled false"}
 PRIORS = {"gmm": "--prior gmm", "none": "--prior none"}
 SAMPLES = (2, 3, 5, 8, 12, 20)  # rollouts per round in the part prior
-GPS_TASKS = ("two-link", "seven-joint", "peg")
+GPS_TASKS, GPS_ROUNDS = ("seven-joint", "peg", "two-link"), 14
 
 
 def main() -> None:
@@ -162,7 +162,7 @@ def searched(task: str, seed: int, flags: argparse.Namespace) -> dict[str, Any]:
     about = TASKS[task]
     own_flags = about.flags.replace("--", "--local.")
     words = f"{_conditions(4, seed, 'local.')} {own_flags} {flags.flags}".split()
-    run, tests = trained_run("gps", task, words, 2 * about.rounds, seed, flags)
+    run, tests = trained_run("gps", task, words, GPS_ROUNDS, seed, flags)
     algorithm, env, state = run.algorithm, run.env, run.state
     conditions, local = algorithm.local.conditions, state.local
     policy = algorithm.controller(state, env)

@@ -5,17 +5,18 @@ Symbols: C conditions, N rollouts of each, T steps; z = [x; u] [d]; everything i
     cost        0.5 z'C_t z + c_t'z + const_t       second-order expansion along their mean, convexified
     step        the controller of least expected cost with KL(p(tau) || p_old(tau)) <= epsilon
     epsilon     kl_step * multiplier * T            the multiplier from predicted against actual improvement
+    taken back  a step after which the rollouts cost clearly more: the next one starts where it started, and is smaller
 Source: Levine & Abbeel (2014), "Learning neural network policies with guided policy search under unknown dynamics",
 section 3, and the authors' code for the multiplier.
 Differs: the actual improvement is that of the mean cost of the rollouts, not of the expected cost under the fitted
 models; the cost is expanded along the mean trajectory instead of at each rollout; its indefinite Hessians are replaced
-by the nearest positive semi-definite ones; the covariances of controllers have a lower bound.
+by the nearest positive semi-definite ones; the covariances of controllers have a lower bound; steps are taken back.
 """
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from forethought.core import Box, Gaussian, LinearGaussian, Problem, Quadratic, Result, Task
 from forethought.core.linalg import symmetrize
@@ -28,6 +29,7 @@ from forethought.planning.expansion import Expansion, convexified, expand
 from forethought.planning.lqr import solve_lqr
 from forethought.planning.trust_region import constrained_step, expected_costs, next_step_size, trajectory_kl
 
+CERTAIN = 3.0  # standard errors by which rollouts must be worse, at least, for a step to be taken back
 START_VARIANCE = 1e-6  # of the initial state, added to that of the rollouts
 DAMPING = 1e-6  # curvature added to the actions' cost without a trust region, relative to the largest curvature
 
@@ -39,6 +41,7 @@ class TrustRegion:
     kl_step: float = 1.0  # KL divergence allowed per step of the episode, nats, before the adaptation of the step size
     smallest: float = 0.1  # lower bound of the factor on kl_step that predicted and actual improvement determine
     largest: float = 3.0  # upper bound of this factor; 1 and 1: no adaptation
+    undone: int = 3  # times in a row that a step that made the rollouts clearly worse is taken back
     enabled: bool = True  # false: plain LQR through the fitted models, with the noise of the initial controller
     least_noise: float = (
         0.02  # lower bound of the std of the actions in every direction, share of half the action range
@@ -50,6 +53,8 @@ class TrustRegion:
             raise ValueError(
                 f"TrustRegion needs kl_step > 0 and least_noise > 0; got {self.kl_step} and {self.least_noise}."
             )
+        if self.undone < 0:
+            raise ValueError(f"TrustRegion.undone must be at least 0, got {self.undone}.")
         if not 0 < self.smallest <= self.largest:
             raise ValueError(f"TrustRegion needs 0 < smallest <= largest; got {self.smallest} and {self.largest}.")
 
@@ -80,9 +85,17 @@ class LocalProblem(eqx.Module):
     cost: Quadratic  # stacked [T], over z
     final: Quadratic
     initial: Gaussian
-    xs: Float[Array, "T1 n"]  # the mean trajectory, in the units of the task
-    paid: Float[Array, ""]  # mean cost of the rollouts
-    result: Int[Array, ""]  # of core.Result
+    xs: Float[Array, "*C T1 n"]  # the mean trajectory, in the units of the task
+    paid: Float[Array, "*C"]  # mean cost of the rollouts
+    error: Float[Array, "*C"]  # its standard error
+    result: Int[Array, "*C"]  # of core.Result
+
+
+class Accepted(eqx.Module):
+    """The last problem whose rollouts were not much worse than those before, and what its step started from."""
+
+    problem: LocalProblem
+    old: LinearGaussian  # stacked [T], in the units of the problem
 
 
 class Progress(eqx.Module):
@@ -90,14 +103,16 @@ class Progress(eqx.Module):
 
     multiplier: Float[Array, "*C"]
     eta: Float[Array, "*C"]  # the last multiplier of the constraint, cost per nat
-    cost: Float[Array, "*C"]  # mean cost of the last round's rollouts; NaN before the first round
+    cost: Float[Array, "*C"]  # mean cost of the accepted rollouts; NaN before the first round
+    error: Float[Array, "*C"]  # its standard error
     predicted: Float[Array, "*C"]  # improvement that the last step promised
+    undone: Float[Array, "*C"]  # steps that were taken back since the last accepted one
 
     @staticmethod
     def none(conditions: int) -> "Progress":
         """Before the first round."""
         ones = jnp.ones(conditions)
-        return Progress(ones, ones, jnp.nan * ones, 0 * ones)
+        return Progress(ones, ones, jnp.nan * ones, 0 * ones, 0 * ones, 0 * ones)
 
 
 class Improvement(eqx.Module):
@@ -109,6 +124,8 @@ class Improvement(eqx.Module):
     epsilon: Float[Array, ""]  # its bound
     expected: Float[Array, ""]  # cost of the old controller by the fitted problem
     actual: Float[Array, ""]  # improvement of the last step, measured by the rollouts; NaN before the second round
+    accepted: Accepted  # what this step was made from
+    undone: Bool[Array, ""]  # whether the last step was taken back
     result: Int[Array, ""]  # of core.Result; if it is not usable, the policy is the old one
 
 
@@ -138,13 +155,19 @@ def local_problem(
     spread = scaled_xs[:, 0] - start[None]
     initial = Gaussian(start, spread.T @ spread / xs.shape[0] + START_VARIANCE * jnp.eye(start.shape[0]))
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves((cost, final))]))
-    result = jnp.where(finite, jnp.max(fit.result), Result.not_finite).astype(int)
+    result = jnp.where(finite, jnp.max(fit.result), Result.not_finite).astype(jnp.int32)
     each = jax.vmap(lambda xs, us: jnp.sum(trajectory_costs(task, xs, us, jnp.arange(us.shape[0]))))(xs, us)
-    return LocalProblem(fit.conditional, cost, final, initial, jnp.mean(xs, axis=0), jnp.mean(each), result)
+    error = jnp.std(each) / jnp.sqrt(xs.shape[0])
+    return LocalProblem(fit.conditional, cost, final, initial, jnp.mean(xs, axis=0), jnp.mean(each), error, result)
 
 
 def improve(
-    region: TrustRegion, problem: LocalProblem, old: LinearGaussian, noise: Float[Array, "m"], before: Progress
+    region: TrustRegion,
+    problem: LocalProblem,
+    old: LinearGaussian,
+    noise: Float[Array, "m"],
+    before: Progress,
+    last: Accepted | None = None,
 ) -> Improvement:
     """The next controller of one condition.
 
@@ -154,13 +177,21 @@ def improve(
         old: the controller that the step must stay close to, stacked [T], in the units of `problem`.
         noise: standard deviations of the actions of the new controller without a trust region, in these units.
         before: what the last round left behind.
+        last: what the last step was made from.  If that step made the rollouts worse by more than it promised to
+            improve them, and by more than `CERTAIN` standard errors, it is taken back: the new step starts from here,
+            with a smaller bound.  None: never.
     """
     steps = old.f.shape[0]
-    expected = _expected(old, problem)
     actual = before.cost - problem.paid
     adapted = next_step_size(before.multiplier, before.predicted, actual)
     multiplier = jnp.where(jnp.isnan(before.cost), before.multiplier, adapted)
     multiplier = jnp.clip(multiplier, region.smallest, region.largest)
+    undone = jnp.array(False)
+    if last is not None and region.enabled:
+        noise_of_costs = CERTAIN * jnp.sqrt(before.error**2 + problem.error**2)
+        undone = (-actual > jnp.maximum(before.predicted, noise_of_costs)) & (before.undone < region.undone)
+        problem, old = jax.tree.map(lambda a, b: jnp.where(undone, a, b), (last.problem, last.old), (problem, old))
+    expected = _expected(old, problem)
     epsilon = region.kl_step * multiplier * steps
     if region.enabled:
         step = constrained_step(
@@ -173,8 +204,9 @@ def improve(
         eta, epsilon = jnp.zeros(()), jnp.full((), jnp.inf)
     kl = jnp.sum(trajectory_kl(policy, old, problem.dynamics, problem.initial))
     predicted = expected - _expected(policy, problem)
-    progress = Progress(multiplier, eta, problem.paid, predicted)
-    return Improvement(policy, progress, kl, epsilon, expected, actual, result)
+    times = jnp.where(undone, before.undone + 1, 0.0)
+    progress = Progress(multiplier, eta, problem.paid, problem.error, predicted, times)
+    return Improvement(policy, progress, kl, epsilon, expected, actual, Accepted(problem, old), undone, result)
 
 
 def _costs(

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from forethought.algorithms.experience import require_at_least
 from forethought.algorithms.local_improvement import (
+    Accepted,
     Improvement,
     LocalProblem,
     LocalUnits,
@@ -33,7 +34,7 @@ from forethought.algorithms.local_record import Clock, metrics_of, notes, requir
 from forethought.algorithms.local_rollouts import Conditions, Rollouts, no_rollouts, roll_out
 from forethought.algorithms.local_task import local_task, require_task
 from forethought.algorithms.protocol import Info
-from forethought.core import Controller, LinearGaussian, Problem, Task, UsageError
+from forethought.core import Controller, Gaussian, LinearGaussian, Problem, Quadratic, Task, UsageError
 from forethought.core.data import AnyArray
 from forethought.core.linalg import psd_sqrt
 from forethought.core.precision import in_float32, in_float64
@@ -54,6 +55,7 @@ class LocalState(eqx.Module):
     xs: Float[Array, "C T1 n"]  # mean trajectories of the last round
     units: LocalUnits  # of all computations, from the first round
     progress: Progress
+    accepted: Accepted  # stacked [C], in `units`: what the last step was made from
     kept: Rollouts  # the last rollouts, for the prior
     prior: Any
     rounds: Int[Array, ""]
@@ -98,6 +100,7 @@ class LocalModels:
             jnp.zeros((C, T + 1, n)),
             LocalUnits(Units(jnp.zeros(n), jnp.ones(n)), Units(box.center, box.half_range)),
             Progress.none(C),
+            _no_problem(policies),
             no_rollouts(self.conditions, env),
             self.prior.init(n, m, key=key),
             jnp.zeros((), jnp.int32),
@@ -114,7 +117,7 @@ class LocalModels:
         clock.stop("fit_s")
         with jax.enable_x64(True):
             old = in_units(in_float64(state.policies), in_float64(fitted.units))
-            after, step = self.improve(fitted, problems, old)
+            after, step = self.improve(fitted, problems, old, in_float64(state.accepted))
         clock.stop("step_s")
         metrics = {"model_error": error, **metrics_of(step, episodes), **clock.spent}
         return after, Info(episodes, metrics, notes(step))
@@ -146,19 +149,25 @@ class LocalModels:
             *in_float32((own, problems.xs)),
             units,
             state.progress,
+            state.accepted,
             kept,
             in_float32(memory),
             state.rounds + 1,
         )
         return after, problems, error
 
-    def improve(self, state: LocalState, problems: LocalProblem, old: LinearGaussian) -> tuple[LocalState, Improvement]:
-        """The state with better controllers, and every condition's step from `old`, stacked [C T], in its units."""
+    def improve(
+        self, state: LocalState, problems: LocalProblem, old: LinearGaussian, last: Accepted | None = None
+    ) -> tuple[LocalState, Improvement]:
+        """The state with better controllers, and every condition's step from `old`, stacked [C T], in its units.
+
+        `last`: what the last step was made from, if it may be taken back.
+        """
         units = in_float64(state.units)
         noise = jnp.asarray(self.noise_of(old.f.shape[-1]))
-        step, policies = _improve(self.region, problems, old, noise, in_float64(state.progress), units)
-        after = eqx.tree_at(lambda s: (s.policies, s.progress), state, in_float32((policies, step.progress)))
-        return after, step
+        step, policies = _improve(self.region, problems, old, noise, in_float64(state.progress), units, last)
+        done = policies, step.progress, step.accepted
+        return eqx.tree_at(lambda s: (s.policies, s.progress, s.accepted), state, in_float32(done)), step
 
     def noise_of(self, m: int) -> Float[np.ndarray, "m"]:
         """The standard deviation of each of m actions under the initial controllers, in half ranges.
@@ -183,6 +192,19 @@ class LocalModels:
 def split(policies: LinearGaussian) -> list[LinearGaussian]:
     """Controllers stacked [C T], one by one."""
     return [jax.tree.map(lambda a, c=c: a[c], policies) for c in range(policies.f.shape[0])]
+
+
+def _no_problem(policies: LinearGaussian) -> Accepted:
+    """Before the first round; zeros of the right shapes."""
+    C, T, m, n = policies.F.shape
+    zeros, d = jnp.zeros, n + m
+    dynamics = LinearGaussian(zeros((C, T, n, d)), zeros((C, T, n)), zeros((C, T, n, n)))
+    cost = Quadratic(zeros((C, T, d, d)), zeros((C, T, d)), zeros((C, T)))
+    final = Quadratic(zeros((C, n, n)), zeros((C, n)), zeros(C))
+    initial, count = Gaussian(zeros((C, n)), zeros((C, n, n))), zeros(C, jnp.int32)
+    return Accepted(
+        LocalProblem(dynamics, cost, final, initial, zeros((C, T + 1, n)), zeros(C), zeros(C), count), policies
+    )
 
 
 @jax.jit
@@ -222,9 +244,11 @@ def _improve(
     noise: Float[Array, "m"],
     progress: Progress,
     units: LocalUnits,
+    last: Accepted | None,
 ) -> tuple[Improvement, LinearGaussian]:
     """The steps, stacked [C], and the new controllers in the units of the task."""
-    steps = jax.vmap(lambda problem, old, before: improve(region, problem, old, noise, before))(problems, old, progress)
+    one = lambda problem, old, before, last: improve(region, problem, old, noise, before, last)  # noqa: E731
+    steps = jax.vmap(one)(problems, old, progress, last)
     return steps, in_units(steps.policy, units, inverse=True)
 
 

@@ -53,9 +53,12 @@ def metrics_of(step: Improvement, episodes: Sequence[Transition]) -> dict[str, f
 
 
 def notes(step: Improvement) -> tuple[str, ...]:
-    """Which conditions kept their controller, and why."""
+    """Which conditions took their last step back or kept their controller, and why."""
     failed = [(c, result) for c, result in enumerate(_results(step.result)) if not result.usable]
+    undone = [c for c, one in enumerate(np.asarray(step.undone)) if one]
     return tuple(
+        f"Initial condition {c + 1}: the last step made the rollouts worse and was taken back." for c in undone
+    ) + tuple(
         f"Initial condition {c + 1}: no better controller was found, and the last one is kept: {result.message}."
         for c, result in failed
     )

@@ -2,13 +2,14 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
 
-from forethought.algorithms.local_improvement import LocalUnits, TrustRegion, local_problem
+from forethought.algorithms.local_improvement import LocalUnits, TrustRegion, improve, local_problem
 from forethought.algorithms.local_models import LocalModels
 from forethought.algorithms.local_priors import MixturePrior, ModelPrior, NoPrior
 from forethought.algorithms.local_record import require_usable
@@ -92,7 +93,7 @@ def test_a_linear_system_is_solved(trained):
     for c in range(2):
         assert mean_cost(PLAIN, ENV, state, c) == pytest.approx(optimum(state, c), rel=0.005)
         assert infos[0].metrics[f"cost_{c + 1}"] > 1.05 * optimum(state, c)
-    assert not any(info.notes for info in infos)
+    assert not any("no better controller" in note for info in infos for note in info.notes)
 
 
 @pytest.mark.slow
@@ -179,6 +180,25 @@ def test_smoothed_noise_keeps_its_variance():
     np.testing.assert_allclose((kernel**2).sum(1), 1, rtol=1e-5)
     correlations = kernel @ kernel.T
     assert correlations[10, 11] > 0.9 and abs(correlations[10, 25]) < 1e-3
+
+
+def test_a_step_after_which_the_rollouts_are_clearly_worse_is_taken_back_at_most_three_times(trained):
+    state, _ = trained
+    with jax.enable_x64(True):
+        last, before = in_float64(jax.tree.map(lambda a: a[0], (state.accepted, state.progress)))
+        now = jax.tree.map(lambda a: a + 0.1 if eqx.is_inexact_array(a) else a, last)
+        step = jax.jit(lambda p, before: improve(TrustRegion(), p, now.old, jnp.array([0.1]), before, last))
+        costing = lambda paid: eqx.tree_at(lambda p: (p.paid, p.error), now.problem, (paid, before.error))  # noqa: E731
+        accepted = step(costing(before.cost + 4 * before.error), before)
+        assert not accepted.undone and accepted.progress.undone == 0 and accepted.progress.cost > before.cost
+        assert accepted.accepted.old.f[0] == now.old.f[0]
+        epsilon = before.multiplier * T
+        for i in range(3):
+            done = step(costing(before.cost + 10 * before.error + 2 * jnp.abs(before.predicted)), before)
+            assert done.undone and done.progress.undone == i + 1 and done.progress.cost == last.problem.paid
+            assert done.epsilon <= jnp.maximum(0.5 * epsilon, 0.1 * T) and done.accepted.old.f[0] == last.old.f[0]
+            before, epsilon = done.progress, done.epsilon
+        assert not step(costing(before.cost + 1.0), before).undone
 
 
 def test_without_a_trust_region_the_step_is_lqr():
