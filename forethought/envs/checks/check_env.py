@@ -97,7 +97,7 @@ def _data_and_functions(
     """Findings from episodes of random actions."""
     if trial:
         if spaces_of(env).observations.is_vector:
-            yield from check_data(trial, angles, env.task.dt)
+            yield from check_data(trial, angles, env.task.dt, env.space.names)
         if env.space.velocities:
             yield _velocities(env, trial)
         if cost is not None:

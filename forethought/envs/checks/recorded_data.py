@@ -16,14 +16,20 @@ EXPLAINED = 0.99  # share of the variance above which the rest counts as noise
 POORLY = 0.9  # share of the variance below which much is unexplained
 
 
-def check_data(episodes: list[Transition], angles: tuple[int, ...], dt: float) -> Iterator[Finding]:
-    """Checks for constant, very large or offset coordinates, for angles, and for the inputs of the reward."""
+def check_data(
+    episodes: list[Transition], angles: tuple[int, ...], dt: float, names: tuple[str, ...] = ()
+) -> Iterator[Finding]:
+    """Checks for constant, very large or offset coordinates, for angles, and for the inputs of the reward.
+
+    A coordinate whose name ends with a unit other than rad, such as "position (m)", is not taken for an angle.
+    """
     x, u, x_next, reward = (
         np.concatenate([getattr(e, name) for e in episodes]).astype(float) for name in ("x", "u", "x_next", "reward")
     )
     yield from _constant(np.vstack([x, x_next]))
     yield from _scale(np.vstack([x, x_next]))
-    yield from _angles(x, x_next, angles, dt)
+    others = {i for i, name in enumerate(names) if name.endswith(")") and not name.endswith("(rad)")}
+    yield from _angles(x, x_next, angles, others, dt)
     yield from _reward(x, u, x_next, reward)
 
 
@@ -56,9 +62,11 @@ def _scale(states: np.ndarray) -> Iterator[Finding]:
         yield Finding("scale", "ok", f"largest magnitude {magnitude.max():.3g}")
 
 
-def _angles(x: np.ndarray, x_next: np.ndarray, angles: tuple[int, ...], dt: float) -> Iterator[Finding]:
+def _angles(
+    x: np.ndarray, x_next: np.ndarray, angles: tuple[int, ...], others: set[int], dt: float
+) -> Iterator[Finding]:
     """Coordinates that jump by a full turn; and, if no angles are given, those that exceed a full turn smoothly."""
-    candidates = [i for i in range(x.shape[1]) if i not in angles]
+    candidates = [i for i in range(x.shape[1]) if i not in angles and i not in others]
     wrapped = [i for i in candidates if _jumps(x[:, i], x_next[:, i])]
     unwrapped = [i for i in candidates if not angles and i not in wrapped and _turns(x, x_next, i, dt)]
     for indices, what, certainty in (
