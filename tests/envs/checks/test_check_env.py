@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from forethought.core import UsageError
+from forethought.core import Transition, UsageError
 from forethought.envs import check_env
+from forethought.envs.checks.recorded_data import check_data
 from tests.envs.toy_envs import Cart, Drifting, Linear, Misbehaving, limited
 
 
@@ -276,3 +277,15 @@ def test_termination_functions():
     checked(env, "termination", "fail", "misses", "terminations", "x = [", termination=lambda x: x[0] > 1e9)
     checked(env, "termination", "fail", "after which the environment went on", termination=lambda x: x[0] > -0.5)
     checked(env, "termination", "fail", "cannot be traced", termination=lambda x: bool(x[0] > 0))
+
+
+def test_a_coordinate_whose_unit_is_a_length_is_no_angle():
+    rate = 3 + np.sin(np.arange(101) / 9)
+    moved = np.concatenate([[0], np.cumsum(0.05 * 0.5 * (rate[1:] + rate[:-1]))])  # more than 2 pi
+    x, still = np.stack([moved, rate], axis=1).astype(np.float32), np.zeros(100, bool)
+    episode = Transition(x[:-1], np.zeros((100, 1), np.float32), x[1:], x[1:, 0], still, still)
+    told = [
+        next(finding.detail for finding in check_data([episode], (), 0.05, (name, "rate")) if finding.name == "angles")
+        for name in ("position (m)", "turn (rad)", "turn")
+    ]
+    assert told[0] == "none seen" and "coordinate 0 moves smoothly" in told[1] and told[1] == told[2]
