@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from forethought.algorithms.gps import GPS
     from forethought.algorithms.iterative import Iterative
     from forethought.algorithms.local_models import LocalModels
+    from forethought.algorithms.mbpo import MBPO
     from forethought.algorithms.mpc import LearnedMPC
     from forethought.algorithms.pets import PETS
     from forethought.algorithms.pilco import PILCO
     from forethought.algorithms.policy_gradient import PolicyGradient
     from forethought.algorithms.ppo import PPO
     from forethought.algorithms.sac import SAC
+    from forethought.algorithms.value_gradients import ValueGradients
     from forethought.core.errors import ForethoughtError, UsageError
     from forethought.core.protocols import Problem
     from forethought.envs.checks.check_env import check_env
@@ -47,6 +49,7 @@ __all__ = [
     "GP",
     "GPS",
     "ICEM",
+    "MBPO",
     "ILQR",
     "MPC",
     "MPPI",
@@ -70,6 +73,7 @@ __all__ = [
     "Run",
     "TimedMPC",
     "UsageError",
+    "ValueGradients",
     "__version__",
     "check_env",
     "known_model",

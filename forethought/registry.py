@@ -9,12 +9,14 @@ ALGORITHMS = {
     "gps": "forethought.algorithms.gps:GPS",
     "iterative": "forethought.algorithms.iterative:Iterative",
     "local-models": "forethought.algorithms.local_models:LocalModels",
+    "mbpo": "forethought.algorithms.mbpo:MBPO",
     "mpc": "forethought.algorithms.mpc:LearnedMPC",
     "pets": "forethought.algorithms.pets:PETS",
     "pilco": "forethought.algorithms.pilco:PILCO",
     "policy-gradient": "forethought.algorithms.policy_gradient:PolicyGradient",
     "ppo": "forethought.algorithms.ppo:PPO",
     "sac": "forethought.algorithms.sac:SAC",
+    "value-gradients": "forethought.algorithms.value_gradients:ValueGradients",
 }
 
 PLANNERS = {
@@ -30,6 +32,10 @@ MODELS = {
     "ensemble": "forethought.models.ensemble:Ensemble",
     "gmm": "forethought.models.gmm:GMM",
     "gp": "forethought.models.gp.process:GP",
+}
+
+LEARNERS = {
+    "sac": "forethought.learners.sac:SACLearner",
 }
 
 BASE_POLICIES = {
@@ -53,6 +59,7 @@ SEARCHES = {
 CHOICES = {
     "forethought.core.protocols:Planner": PLANNERS,
     "forethought.core.protocols:Regression": MODELS,
+    "forethought.learners.off_policy:OffPolicyLearner": LEARNERS,
     "forethought.policies.base_policy:BasePolicy": BASE_POLICIES,
     "forethought.algorithms.local_priors:Prior": PRIORS,
 }

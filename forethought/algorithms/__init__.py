@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from forethought.algorithms.gps import GPS
     from forethought.algorithms.iterative import Iterative
     from forethought.algorithms.local_models import LocalModels
+    from forethought.algorithms.mbpo import MBPO
     from forethought.algorithms.model_learning import Learned, ModelLearning
     from forethought.algorithms.mpc import LearnedMPC
     from forethought.algorithms.pets import PETS
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from forethought.algorithms.ppo import PPO
     from forethought.algorithms.protocol import Algorithm, Info
     from forethought.algorithms.sac import SAC
+    from forethought.algorithms.value_gradients import ValueGradients
 
 __all__ = [
     "Algorithm",
@@ -31,12 +33,14 @@ __all__ = [
     "Learned",
     "LearnedMPC",
     "LocalModels",
+    "MBPO",
     "ModelLearning",
     "PETS",
     "PILCO",
     "PPO",
     "PolicyGradient",
     "SAC",
+    "ValueGradients",
 ]
 
 __getattr__, __dir__ = lazy_exports(__name__, __file__)
