@@ -37,7 +37,7 @@ from forethought.algorithms.off_policy import (
 )
 from forethought.algorithms.on_policy import initial_state
 from forethought.algorithms.protocol import Info
-from forethought.core import Buffer, Controller, Problem, Regression, Result, Transition
+from forethought.core import Buffer, Controller, Problem, Regression, Result, Transition, UsageError
 from forethought.core.settings import settings
 from forethought.dynamics.learned import one_step_error
 from forethought.envs.env import Env, spaces_of
@@ -114,7 +114,12 @@ class MBPO:
         return round(self.real_ratio * self.learner.batch)
 
     def check_budget(self, env_steps: int) -> None:
-        """Raise `UsageError` where rollouts cannot reach their last length in a run of `env_steps` real steps."""
+        """Raise `UsageError` where a run of `env_steps` real steps learns nothing, or its rollouts cannot grow."""
+        if env_steps <= self.random_steps:
+            raise UsageError(
+                f"the first {self.random_steps:,} steps are random, and the run has {env_steps:,}: nothing would be "
+                f"learned. Give --random-steps {max(1, env_steps // 10)}, or more --env-steps."
+            )
         self.rollouts.check_budget(env_steps)
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> MBPOState:

@@ -178,7 +178,7 @@ def test_the_schedule_is_that_of_the_paper_and_is_applied():
     assert hopper.batches(0, 250) == 50 and hopper.batches(150_000, 250) == 400_000 // (15 * 2000)
     growing = BranchedRollouts(last_length=3, growth_start=0, growth_end=40, batch=8, capacity=80, per_step=4.0)
     state, infos = rounds(dataclasses.replace(SMALL, rollouts=growing), ENV, 2)
-    assert [info.metrics["rollout_length"] for info in infos] == [2.0, 3.0]
+    assert [info.metrics["rollout_length"] for info in infos] == [1.0, 3.0]
     assert any("rollouts have 1 steps now, and 3 from 40 real steps" in note for note in infos[0].notes)
 
 
@@ -194,6 +194,8 @@ def test_a_schedule_that_cannot_end_within_the_run_is_refused(tmp_path):
     assert [remedy.length(s) for s in (29_286, 60_000)] == [2, BranchedRollouts(last_length=15).length(60_000)]
     with pytest.raises(UsageError, match="last-length 1, or --env-steps 150000"):
         algorithm.check_budget(10_000)
+    with pytest.raises(UsageError, match="first 5,000 steps are random, and the run has 5,000.*--random-steps 500"):
+        algorithm.check_budget(5000)
 
 
 @pytest.mark.parametrize("name", [pytest.param("mbpo", marks=pytest.mark.slow), "value-gradients"])
