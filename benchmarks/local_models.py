@@ -64,7 +64,9 @@ REDUNDANT = "--prior.regularization 0.1"  # states of the arms: angles, and posi
 TASKS = {
     "point-mass": Task("forethought/PointMassObstacle-v0", 1, 10, 20),
     "two-link": Task("forethought/ArmTwoLink-v0", 1, 10, 30, f"--noise 0.1 --region.least-noise 0.01 {REDUNDANT}"),
-    "seven-joint": Task("forethought/ArmSevenJoint-v0", 1, 10, 50, f"--noise 0.04 --region.least-noise 0.003 {REDUNDANT}"),
+    "seven-joint": Task(
+        "forethought/ArmSevenJoint-v0", 1, 10, 50, f"--noise 0.04 --region.least-noise 0.003 {REDUNDANT}"
+    ),
     "peg": Task("forethought/PegInsertion-v0", 4, 12, 60, f"--noise 0.04 --region.least-noise 0.003 {REDUNDANT}"),
 }
 REGIONS = {"trust region": "", "no trust region": "--region.enabled false"}
