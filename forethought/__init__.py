@@ -11,6 +11,8 @@ from forethought.envs.registration import register_when_gymnasium_is_imported
 
 if TYPE_CHECKING:
     from forethought.algorithms.backprop import Backprop
+    from forethought.algorithms.dyna_q import DynaQ
+    from forethought.algorithms.dyna_q_plus import DynaQPlus
     from forethought.algorithms.fit_once import FitOnce
     from forethought.algorithms.gps import GPS
     from forethought.algorithms.iterative import Iterative
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from forethought.algorithms.pilco import PILCO
     from forethought.algorithms.policy_gradient import PolicyGradient
     from forethought.algorithms.ppo import PPO
+    from forethought.algorithms.prioritized_sweeping import PrioritizedSweeping
     from forethought.algorithms.sac import SAC
     from forethought.algorithms.value_gradients import ValueGradients
     from forethought.core.errors import ForethoughtError, UsageError
@@ -58,6 +61,8 @@ __all__ = [
     "PPO",
     "SAC",
     "Backprop",
+    "DynaQ",
+    "DynaQPlus",
     "Ensemble",
     "Environment",
     "Evaluation",
@@ -68,6 +73,7 @@ __all__ = [
     "LearnedMPC",
     "LocalModels",
     "PolicyGradient",
+    "PrioritizedSweeping",
     "Problem",
     "RandomShooting",
     "Run",

@@ -5,6 +5,8 @@ Nothing is imported here; `forethought list` shows the first line of the file of
 
 ALGORITHMS = {
     "backprop": "forethought.algorithms.backprop:Backprop",
+    "dyna-q": "forethought.algorithms.dyna_q:DynaQ",
+    "dyna-q-plus": "forethought.algorithms.dyna_q_plus:DynaQPlus",
     "fit-once": "forethought.algorithms.fit_once:FitOnce",
     "gps": "forethought.algorithms.gps:GPS",
     "iterative": "forethought.algorithms.iterative:Iterative",
@@ -14,6 +16,7 @@ ALGORITHMS = {
     "pets": "forethought.algorithms.pets:PETS",
     "pilco": "forethought.algorithms.pilco:PILCO",
     "policy-gradient": "forethought.algorithms.policy_gradient:PolicyGradient",
+    "prioritized-sweeping": "forethought.algorithms.prioritized_sweeping:PrioritizedSweeping",
     "ppo": "forethought.algorithms.ppo:PPO",
     "sac": "forethought.algorithms.sac:SAC",
     "value-gradients": "forethought.algorithms.value_gradients:ValueGradients",

@@ -6,6 +6,8 @@ from forethought.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from forethought.algorithms.backprop import Backprop
+    from forethought.algorithms.dyna_q import DynaQ
+    from forethought.algorithms.dyna_q_plus import DynaQPlus
     from forethought.algorithms.experience import Experience
     from forethought.algorithms.fit_once import FitOnce
     from forethought.algorithms.gps import GPS
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from forethought.algorithms.pilco import PILCO
     from forethought.algorithms.policy_gradient import PolicyGradient
     from forethought.algorithms.ppo import PPO
+    from forethought.algorithms.prioritized_sweeping import PrioritizedSweeping
     from forethought.algorithms.protocol import Algorithm, Info
     from forethought.algorithms.sac import SAC
     from forethought.algorithms.value_gradients import ValueGradients
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Algorithm",
     "Backprop",
+    "DynaQ",
+    "DynaQPlus",
     "Experience",
     "FitOnce",
     "GPS",
@@ -39,6 +44,7 @@ __all__ = [
     "PILCO",
     "PPO",
     "PolicyGradient",
+    "PrioritizedSweeping",
     "SAC",
     "ValueGradients",
 ]

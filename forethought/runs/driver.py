@@ -188,8 +188,8 @@ class Session:
 
     def round(self) -> dict[str, Any]:
         """Run one round, write it to disk, and return its metrics."""
-        self.monitored.begin_round()
         before = self.progress
+        self.monitored.begin_round(before.env_steps)
         key = jr.fold_in(jr.key(self.identity["seed"]), before.iteration)
         state, info = self.algorithm.iterate(self.state, self.monitored, key=key)
         self._save(info.episodes)

@@ -1,0 +1,54 @@
+"""The map of an environment whose states are the cells of a grid, for pictures.
+
+An environment has a map if its observations number the cells row by row and it has a transition table (`P`).  The kinds
+of cells come from `desc`, one character for each cell, as FrozenLake and the mazes have it, or from `shape` and `_cliff`
+of CliffWalking.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from forethought.envs.env import Env, spaces_of
+
+
+@dataclass(frozen=True)
+class GridMap:
+    """Cells: # wall, H hole or cliff, G goal, S start, anything else free; where each action leads on average."""
+
+    cells: Shaped[np.ndarray, "R C"]  # characters
+    moves: Float[np.ndarray, "A 2"]  # rows down and columns to the right, unit vectors; zero for no direction
+
+
+def grid_map(env: Env) -> GridMap | None:
+    """The map of an environment; None if its states are not the cells of a grid."""
+    inner = getattr(env, "unwrapped", None)
+    cells, table = _cells(inner), getattr(inner, "P", None)
+    if cells is None or not table or spaces_of(env).observations.states != cells.size:
+        return None
+    return GridMap(cells, _moves(table, cells))
+
+
+def _cells(env: Any) -> Shaped[np.ndarray, "R C"] | None:
+    desc, cliff = getattr(env, "desc", None), getattr(env, "_cliff", None)
+    if isinstance(desc, np.ndarray) and desc.ndim == 2:
+        return desc.astype(str)
+    if not (isinstance(cliff, np.ndarray) and cliff.ndim == 2):
+        return None
+    cells = np.where(cliff, "H", ".")
+    cells[-1, 0], cells[-1, -1] = "S", "G"  # as in figure 6.4 of the textbook
+    return cells
+
+
+def _moves(table: Any, cells: Shaped[np.ndarray, "R C"]) -> Float[np.ndarray, "A 2"]:
+    """The mean displacement of each action by at most one cell: where the ground is slippery, the intended move."""
+    total = np.zeros((len(table[0]), 2))
+    for s, row in table.items():
+        for a, outcomes in row.items():
+            for p, s_next, *_ in outcomes:
+                step = np.subtract(divmod(int(s_next), cells.shape[1]), divmod(int(s), cells.shape[1]))
+                total[a] += p * step if np.abs(step).sum() == 1 else 0
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return np.divide(total, length, out=np.zeros_like(total), where=length > 1e-9)
