@@ -9,9 +9,9 @@ Parts:
     changing   blocking and shortcut maze: cumulative reward of Dyna-Q and Dyna-Q+
     sweeping   Dyna maze, each cell divided into k x k: updates of Q until near-optimal, prioritized sweeping and Dyna-Q
     episodes   Taxi-v4 and FrozenLake-v1: real episodes until the greedy policy is good, against Q-learning
-A whole experiment is one compiled function on the transition table of the environment, run for run.  Settings are those
-of Sutton & Barto (2018), chapter 8.  The step sizes of the part episodes are tuned for Q-learning on seed 100; all other
-rows are of seed 40, which is split into one key for each run.  Results go to benchmarks/results/dyna_PART.json.
+A whole experiment is one compiled function on the transition table of the environment.  Settings are those of Sutton &
+Barto (2018), chapter 8.  The step sizes of the part episodes are tuned for Q-learning on seed 100; all other rows are
+of seed 40, which is split into one key for each run.  Results go to benchmarks/results/dyna_PART.json.
 """
 
 import argparse
@@ -176,9 +176,7 @@ def good_after(
 
     discount, good, most = TASKS[task]
     kind, n, outcomes = LEARNERS[learner]
-    algorithm = getattr(forethought, kind)(
-        planning_steps=n, step_size=step_size, discount=discount, outcomes=outcomes
-    )
+    algorithm = getattr(forethought, kind)(planning_steps=n, step_size=step_size, discount=discount, outcomes=outcomes)
     mdp = table(task, horizon=None)
     flags = argparse.Namespace(**{**vars(flags), "runs": runs})
     count = 3 if flags.quick else most

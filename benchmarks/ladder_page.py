@@ -8,6 +8,7 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from common import RESULTS, ROOT
@@ -58,15 +59,15 @@ def write_page() -> None:
         put_table("physics", physics_table(physics))
 
 
-def put_table(name: str, rows: Sequence[Sequence[str]]) -> None:
+def put_table(name: str, rows: Sequence[Sequence[str]], path: Path = PAGE) -> None:
     """Replace what is between the two marks of a table; a page without the mark is left as it is."""
-    page, mark = PAGE.read_text(), f"<!-- table: {name} -->\n"
+    page, mark = path.read_text(), f"<!-- table: {name} -->\n"
     if mark not in page:
         return
     head, *body = ["| " + " | ".join(row) + " |" for row in rows]
     text = "\n".join([head, "|" + "---|" * len(rows[0]), *body, ""])
     start = page.index(mark) + len(mark)
-    PAGE.write_text(page[:start] + text + page[page.index("<!-- end of table -->", start) :])
+    path.write_text(page[:start] + text + page[page.index("<!-- end of table -->", start) :])
 
 
 def learn_table(rows: list[Row]) -> list[list[str]]:

@@ -20,6 +20,7 @@ import pytest
 from forethought.cli import main as cli
 from forethought.cli.flags import given_settings
 from forethought.cli.renamed import RENAMED
+from forethought.envs.grids.mazes import MAZES
 from forethought.envs.shipped import NAMESPACE, SHIPPED
 from forethought.registry import ALGORITHMS, MODELS, PLANNERS
 
@@ -154,7 +155,7 @@ def _status(words):
 
 def _exists(env):
     if env.startswith(NAMESPACE):
-        return env.removeprefix(NAMESPACE) in SHIPPED
+        return env.removeprefix(NAMESPACE) in SHIPPED | MAZES
     if env.endswith(".xml"):
         return Path(env).exists()
     module, _, name = env.rpartition(":")

@@ -19,10 +19,10 @@ from forethought.algorithms.tabular import (
     check_settings,
     empty_state,
     greedy,
-    initial_state,
     outcome_of,
     q_update,
     run_round,
+    table_size,
 )
 from forethought.core import Controller, Transition
 from forethought.core.settings import settings
@@ -68,16 +68,16 @@ class DynaQPlus:
 
     def empty(self, states: int, actions: int) -> TabularState:
         """The state before any experience."""
-        return empty_state(self, states, actions)
+        return empty_state(states, actions, initial_value=self.initial_value, outcomes=self.outcomes)
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> TabularState:
         """The state before any experience; raises `UsageError` unless observations and actions are discrete."""
         del key
-        return initial_state(self, env)
+        return self.empty(*table_size(env, self.outcomes))
 
     def iterate(self, state: TabularState, env: Env, *, key: PRNGKeyArray) -> tuple[TabularState, Info]:
         """Whole episodes."""
-        return run_round(self, state, env, key=key)
+        return run_round(self, state, env, self.round_episodes, key=key)
 
     def controller(self, state: TabularState, env: Env) -> Controller:
         """The greedy policy."""

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from forethought.algorithms.protocol import Info
-from forethought.algorithms.tabular import check_settings, empty_state, greedy, initial_state, run_round
+from forethought.algorithms.tabular import check_settings, empty_state, greedy, run_round, table_size
 from forethought.core import Controller, Transition
 from forethought.core.settings import settings
 from forethought.envs.env import Env
@@ -76,17 +76,17 @@ class PrioritizedSweeping:
 
     def empty(self, states: int, actions: int) -> SweepingState:
         """The state before any experience."""
-        plain = empty_state(self, states, actions)
+        plain = empty_state(states, actions, initial_value=self.initial_value, outcomes=self.outcomes)
         return SweepingState(plain.q, plain.model, jnp.zeros_like(plain.q), plain.updates)
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> SweepingState:
         """The state before any experience; raises `UsageError` unless observations and actions are discrete."""
         del key
-        return initial_state(self, env)
+        return self.empty(*table_size(env, self.outcomes))
 
     def iterate(self, state: SweepingState, env: Env, *, key: PRNGKeyArray) -> tuple[SweepingState, Info]:
         """Whole episodes."""
-        return run_round(self, state, env, key=key)
+        return run_round(self, state, env, self.round_episodes, key=key)
 
     def controller(self, state: SweepingState, env: Env) -> Controller:
         """The greedy policy."""

@@ -5,7 +5,7 @@ A tabular algorithm has `learn(state, row, key) -> state`: what happens after on
 """
 
 import math
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -34,24 +34,15 @@ class TabularState(eqx.Module):
     updates: Int[Array, ""]
 
 
+@runtime_checkable
 class TabularAlgorithm(Protocol):
-    """Settings that all tabular algorithms have, and their learning from one real step."""
+    """Settings of a tabular algorithm: its exploration, and its learning from one real step."""
 
-    @property
-    def step_size(self) -> float: ...
-    @property
-    def discount(self) -> float: ...
     @property
     def epsilon(self) -> float: ...
-    @property
-    def initial_value(self) -> float: ...
-    @property
-    def outcomes(self) -> int: ...
-    @property
-    def round_episodes(self) -> int: ...
 
     def empty(self, states: int, actions: int) -> Any:
-        """The state before any experience."""
+        """The state before any experience: `q`, `model`, `updates` and whatever else the algorithm needs."""
         ...
 
     def learn(self, state: Any, row: Transition, *, key: PRNGKeyArray) -> Any:
@@ -59,10 +50,10 @@ class TabularAlgorithm(Protocol):
         ...
 
 
-def empty_state(algorithm: TabularAlgorithm, states: int, actions: int) -> TabularState:
+def empty_state(states: int, actions: int, *, initial_value: float, outcomes: int) -> TabularState:
     """All action values equal, and a model that knows nothing."""
-    q = jnp.full((states, actions), algorithm.initial_value, jnp.result_type(float))
-    return TabularState(q, TabularModel.empty(states, actions, algorithm.outcomes), jnp.zeros((), jnp.int32))
+    q = jnp.full((states, actions), initial_value, jnp.result_type(float))
+    return TabularState(q, TabularModel.empty(states, actions, outcomes), jnp.zeros((), jnp.int32))
 
 
 def outcome_of(row: Transition) -> Outcome:
@@ -87,17 +78,12 @@ def q_update(
     return q.at[s, a].add(step_size * (outcome.reward + discount * value - q[s, a]))
 
 
-def initial_state(algorithm: TabularAlgorithm, env: Env) -> Any:
-    """The state for the tables that `env` needs.
+def table_size(env: Env, outcomes: int = 1) -> tuple[int, int]:
+    """S and A, of an environment with discrete observations and actions.
 
     Raises:
-        UsageError: its observations or actions are not discrete, or the tables do not fit into memory.
+        UsageError: they are not discrete, or the tables do not fit into memory.
     """
-    return algorithm.empty(*table_size(env, algorithm.outcomes))
-
-
-def table_size(env: Env, outcomes: int = 1) -> tuple[int, int]:
-    """S and A; raises `UsageError` as `initial_state` does."""
     spaces = spaces_of(env)
     states, actions = spaces.observations.states, spaces.actions
     if states is None or not isinstance(actions, Discrete):
@@ -125,26 +111,28 @@ def _not_discrete(name: str, observations: Observations, actions: Box | Discrete
     )
 
 
-def run_round(algorithm: TabularAlgorithm, state: Any, env: Env, *, key: PRNGKeyArray) -> tuple[Any, Info]:
-    """Whole episodes with the epsilon-greedy policy; the table is updated after every step."""
-    observations, episodes, before = spaces_of(env).observations, [], int(jnp.sum(state.model.count > 0))
+def run_round(
+    algorithm: TabularAlgorithm, state: Any, env: Env, episodes: int, *, key: PRNGKeyArray
+) -> tuple[Any, Info]:
+    """`episodes` whole episodes with the epsilon-greedy policy; the table is updated after every step."""
+    observations, done, before = spaces_of(env).observations, [], int(jnp.sum(state.model.count > 0))
     state = jax.tree.map(jnp.copy, state)  # updated in place from here on
-    for i in range(algorithm.round_episodes):
+    for i in range(episodes):
         episode_key, learn_key = jr.split(jr.fold_in(key, i))
         episode, rows = env.start(key=episode_key), []
         while not episode.over:
             policy = EpsilonGreedy(jnp.copy(state.q), algorithm.epsilon, observations)
             rows.append(episode.advance(Acting(policy), steps=1))
             state = _learn((algorithm, observations, rows[-1], np.int32(len(rows)), learn_key), state)
-        episodes.append(join_pieces(rows))
-    tried, steps = int(jnp.sum(state.model.count > 0)), sum(map(len, episodes))
+        done.append(join_pieces(rows))
+    tried, steps = int(jnp.sum(state.model.count > 0)), sum(map(len, done))
     metrics: dict[str, float | None] = {
         "states_visited": float(state.model.visited),
         "pairs_tried": float(tried),
         "known_steps": 1 - (tried - before) / steps,
         "updates": float(state.updates),
     }
-    return state, Info(episodes, metrics)
+    return state, Info(done, metrics)
 
 
 def greedy(state: Any, env: Env) -> Controller:
@@ -152,7 +140,7 @@ def greedy(state: Any, env: Env) -> Controller:
     return Acting(EpsilonGreedy(state.q, 0.0, spaces_of(env).observations), mode=True)
 
 
-def check_settings(settings: TabularAlgorithm) -> None:
+def check_settings(settings: Any) -> None:
     """Raise `ValueError` for settings out of range."""
     name = type(settings).__name__
     for field, inside, expected in (
@@ -171,7 +159,7 @@ def check_settings(settings: TabularAlgorithm) -> None:
 
 
 @eqx.filter_jit(donate="all-except-first")
-def _learn(fixed: tuple[TabularAlgorithm, Observations, Transition, np.int32, PRNGKeyArray], state: Any) -> Any:
+def _learn(fixed: tuple[TabularAlgorithm, Observations, Transition, Any, PRNGKeyArray], state: Any) -> Any:
     """`learn` from an episode's piece of one step."""
     algorithm, observations, piece, t, key = fixed
     row = jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], piece)

@@ -122,7 +122,7 @@ def run_episodes(
             return agent, total + told.reward, told.over
 
         before = agent.steps
-        agent, total, _ = jax.lax.while_loop(wanted, once, (agent, jnp.zeros_like(agent.learned.q[0, 0]), reached))
+        agent, total, _over = jax.lax.while_loop(wanted, once, (agent, jnp.zeros_like(agent.learned.q[0, 0]), reached))
         value = jnp.where(reached, 0, score(agent.learned.q))
         told = Episodes(agent.steps - before, total, jnp.where(reached, 0, agent.learned.updates), value)
         return (agent, reached | (value >= enough)), told

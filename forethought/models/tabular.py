@@ -66,6 +66,11 @@ class TabularModel(eqx.Module):
         """How many outcomes are kept of each pair."""
         return jnp.minimum(self.count, self.x_next.shape[2])
 
+    @property
+    def _used(self) -> Bool[Array, "S A K"]:
+        """Which outcomes there are."""
+        return jnp.arange(self.x_next.shape[2])[None, None] < self.kept[..., None]
+
     def outcome(self, s: Int[Array, ""], a: Int[Array, ""], u: Float[Array, ""]) -> Outcome:
         """One of the kept outcomes of a pair, chosen by `u`, which is uniform in [0, 1)."""
         kept = jnp.minimum(self.count[s, a], self.x_next.shape[2])
@@ -87,7 +92,7 @@ class TabularModel(eqx.Module):
 
     def predecessors(self, s: Int[Array, ""]) -> Bool[Array, "S A"]:
         """The pairs that are predicted to lead to state `s`, which is not terminal after them."""
-        used = jnp.arange(self.x_next.shape[2]) < self.kept[..., None]
+        used = self._used
         return jnp.any(used & (self.x_next == s) & ~self.terminal, axis=2)
 
     def expected_target(
@@ -101,7 +106,7 @@ class TabularModel(eqx.Module):
 
     def expected_targets(self, values: Float[Array, "S"], discount: float) -> Float[Array, "S A"]:
         """The expectation of R + discount V(S') for every pair, over its kept outcomes; 0 for an unknown pair."""
-        used = jnp.arange(self.x_next.shape[2]) < self.kept[..., None]
+        used = self._used
         targets = self.reward + jnp.where(self.terminal, 0, discount * values[self.x_next])
         return jnp.sum(jnp.where(used, targets, 0), axis=2) / jnp.maximum(self.kept, 1)
 

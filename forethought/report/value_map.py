@@ -24,7 +24,7 @@ def value_map_sections(run: Any) -> list[Section]:
     if not (hasattr(state, "q") and hasattr(getattr(state, "model", None), "count")):
         return []
     q, count = np.asarray(state.q), np.asarray(state.model.count)
-    visited = (count > 0).any(axis=1)
+    visited = np.any(count > 0, axis=1)
     shown, caption = grid_map(run.env), "V(s) = max over a of Q(s, a), of the states visited in training."
     if shown is None:
         pictures = [Picture(value_histogram(q[visited].max(axis=1)), caption)] if visited.any() else []
@@ -40,7 +40,7 @@ def value_map_sections(run: Any) -> list[Section]:
 
 def knowledge(count: np.ndarray, state: Any) -> Table:
     """How much of the environment the model knows, and what is unknown to it."""
-    states, pairs = (count > 0).any(axis=1), count > 0
+    states, pairs = np.any(count > 0, axis=1), count > 0
     return Table(
         ("", "known", "unknown (never visited or tried)"),
         [
@@ -61,9 +61,7 @@ def value_histogram(axes: Axes, values: Float[np.ndarray, "V"]) -> None:
     axes.set_ylabel("visited states")
 
 
-def draw_map(
-    figure: Figure, shown: GridMap, q: Float[np.ndarray, "S A"], visited: Bool[np.ndarray, "S"]
-) -> None:
+def draw_map(figure: Figure, shown: GridMap, q: Float[np.ndarray, "S A"], visited: Bool[np.ndarray, "S"]) -> None:
     """Values as colors (and numbers on small maps), greedy actions as arrows."""
     rows, columns = shown.cells.shape
     axes = figure.add_subplot()

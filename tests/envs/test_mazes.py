@@ -12,9 +12,9 @@ from gymnasium.utils.env_checker import check_env
 import forethought as ft
 from forethought.core import UsageError
 from forethought.envs.env import spaces_of
-from forethought.envs.gym_env import GymEnv
 from forethought.envs.grids.mazes import MAZES, scaled
 from forethought.envs.grids.tabular_mdp import TabularMDP, select
+from forethought.envs.gym_env import GymEnv
 
 UP, RIGHT, DOWN, LEFT = range(4)
 

@@ -1,8 +1,8 @@
 """The map of an environment whose states are the cells of a grid, for pictures.
 
-An environment has a map if its observations number the cells row by row and it has a transition table (`P`).  The kinds
-of cells come from `desc`, one character for each cell, as FrozenLake and the mazes have it, or from `shape` and `_cliff`
-of CliffWalking.
+An environment has a map if its observations number the cells row by row and it has a transition table (`P`).  The
+kinds of cells come from `desc`, one character for each cell, as FrozenLake and the mazes have it, or from `_cliff` of
+CliffWalking.
 """
 
 from dataclasses import dataclass
