@@ -31,11 +31,12 @@ LINKING = [*PAGES, ROOT / "CHANGELOG.md"]
 # Budgets that are made small when a page runs; the first text must be on the page.
 SMALL = {
     "README.md": {"iterations=15": "iterations=1", "episodes=5": "episodes=1", "--iterations 7": "--iterations 1"},
+    "dyna.md": {"iterations=10": "iterations=1"},
     "pilco.md": {"iterations=7": "iterations=1", "episodes=5": "episodes=1"},
     "learners.md": {"env_steps=300_000": "iterations=1", "episodes=5": "episodes=1"},
     "games.md": {"games=100": "games=2", "simulations=200": "simulations=4"},
 }
-SLOW = {"README.md", "games.md", "learners.md", "pilco.md"}
+SLOW = {"README.md", "dyna.md", "games.md", "learners.md", "pilco.md"}
 RUN = [
     "forethought list",
     "forethought train pets --help",

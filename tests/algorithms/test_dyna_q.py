@@ -183,11 +183,11 @@ def test_planning_saves_episodes_in_the_maze():
         run = lambda key: run_episodes(  # noqa: E731
             ft.DynaQ(planning_steps=n), MAZE, 40, lambda q: -greedy_steps(q, MAZE, 16), enough=-16.0, key=key
         )
-        _, told = jax.jit(lambda keys: jax.lax.map(run, keys))(jr.split(jr.key(100), 5))
+        _, told = jax.jit(lambda keys: jax.lax.map(run, keys))(jr.split(jr.key(100), 3))
         return (np.asarray(told.length) > 0).sum(axis=1)
 
     without, with_planning = episodes(0), episodes(20)
-    assert with_planning.max() <= 8 < 12 < without.min()
+    assert np.median(with_planning) <= 6 < 12 < np.median(without)
 
 
 ENVS = {"dyna-q": ft.DynaQ(), "dyna-q-plus": ft.DynaQPlus(), "prioritized-sweeping": ft.PrioritizedSweeping()}
