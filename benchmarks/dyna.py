@@ -10,8 +10,8 @@ Parts:
     sweeping   Dyna maze, each cell divided into k x k: updates of Q until near-optimal, prioritized sweeping and Dyna-Q
     episodes   Taxi-v4 and FrozenLake-v1: real episodes until the greedy policy is good, against Q-learning
 A whole experiment is one compiled function on the transition table of the environment.  Settings are those of Sutton &
-Barto (2018), chapter 8.  The step sizes of the part episodes are tuned for Q-learning on seed 100; all other rows are
-of seed 40, which is split into one key for each run.  Results go to benchmarks/results/dyna_PART.json.
+Barto (2018), chapter 8; those of the part episodes are not tuned.  Every row is of seed 40, which is split into one key
+for each run.  Results go to benchmarks/results/dyna_PART.json.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from rows import Rows, fill
 
 sys.path.insert(0, str(ROOT))
 
-SEED, TUNING_SEED = 40, 100
+SEED = 40
 PLANNING = (0, 5, 50)  # planning steps in the Dyna maze
 EPISODES = 50  # of each run in the Dyna maze
 NEAR = 1.2  # a greedy path at most this much longer than the shortest one is near-optimal
@@ -35,26 +35,27 @@ CHANGING = {  # maze: planning steps, kappa, steps
 EVERY = 25  # steps between points of the curves
 SCALES = (1, 2, 3, 4, 5)
 SWEEPING_RUNS = 10
-STEP_SIZES = (0.1, 0.5, 1.0)
-TASKS = {  # environment: discount, expected return that counts as good, most episodes
-    "Taxi-v4": (0.95, 7.0, 3000),
-    "FrozenLake-v1": (0.99, 0.7, 5000),
+TASKS = {  # environment: discount, step size, expected return that counts as good, most episodes
+    "FrozenLake-v1": (0.99, 0.1, 0.7, 5000),
+    "Taxi-v4": (0.95, 1.0, 7.0, 3000),
 }
 LEARNERS = {  # name: class, planning steps, outcomes
     "Q-learning": ("DynaQ", 0, 1),
     "Dyna-Q, n = 5": ("DynaQ", 5, 1),
-    "Dyna-Q, n = 50": ("DynaQ", 50, 1),
-    "Dyna-Q, n = 50, 100 outcomes": ("DynaQ", 50, 100),
-    "prioritized sweeping, n = 50": ("PrioritizedSweeping", 50, 1),
-    "prioritized sweeping, n = 50, 100 outcomes": ("PrioritizedSweeping", 50, 100),
+    "Dyna-Q, n = 5, 100 outcomes": ("DynaQ", 5, 100),
+    "prioritized sweeping, n = 5": ("PrioritizedSweeping", 5, 1),
+    "prioritized sweeping, n = 5, 100 outcomes": ("PrioritizedSweeping", 5, 100),
 }
+EPISODES_RUNS = 10
 NO_TIME_LIMIT = 10**9  # steps; the textbook's episodes have none
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--runs", type=int, default=30, help="independent runs of each row (part sweeping: 10)")
+    parser.add_argument(
+        "--runs", type=int, default=30, help="independent runs of each row (parts sweeping and episodes: at most 10)"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny sizes, nothing saved: does everything run?")
     parser.add_argument("--draw", action="store_true", help="run nothing: write tables and figures from saved results")
     flags = parser.parse_args()
@@ -145,42 +146,24 @@ def swept_maze(scale: int, learner: str, flags: argparse.Namespace) -> dict[str,
 def episodes(flags: argparse.Namespace) -> Rows:
     """Real episodes until the greedy policy is good."""
     for task in TASKS:
-        for step_size in STEP_SIZES:
-            about = {"task": task, "learner": "Q-learning", "step_size": step_size, "seed": TUNING_SEED, "runs": 10}
-            yield about, lambda task=task, a=step_size: good_after(task, "Q-learning", a, TUNING_SEED, 10, flags)
-        best = best_step_size(task)
         for learner, (_, _, outcomes) in LEARNERS.items():
             if task == "Taxi-v4" and outcomes > 1:  # deterministic: all outcomes of a pair are equal
                 continue
-            about = {"task": task, "learner": learner, "step_size": best, "seed": SEED, "runs": flags.runs}
-            yield about, lambda task=task, name=learner, a=best: good_after(task, name, a, SEED, flags.runs, flags)
+            about = {"task": task, "learner": learner, "seed": SEED, "runs": min(flags.runs, EPISODES_RUNS)}
+            yield about, lambda task=task, name=learner: good_after(task, name, flags)
 
 
-def best_step_size(task: str) -> float:
-    """That of the tuning seed with the fewest episodes of Q-learning, on average; the middle one without results."""
-    from common import RESULTS
-    from rows import saved
-
-    some = [row for row in saved(RESULTS / "dyna_episodes.json") if (row["task"], row["seed"]) == (task, TUNING_SEED)]
-    most = TASKS[task][2]
-    cost = {row["step_size"]: sum(most if one is None else one for one in row["episodes"]) for row in some}
-    return min(cost, key=cost.__getitem__, default=STEP_SIZES[1])
-
-
-def good_after(
-    task: str, learner: str, step_size: float, seed: int, runs: int, flags: argparse.Namespace
-) -> dict[str, Any]:
+def good_after(task: str, learner: str, flags: argparse.Namespace) -> dict[str, Any]:
     """The first episode of each run after which the greedy policy is good; None where it never was."""
     import forethought
     from forethought.algorithms.tabular_experiment import greedy_return
 
-    discount, good, most = TASKS[task]
+    discount, step_size, good, most = TASKS[task]
     kind, n, outcomes = LEARNERS[learner]
     algorithm = getattr(forethought, kind)(planning_steps=n, step_size=step_size, discount=discount, outcomes=outcomes)
-    mdp = table(task, horizon=None)
-    flags = argparse.Namespace(**{**vars(flags), "runs": runs})
-    count = 3 if flags.quick else most
-    told = episodes_of(algorithm, mdp, count, lambda q: greedy_return(q, mdp), flags, enough=good, seed=seed)
+    mdp, count = table(task, horizon=None), 3 if flags.quick else most
+    flags = argparse.Namespace(**{**vars(flags), "runs": min(flags.runs, EPISODES_RUNS)})
+    told = episodes_of(algorithm, mdp, count, lambda q: greedy_return(q, mdp), flags, enough=good)
     return {"episodes": first_reached(told.score, good), "real_steps": told.length.sum(1).tolist()}
 
 
@@ -203,7 +186,6 @@ def episodes_of(
     score: Any,
     flags: argparse.Namespace,
     enough: float = float("inf"),
-    seed: int = SEED,
 ) -> Any:
     """`run_episodes` for each run, one after the other: their episodes have different lengths."""
     import jax
@@ -213,7 +195,7 @@ def episodes_of(
     from forethought.algorithms.tabular_experiment import run_episodes
 
     one = lambda key: run_episodes(algorithm, mdp, count, score, enough=enough, key=key)[1]  # noqa: E731
-    return jax.tree.map(np.asarray, jax.jit(lambda keys: jax.lax.map(one, keys))(jr.split(jr.key(seed), flags.runs)))
+    return jax.tree.map(np.asarray, jax.jit(lambda keys: jax.lax.map(one, keys))(jr.split(jr.key(SEED), flags.runs)))
 
 
 def first_reached(scores: Any, enough: float) -> list[int | None]:

@@ -94,7 +94,7 @@ def episodes_table(rows: list[Row]) -> list[list[str]]:
     """Real episodes until the greedy policy is good."""
     table = [["task", "learner", "runs", "real episodes", "real steps", "Q-learning's episodes / these"]]
     for row in rows:
-        most = TASKS[row["task"]][2]
+        most = TASKS[row["task"]][3]
         base = next(r for r in rows if r["task"] == row["task"] and r["learner"] == "Q-learning")
         ratio = "-" if row is base else ratio_text(base["episodes"], row["episodes"], most)
         table.append(

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 import pytest
 
@@ -37,7 +38,7 @@ def test_no_map(name):
 def run_with(name, visited):
     env = ft.open_env(name)
     algorithm = ft.DynaQ()
-    state = algorithm.init(env, key=None)
+    state = algorithm.init(env, key=jr.key(0))
     count = state.model.count.at[jnp.asarray(visited)].set(1) if visited else state.model.count
     q = jnp.arange(state.q.size, dtype=jnp.float32).reshape(state.q.shape)
     model = SimpleNamespace(count=count)

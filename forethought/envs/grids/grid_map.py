@@ -19,7 +19,7 @@ class GridMap:
     """Cells: # wall, H hole or cliff, G goal, S start, anything else free; where each action leads on average."""
 
     cells: Shaped[np.ndarray, "R C"]  # characters
-    moves: Float[np.ndarray, "A 2"]  # rows down and columns to the right, unit vectors; zero for no direction
+    moves: Float[np.ndarray, "A 2"]  # rows down and columns to the right, one of them ±1; zero for no direction
 
 
 def grid_map(env: Env) -> GridMap | None:
@@ -43,12 +43,14 @@ def _cells(env: Any) -> Shaped[np.ndarray, "R C"] | None:
 
 
 def _moves(table: Any, cells: Shaped[np.ndarray, "R C"]) -> Float[np.ndarray, "A 2"]:
-    """The mean displacement of each action by at most one cell: where the ground is slippery, the intended move."""
+    """The main direction of each action's displacements by one cell: where it is slippery, the intended direction."""
     total = np.zeros((len(table[0]), 2))
     for s, row in table.items():
         for a, outcomes in row.items():
             for p, s_next, *_ in outcomes:
                 step = np.subtract(divmod(int(s_next), cells.shape[1]), divmod(int(s), cells.shape[1]))
                 total[a] += p * step if np.abs(step).sum() == 1 else 0
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    return np.divide(total, length, out=np.zeros_like(total), where=length > 1e-9)
+    main = np.abs(total).argmax(axis=1)[:, None]
+    moves = np.zeros_like(total)
+    np.put_along_axis(moves, main, np.sign(np.take_along_axis(total, main, axis=1)), axis=1)
+    return moves
