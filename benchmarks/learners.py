@@ -16,6 +16,7 @@ say which kind each seed is.
 import argparse
 import json
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,20 +66,23 @@ EXPERIMENTS = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[[], *EXPERIMENTS], metavar="NAME", help="which experiments")
+def main(
+    experiments: Mapping[str, Experiment] = EXPERIMENTS, kind: str = "learners", about: str | None = __doc__
+) -> None:
+    """Run the experiments that the command line names; results are `KIND_NAME.json`, runs are in `runs/KIND`."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[[], *experiments], metavar="NAME", help="which experiments")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(REPORTING_SEEDS))
     parser.add_argument("--episodes", type=int, default=10, help="of each evaluation")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "learners", help="where the runs are kept")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / kind, help="where the runs are kept")
     parser.add_argument("--peer", action="store_true", help="train Stable-Baselines3 too, where its settings are known")
     parser.add_argument("--list", action="store_true", help="show the commands, run nothing")
     flags = parser.parse_args()
-    for name in flags.names or EXPERIMENTS:
+    for name in flags.names or experiments:
         if flags.list:
-            print(f"{name}: forethought {' '.join(command(EXPERIMENTS[name], flags.seeds[0]))}")
+            print(f"{name}: forethought {' '.join(command(experiments[name], flags.seeds[0]))}")
         else:
-            run(name, EXPERIMENTS[name], flags)
+            run(name, experiments[name], flags, kind)
 
 
 def command(experiment: Experiment, seed: int) -> list[str]:
@@ -87,9 +91,9 @@ def command(experiment: Experiment, seed: int) -> list[str]:
     return ["train", experiment.algorithm, experiment.env, *budget, *experiment.flags.split()]
 
 
-def run(name: str, experiment: Experiment, flags: argparse.Namespace) -> None:
+def run(name: str, experiment: Experiment, flags: argparse.Namespace, kind: str = "learners") -> None:
     """All seeds of one experiment; what is known so far is saved after each."""
-    path = RESULTS / f"learners_{name}.json"
+    path = RESULTS / f"{kind}_{name}.json"
     known = json.loads(path.read_text())["seeds"] if path.exists() else []
     for seed in flags.seeds:
         out = flags.runs / f"{name}-seed{seed}"

@@ -30,9 +30,9 @@ def put_table(page: Path, name: str, rows: Sequence[Sequence[str]]) -> None:
     page.write_text(whole[:start] + text + whole[whole.index("<!-- end of table -->", start) :])
 
 
-def save_figure(name: str, draw: Callable[[Figure], None], *, height: float = 3.3) -> None:
+def save_figure(name: str, draw: Callable[[Figure], None], *, width: float = 11, height: float = 3.3) -> None:
     """A figure for the docs, `docs/img/NAME.svg`; the same file from the same results."""
-    figure = Figure(figsize=(11, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     draw(figure)
     IMAGES.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context({"svg.hashsalt": name}):

@@ -11,16 +11,21 @@ from forethought.envs.registration import register_when_gymnasium_is_imported
 
 if TYPE_CHECKING:
     from forethought.algorithms.backprop import Backprop
+    from forethought.algorithms.dyna_q import DynaQ
+    from forethought.algorithms.dyna_q_plus import DynaQPlus
     from forethought.algorithms.fit_once import FitOnce
     from forethought.algorithms.gps import GPS
     from forethought.algorithms.iterative import Iterative
     from forethought.algorithms.local_models import LocalModels
+    from forethought.algorithms.mbpo import MBPO
     from forethought.algorithms.mpc import LearnedMPC
     from forethought.algorithms.pets import PETS
     from forethought.algorithms.pilco import PILCO
     from forethought.algorithms.policy_gradient import PolicyGradient
     from forethought.algorithms.ppo import PPO
+    from forethought.algorithms.prioritized_sweeping import PrioritizedSweeping
     from forethought.algorithms.sac import SAC
+    from forethought.algorithms.value_gradients import ValueGradients
     from forethought.core.errors import ForethoughtError, UsageError
     from forethought.core.protocols import Problem
     from forethought.envs.checks.check_env import check_env
@@ -47,6 +52,7 @@ __all__ = [
     "GP",
     "GPS",
     "ICEM",
+    "MBPO",
     "ILQR",
     "MPC",
     "MPPI",
@@ -55,6 +61,8 @@ __all__ = [
     "PPO",
     "SAC",
     "Backprop",
+    "DynaQ",
+    "DynaQPlus",
     "Ensemble",
     "Environment",
     "Evaluation",
@@ -65,11 +73,13 @@ __all__ = [
     "LearnedMPC",
     "LocalModels",
     "PolicyGradient",
+    "PrioritizedSweeping",
     "Problem",
     "RandomShooting",
     "Run",
     "TimedMPC",
     "UsageError",
+    "ValueGradients",
     "__version__",
     "check_env",
     "known_model",

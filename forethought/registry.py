@@ -5,16 +5,21 @@ Nothing is imported here; `forethought list` shows the first line of the file of
 
 ALGORITHMS = {
     "backprop": "forethought.algorithms.backprop:Backprop",
+    "dyna-q": "forethought.algorithms.dyna_q:DynaQ",
+    "dyna-q-plus": "forethought.algorithms.dyna_q_plus:DynaQPlus",
     "fit-once": "forethought.algorithms.fit_once:FitOnce",
     "gps": "forethought.algorithms.gps:GPS",
     "iterative": "forethought.algorithms.iterative:Iterative",
     "local-models": "forethought.algorithms.local_models:LocalModels",
+    "mbpo": "forethought.algorithms.mbpo:MBPO",
     "mpc": "forethought.algorithms.mpc:LearnedMPC",
     "pets": "forethought.algorithms.pets:PETS",
     "pilco": "forethought.algorithms.pilco:PILCO",
     "policy-gradient": "forethought.algorithms.policy_gradient:PolicyGradient",
+    "prioritized-sweeping": "forethought.algorithms.prioritized_sweeping:PrioritizedSweeping",
     "ppo": "forethought.algorithms.ppo:PPO",
     "sac": "forethought.algorithms.sac:SAC",
+    "value-gradients": "forethought.algorithms.value_gradients:ValueGradients",
 }
 
 PLANNERS = {
@@ -30,6 +35,10 @@ MODELS = {
     "ensemble": "forethought.models.ensemble:Ensemble",
     "gmm": "forethought.models.gmm:GMM",
     "gp": "forethought.models.gp.process:GP",
+}
+
+LEARNERS = {
+    "sac": "forethought.learners.sac:SACLearner",
 }
 
 BASE_POLICIES = {
@@ -53,6 +62,7 @@ SEARCHES = {
 CHOICES = {
     "forethought.core.protocols:Planner": PLANNERS,
     "forethought.core.protocols:Regression": MODELS,
+    "forethought.learners.off_policy:OffPolicyLearner": LEARNERS,
     "forethought.policies.base_policy:BasePolicy": BASE_POLICIES,
     "forethought.algorithms.local_priors:Prior": PRIORS,
 }

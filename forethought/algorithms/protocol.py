@@ -43,3 +43,12 @@ class Algorithm(Protocol):
     def controller(self, state: Any, env: Env) -> Controller:
         """The controller learned so far, without exploration."""
         ...
+
+
+@runtime_checkable
+class HasBudgetCheck(Protocol):
+    """Capability of an algorithm with a schedule in real steps."""
+
+    def check_budget(self, env_steps: int) -> None:
+        """Raise `UsageError` where the schedule cannot come to its end in a run of so many real steps."""
+        ...

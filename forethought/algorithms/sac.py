@@ -17,12 +17,20 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from forethought.algorithms.on_policy import initial_state, last_return, require_finite
+from forethought.algorithms.off_policy import (
+    Metrics,
+    episodes_with_updates,
+    first_buffer,
+    means_of,
+    updated,
+    updates_due,
+    with_room,
+)
+from forethought.algorithms.on_policy import initial_state, last_return
 from forethought.algorithms.protocol import Info
 from forethought.core import Buffer, Controller, Transition
 from forethought.core.settings import settings
 from forethought.envs.env import Env, collect, report_steps, spaces_of
-from forethought.envs.episode import join_pieces
 from forethought.envs.parallel import (
     Copies,
     Ended,
@@ -36,8 +44,6 @@ from forethought.envs.system_env import SystemEnv
 from forethought.learners.sac import SACLearner, SACState
 from forethought.policies.acting import Acting
 from forethought.policies.uniform import Uniform
-
-FIRST_CAPACITY, GROWTH = 1 << 14, 4  # rows of the ring at first; the factor by which it grows until it has them all
 
 
 class SACRunState(eqx.Module):
@@ -76,7 +82,7 @@ class SAC:
         learner_key, copies_key = jr.split(key)
         spaces, system = spaces_of(env), own_system(env)
         learner = initial_state(self.learner, spaces, key=learner_key)
-        buffer = Buffer.like(spaces.example(), min(FIRST_CAPACITY, self.capacity), ring=True)
+        buffer = first_buffer(spaces, self.capacity)
         copies = None if system is None else start_copies(system, self.environments, key=copies_key)
         return SACRunState(learner, buffer, jnp.zeros((), jnp.int32), copies)
 
@@ -100,73 +106,62 @@ class SAC:
         state, told, summaries = self._with_room(state, blocks * self.block), [], []
         for i in range(blocks):
             exploring = int(state.steps) < self.random_steps
-            updates = 0 if exploring else self._updates(int(state.steps), self.block)
+            updates = 0 if exploring else updates_due(int(state.steps), self.block, self.updates_per_step)
             fixed = (self, system, jnp.asarray(exploring), jnp.asarray(updates), jr.fold_in(key, i))
             state, ended, metrics = _collect_and_update(fixed, state)
             summaries.append(EpisodeSummary.of(ended))
             told.append((updates, metrics))
             report_steps(env, (i + 1) * self.block, last_return(summaries[-1]))
         episode = collect(system, self.controller(state, env), key=jr.fold_in(key, blocks))
-        return state, Info([episode], _means(told), summary=joined(summaries))
+        return state, Info([episode], means_of(told), summary=joined(summaries))
 
     def _on_episodes(self, state: SACRunState, env: Env, key: PRNGKeyArray) -> tuple[SACRunState, Info]:
         """A round of whole episodes on an environment that is stepped one by one."""
-        state, told, done = self._with_room(state, self.round_steps + env.task.horizon), [], 0
-        episodes: list[Transition] = []
-        while done < self.round_steps:
-            episode_key, update_key = jr.split(jr.fold_in(key, len(episodes)))
-            episode, pieces = env.start(key=episode_key), []
-            while not episode.over:
-                exploring = int(state.steps) < self.random_steps
-                policy = self.learner.policy(state.learner)
-                controller = Uniform(env.task.action_space) if exploring else Acting(policy)
-                piece = episode.advance(controller, steps=self.block)
-                pieces.append(piece)
-                updates = 0 if exploring else self._updates(int(state.steps), len(piece))
-                counts = (jnp.asarray(len(piece)), jnp.asarray(updates), jr.fold_in(update_key, len(pieces)))
-                rows = jax.tree.map(jnp.asarray, _padded(piece, self.block))
-                state, metrics = _append_and_update((self, rows, *counts), state)
-                told.append((updates, metrics))
-            episodes.append(join_pieces(pieces))
-            done += len(episodes[-1])
-        return state, Info(episodes, _means(told))
+        told: list[tuple[int, Metrics]] = []
 
-    def _updates(self, before: int, steps: int) -> int:
-        """Updates after `steps` steps that follow `before` others: their share of the total, rounded down."""
-        return int((before + steps) * self.updates_per_step) - int(before * self.updates_per_step)
+        def learn(state: SACRunState, piece: Transition, key: PRNGKeyArray) -> SACRunState:
+            before, steps = int(state.steps), len(piece)
+            updates = 0 if before < self.random_steps else updates_due(before, steps, self.updates_per_step)
+            fixed = (self, _on_device(piece, self.block), jnp.asarray(steps), jnp.asarray(updates), key)
+            state, metrics = _append_and_update(fixed, state)
+            told.append((updates, metrics))
+            return state
+
+        def controller(state: SACRunState) -> Controller:
+            exploring = int(state.steps) < self.random_steps
+            return Uniform(env.task.action_space) if exploring else Acting(self.learner.policy(state.learner))
+
+        state, episodes = episodes_with_updates(
+            env,
+            self._with_room(state, self.round_steps + env.task.horizon),
+            controller=controller,
+            learn=learn,
+            block=self.block,
+            least_steps=self.round_steps,
+            key=key,
+        )
+        return state, Info(episodes, means_of(told))
 
     def _with_room(self, state: SACRunState, rows: int) -> SACRunState:
         """The state with a buffer that has room for `rows` more, and arrays of its own: those of blocks are reused."""
-        buffer, capacity = state.buffer, state.buffer.capacity
-        while capacity < self.capacity and int(buffer.size) + rows > capacity:
-            capacity = min(GROWTH * capacity, self.capacity)
-        buffer = buffer.with_capacity(capacity) if capacity > buffer.capacity else buffer
+        buffer = with_room(state.buffer, rows, self.capacity)
         return jax.tree.map(jnp.copy, eqx.tree_at(lambda s: s.buffer, state, buffer))
 
 
-def _means(told: list[tuple[int, dict[str, Array]]]) -> dict[str, float | None]:
-    """The mean of each metric over the updates of a round; None where there were none."""
-    host = [(count, metrics) for count, metrics in jax.device_get(told) if count]
-    if not host:
-        return {}
-    total = sum(count for count, _ in host)
-    metrics: dict[str, float | None] = {
-        name: float(sum(count * one[name] for count, one in host) / total) for name in host[0][1]
-    }
-    require_finite(metrics)
-    return metrics
-
-
-def _padded(piece: Transition, size: int) -> Transition:
+def _on_device(piece: Transition, size: int) -> Transition:
     """A piece of an episode with `size` rows, so that pieces of all lengths share a compiled program."""
-    return jax.tree.map(lambda leaf: np.pad(leaf, [(0, size - len(leaf))] + [(0, 0)] * (leaf.ndim - 1)), piece)
+
+    def padded(leaf: np.ndarray) -> Array:
+        return jnp.asarray(np.pad(leaf, [(0, size - len(leaf))] + [(0, 0)] * (leaf.ndim - 1)))
+
+    return jax.tree.map(padded, piece)
 
 
 # The state is given up: its buffer, up to hundreds of megabytes, is written to in place.
 @eqx.filter_jit(donate="all-except-first")
 def _collect_and_update(
     fixed: tuple[SAC, SystemEnv, Array, Array, PRNGKeyArray], state: SACRunState
-) -> tuple[SACRunState, Ended, dict[str, Array]]:
+) -> tuple[SACRunState, Ended, Metrics]:
     """A block of experience of the copies, then updates."""
     algorithm, system, exploring, updates, key = fixed
     act_key, update_key = jr.split(key)
@@ -186,7 +181,7 @@ def _collect_and_update(
 @eqx.filter_jit(donate="all-except-first")
 def _append_and_update(
     fixed: tuple[SAC, Transition, Array, Array, PRNGKeyArray], state: SACRunState
-) -> tuple[SACRunState, dict[str, Array]]:
+) -> tuple[SACRunState, Metrics]:
     """The first `count` rows are appended, then updates."""
     algorithm, rows, count, updates, key = fixed
     buffer = state.buffer.append(rows, where=jnp.arange(algorithm.block) < count)
@@ -196,16 +191,11 @@ def _append_and_update(
 
 def _updated(
     learner: SACLearner, state: SACState, buffer: Buffer, updates: Array, key: PRNGKeyArray
-) -> tuple[SACState, dict[str, Array]]:
-    """`updates` gradient steps on batches from the buffer, and the means of what they tell."""
+) -> tuple[SACState, Metrics]:
+    """`updates` gradient steps on batches from the buffer."""
 
-    def once(i: Array, at: tuple[SACState, dict[str, Array]]) -> tuple[SACState, dict[str, Array]]:
-        state, total = at
-        sample_key, update_key = jr.split(jr.fold_in(key, i))
-        state, told = learner.update(state, buffer.sample(learner.batch, key=sample_key), key=update_key)
-        return state, jax.tree.map(jnp.add, total, told)
+    def step(state: SACState, key: PRNGKeyArray) -> tuple[SACState, Metrics]:
+        sample_key, update_key = jr.split(key)
+        return learner.update(state, buffer.sample(learner.batch, key=sample_key), key=update_key)
 
-    example = jax.eval_shape(lambda s, k: learner.update(s, buffer.sample(learner.batch, key=k), key=k)[1], state, key)
-    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), example)
-    state, total = jax.lax.fori_loop(0, updates, once, (state, zeros))
-    return state, jax.tree.map(lambda sum_: sum_ / jnp.maximum(updates, 1), total)
+    return updated(step, state, updates, key)

@@ -33,9 +33,10 @@ def run(values: argparse.Namespace) -> int:
 
 def _lines(kind: str) -> Mapping[str, str]:
     if kind == "envs":
+        from forethought.envs.grids.mazes import MAZES
         from forethought.envs.shipped import NAMESPACE, SHIPPED
 
-        shipped = {NAMESPACE + name: one.description for name, one in SHIPPED.items()}
+        shipped = {NAMESPACE + name: one.description for name, one in (SHIPPED | MAZES).items()}
         return shipped | {"any Gymnasium id": "HalfCheetah-v5, module:MyEnv-v0, ..."}
     if kind == "games":
         return {name: f"{one.title}: {one.about}" for name, one in GAMES.items()}

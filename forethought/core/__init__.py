@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from forethought.core.buffer import Buffer
     from forethought.core.categorical import Categorical
     from forethought.core.data import Trajectory, Transition
-    from forethought.core.draws import HasDrawMany, draw_many
+    from forethought.core.draws import HasDrawMany, draw_many, over_draws
     from forethought.core.errors import (
         CheckpointError,
         EnvironmentFailure,
@@ -108,6 +108,7 @@ __all__ = [
     "join",
     "kl",
     "nearest",
+    "over_draws",
     "push_forward",
     "require_box",
     "step_cost",

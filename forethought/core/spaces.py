@@ -136,6 +136,22 @@ class Observations(eqx.Module):
         """Whether observations have a height and a width."""
         return len(self.shape) >= 2 and self.counts is None
 
+    @property
+    def states(self) -> int | None:
+        """How many different observations there are; None unless they are integers that name a state."""
+        return None if self.counts is None else math.prod(self.counts)
+
+    def state_index(self, x: Int[AnyArray, "*d"]) -> Int[Array, ""]:
+        """The number of observation `x` among all `states`, from 0; of several integers the last one counts up first.
+
+        Raises:
+            ValueError: the observations are not integers that name a state.
+        """
+        if self.counts is None:
+            raise ValueError(f"Observations.state_index: {self} does not name a state.")
+        strides = [math.prod(self.counts[i + 1 :]) for i in range(len(self.counts))]
+        return jnp.sum(jnp.ravel(x) * jnp.asarray(strides, jnp.int32), dtype=jnp.int32)
+
     def example(self) -> Array:
         """An observation of zeros."""
         return jnp.zeros(self.shape, self.dtype)

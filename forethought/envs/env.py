@@ -119,6 +119,12 @@ def report_steps(env: Env, steps: int, episode_return: float) -> None:
         on_step(steps, episode_return)
 
 
+def tell_elapsed_steps(env: Env, steps: int) -> None:
+    """Tell an environment that changes with the number of steps how many were made before its next episode."""
+    if getattr(env, "nonstationary", False):
+        env.elapsed_steps = steps  # type: ignore[attr-defined]
+
+
 def collect(
     env: Env,
     controller: Controller,

@@ -19,6 +19,7 @@ from forethought.dynamics.time_step import infer_dt
 from forethought.envs.env import Env
 from forethought.envs.episode import join_pieces
 from forethought.envs.functions import load_function, name_of
+from forethought.envs.grids.mazes import MAZES
 from forethought.envs.gym_env import GymEnv, own_time_step, time_limit
 from forethought.envs.make import make_gym
 from forethought.envs.random_actions import RandomActions
@@ -109,7 +110,9 @@ class Environment:
 
     @property
     def _is_own(self) -> bool:
-        return self.id.startswith(NAMESPACE) if isinstance(self.id, str) else not isinstance(self.id, gym.Env)
+        if not isinstance(self.id, str):
+            return not isinstance(self.id, gym.Env)
+        return self.id.startswith(NAMESPACE) and self.id.removeprefix(NAMESPACE) not in MAZES
 
     def _own(self) -> Env:
         """A shipped system, or an `Env`; both define all options except noise and known physics."""

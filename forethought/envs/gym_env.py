@@ -87,6 +87,7 @@ class GymEnv:
         self._pictured: gym.Env | None = None
         self._vectors: dict[int, SyncVectorEnv] = {}
         self._running: GymEpisode | None = None
+        self.elapsed_steps: int | None = None  # told to a nonstationary environment; None: it counts by itself
         self._observation = ObservationCodec(env.observation_space, self.name)
         self._action = ActionCodec(env.action_space, self.name)
         n, m = self._observation.size, self._action.size
@@ -115,6 +116,16 @@ class GymEnv:
     def nondeterministic(self) -> bool:
         """Whether the environment declares itself nondeterministic (a seed does not determine an episode)."""
         return self._env.spec is not None and self._env.spec.nondeterministic
+
+    @property
+    def nonstationary(self) -> bool:
+        """Whether the environment changes with the number of steps, which its `reset` takes as `elapsed_steps`."""
+        return bool(getattr(self._env.unwrapped, "nonstationary", False))
+
+    @property
+    def unwrapped(self) -> gym.Env:
+        """The Gymnasium environment without wrappers, to be read but not stepped."""
+        return self._env.unwrapped
 
     @property
     def own_time_step(self) -> float | None:
@@ -153,6 +164,8 @@ class GymEnv:
         """
         env = self._env if frames is None else self._pictured_env()
         seed_key, act_key = jr.split(key)
+        if self.nonstationary and self.elapsed_steps is not None:
+            options = {"elapsed_steps": self.elapsed_steps, **(options or {})}
         told = {} if options is None else {"options": dict(options)}
         seed = seed_of(seed_key if reset_key is None else reset_key)
         observed, _ = call_env(self.name, 0, env.reset, seed=seed, **told)

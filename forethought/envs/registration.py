@@ -11,19 +11,24 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
+from forethought.envs.grids.mazes import EPISODE_STEPS, MAZES
 from forethought.envs.shipped import NAMESPACE, SHIPPED
 
 REGISTRY = "gymnasium.envs.registration"
 
 
 def register_envs() -> None:
-    """Register every shipped system that is not registered yet."""
+    """Register every shipped system and maze that is not registered yet."""
     from gymnasium.envs.registration import register, registry
 
     for name, parts in SHIPPED.items():
         if NAMESPACE + name not in registry:
             entry_point = "forethought.envs.exported:GymnasiumSystem"
             register(NAMESPACE + name, entry_point, max_episode_steps=parts.horizon, kwargs={"name": name})
+    for name in MAZES:
+        if NAMESPACE + name not in registry:
+            entry_point = "forethought.envs.grids.maze_env:MazeEnv"
+            register(NAMESPACE + name, entry_point, max_episode_steps=EPISODE_STEPS, kwargs={"name": name})
 
 
 def register_when_gymnasium_is_imported() -> None:

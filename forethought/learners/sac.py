@@ -1,20 +1,21 @@
 """SAC: soft actor-critic, with a learned temperature.
 
-Symbols: Q_1, Q_2 critics, Q'_1, Q'_2 their slow copies; pi the policy; alpha the temperature; d 1 where x' is terminal;
-u' ~ pi(x'), and u ~ pi(x) with gradients through the sample:
+Symbols: Q_1 ... Q_K critics, Q'_i their slow copies; pi the policy; alpha the temperature; d 1 where x' is terminal;
+u' ~ pi(x'), and u ~ pi(x) with gradients through the sample; K = 2:
     y                = r + gamma (1 - d) (min_i Q'_i(x', u') - alpha log pi(u' | x'))
-    critic loss      = sum_i 0.5 mean (Q_i(x, u) - y)^2
-    policy loss      = mean (alpha log pi(u | x) - min_i Q_i(x, u))
+    critic loss      = sum_i 0.5 mean ((Q_i(x, u) - y) / scale)^2
+    policy loss      = mean (alpha log pi(u | x) - min_i Q_i(x, u)) / scale
     temperature loss = -mean log_alpha (log pi(u | x) + target entropy)
     Q'_i            <- (1 - tau) Q'_i + tau Q_i
 A truncated episode is never taken for a terminal one: d is `terminated`.
 Source: Haarnoja et al. (2018), Soft actor-critic algorithms and applications, equations 5-9 and 18, algorithm 1;
 settings of Stable-Baselines3.
 Differs: the temperature's loss has log_alpha in place of alpha, as in the authors' code; actions enter the critics
-divided by half their range.
+divided by half their range.  The number of critics, their mean in place of their minimum, and `scale` (1 here) are for
+value gradients, which also replace the policy loss (learners/model_gradient.py).
 """
 
-from typing import Any
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -26,25 +27,49 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from forethought.core import Box, Spaces, Transition, UsageError
 from forethought.core.settings import settings
 from forethought.learners.validation import require_rates
+from forethought.networks.gaussian_mlp import silu
 from forethought.networks.inputs import Inputs
 from forethought.networks.mlp import MLP
 from forethought.policies.network import SquashedGaussianPolicy, require_limits, squashed_gaussian
 
 WHO = "SAC"
+ACTIVATIONS = {"relu": jax.nn.relu, "silu": silu}
 
 
 class Critic(eqx.Module):
-    """Two action-value functions; the network's arrays are stacked [2, ...]."""
+    """K action-value functions; the network's arrays are stacked [K, ...]."""
 
     inputs: Inputs
     networks: MLP
     box: Box
+    scale: Float[Array, ""]  # value per unit of a network's output
+    combine: Literal["min", "mean"] = eqx.field(static=True, default="min")
 
-    def __call__(self, x: Shaped[Array, "*n"], u: Float[Array, "m"]) -> Float[Array, "2"]:
-        """Both values of an action."""
-        box = jax.lax.stop_gradient(self.box)
+    def __call__(self, x: Shaped[Array, "*n"], u: Float[Array, "m"]) -> Float[Array, "K"]:
+        """All values of an action."""
+        box, scale = jax.lax.stop_gradient((self.box, self.scale))
         z = jnp.concatenate([self.inputs(x), (u - box.center) / box.half_range])
-        return jax.vmap(lambda network: network(z)[0])(self.networks)
+        return scale * jax.vmap(lambda network: network(z)[0])(self.networks)
+
+    def value(self, x: Shaped[Array, "*n"], u: Float[Array, "m"]) -> Float[Array, ""]:
+        """The value that targets and the policy go by: the least, or the mean."""
+        values = self(x, u)
+        return jnp.min(values) if self.combine == "min" else jnp.mean(values)
+
+
+@runtime_checkable
+class PolicyLoss(Protocol):
+    """The loss of the policy in the states `xs`, and the mean log-density of the actions."""
+
+    def __call__(
+        self,
+        policy: SquashedGaussianPolicy,
+        critic: Critic,
+        xs: Shaped[Array, "B *n"],
+        temperature: Float[Array, ""],
+        *,
+        key: PRNGKeyArray,
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]: ...
 
 
 class SACState(eqx.Module):
@@ -68,12 +93,20 @@ class SACLearner:
     batch: int = 256  # rows of a batch that its user draws; Haarnoja et al. (2018), appendix D
     initial_temperature: float = 1.0  # of the entropy, in units of reward; Stable-Baselines3
     target_entropy: float | None = None  # nats; none: minus the number of actions, Haarnoja et al. (2018)
+    critics: int = 2  # action-value networks; Haarnoja et al. (2018)
+    combine: Literal["min", "mean"] = "min"  # of the critics' values; Haarnoja et al. (2018)
+    critic_hidden: tuple[int, ...] | None = None  # units of each hidden layer of a critic; none: those of the policy
+    activation: Literal["relu", "silu"] = "relu"  # of the hidden layers; Haarnoja et al. (2018)
+    scale_values: bool = False  # critics output values in units of the first rewards' mean size / (1 - discount)
 
     def __post_init__(self):
         """Refuse settings out of range."""
         require_rates(self)
-        if self.batch < 1:
-            raise ValueError(f"SACLearner.batch must be at least 1, got {self.batch}.")
+        for name in ("batch", "critics"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"SACLearner.{name} must be at least 1, got {getattr(self, name)}.")
+        if self.scale_values and self.discount == 1:
+            raise ValueError("SACLearner.scale_values needs a discount below 1.")
         if not 0 < self.tau <= 1:
             raise ValueError(f"SACLearner.tau must be above 0 and at most 1, got {self.tau}.")
         if not 0 < self.initial_temperature < float("inf"):
@@ -99,23 +132,40 @@ class SACLearner:
         if spaces.observations.is_image:
             raise UsageError(f"{WHO} learns from vectors, not from {spaces.observations}: use PPO for images.")
         if policy is None:
-            policy = squashed_gaussian(spaces, hidden=self.hidden, who=WHO, key=policy_key)
+            policy = squashed_gaussian(
+                spaces, hidden=self.hidden, activation=ACTIVATIONS[self.activation], who=WHO, key=policy_key
+            )
         inputs = Inputs.of(spaces.observations, normalize=False)
         size = inputs.shape[0] + box.size
-        networks = jax.vmap(lambda key: MLP.init(size, 1, hidden=self.hidden, activation=jax.nn.relu, key=key))(
-            jr.split(critic_key, 2)
+        hidden, activation = self.critic_hidden or self.hidden, ACTIVATIONS[self.activation]
+        networks = jax.vmap(lambda key: MLP.init(size, 1, hidden=hidden, activation=activation, key=key))(
+            jr.split(critic_key, self.critics)
         )
-        critic = Critic(inputs, networks, box)
+        critic = Critic(inputs, networks, box, jnp.ones(()), self.combine)
         log_temperature = jnp.log(jnp.asarray(self.initial_temperature, jnp.result_type(float)))
         memory = tuple(
             self.optimizer.init(eqx.filter(part, eqx.is_inexact_array)) for part in (policy, critic, log_temperature)
         )
         return SACState(policy, critic, jax.tree.map(jnp.copy, networks), log_temperature, memory)
 
+    def scaled(self, state: SACState, reward_size: Float[Array, ""]) -> SACState:
+        """With critics whose outputs are in units of the values of rewards of this size, if `scale_values`."""
+        if not self.scale_values:
+            return state
+        scale = jnp.maximum(reward_size, 1e-6) / (1 - self.discount)
+        return eqx.tree_at(lambda s: s.critic.scale, state, scale.astype(state.critic.scale.dtype))
+
     def update(
-        self, state: SACState, batch: Transition, *, key: PRNGKeyArray
+        self, state: SACState, batch: Transition, *, policy_loss: PolicyLoss | None = None, key: PRNGKeyArray
     ) -> tuple[SACState, dict[str, Float[Array, ""]]]:
-        """One gradient step for each part: the second half of algorithm 1."""
+        """One gradient step for each part: the second half of algorithm 1.
+
+        Args:
+            state: what is learned.
+            batch: rows [B].
+            policy_loss: in place of `policy_loss_of`.
+            key: random key.
+        """
         next_key, policy_key = jr.split(key)
         temperature = jnp.exp(state.log_temperature)
         targets = self.targets(state, batch, temperature, key=next_key)
@@ -123,7 +173,8 @@ class SACLearner:
             state.critic, batch, targets
         )
         critic, critic_memory = self._descend(state.critic, critic_gradient, state.memory[1])
-        (policy_loss, log_prob), policy_gradient = eqx.filter_value_and_grad(policy_loss_of, has_aux=True)(
+        loss_of = policy_loss_of if policy_loss is None else policy_loss
+        (loss, log_prob), policy_gradient = eqx.filter_value_and_grad(loss_of, has_aux=True)(
             state.policy, critic, batch.x, temperature, key=policy_key
         )
         policy, policy_memory = self._descend(state.policy, policy_gradient, state.memory[0])
@@ -133,7 +184,7 @@ class SACLearner:
         memory = (policy_memory, critic_memory, temperature_memory)
         told = {
             "critic_loss": critic_loss,
-            "policy_loss": policy_loss,
+            "policy_loss": loss,
             "entropy": -log_prob,
             "temperature": temperature,
             "q": q,
@@ -144,11 +195,11 @@ class SACLearner:
         self, state: SACState, batch: Transition, temperature: Float[Array, ""], *, key: PRNGKeyArray
     ) -> Float[Array, "B"]:
         """What the critics are fitted to, equation 5 with the slow critics."""
-        slow = Critic(state.critic.inputs, state.target, state.critic.box)
+        slow = eqx.tree_at(lambda c: c.networks, state.critic, state.target)
 
         def soft_value(x: Array, key: PRNGKeyArray) -> Array:
             u, log_prob = state.policy(x).sample_and_log_prob(key=key)
-            return jnp.min(slow(x, u)) - temperature * log_prob
+            return slow.value(x, u) - temperature * log_prob
 
         values = jax.vmap(soft_value)(batch.x_next, jr.split(key, batch.reward.shape[0]))
         return batch.reward + self.discount * jnp.where(batch.terminated, 0, values)
@@ -169,9 +220,10 @@ class SACLearner:
 def critic_loss_of(
     critic: Critic, batch: Transition, targets: Float[Array, "B"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Half the mean squared errors of both critics, added up, and the mean value."""
+    """Half the mean squared errors of all critics, in their unit, added up; and the mean value."""
     values = jax.vmap(critic)(batch.x, batch.u)
-    return 0.5 * jnp.sum(jnp.mean((values - targets[:, None]) ** 2, axis=0)), jnp.mean(values)
+    errors = (values - targets[:, None]) / jax.lax.stop_gradient(critic.scale)
+    return 0.5 * jnp.sum(jnp.mean(errors**2, axis=0)), jnp.mean(values)
 
 
 def policy_loss_of(
@@ -186,7 +238,7 @@ def policy_loss_of(
 
     def at(x: Array, key: PRNGKeyArray) -> tuple[Array, Array]:
         u, log_prob = policy(x).sample_and_log_prob(key=key)
-        return temperature * log_prob - jnp.min(critic(x, u)), log_prob
+        return temperature * log_prob - critic.value(x, u), log_prob
 
     losses, log_probs = jax.vmap(at)(xs, jr.split(key, xs.shape[0]))
-    return jnp.mean(losses), jnp.mean(log_probs)
+    return jnp.mean(losses) / jax.lax.stop_gradient(critic.scale), jnp.mean(log_probs)

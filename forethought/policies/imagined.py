@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from forethought.core import Problem, draw_many, step_cost
+from forethought.core import Problem, over_draws, step_cost
 
 Estimator = Literal["pathwise", "score", "mixed"]
 Act = Callable[[Any, Float[Array, "n"]], Float[Array, "m"]]  # act(theta, x): the policy
@@ -182,20 +182,9 @@ def _over_particles(
     f: Callable, imagination: Imagination, x0s: Float[Array, "P n"], key: PRNGKeyArray, *more: Any
 ) -> Any:
     """`f(function, x0, key, ...)` for each particle, stacked [P]; particles that share a function are one group."""
-    count = x0s.shape[0]
     draw_key, noise_key = jr.split(key)
-    functions, copies = draw_many(imagination.problem.dynamics, count, key=draw_key)
-    groups = count // copies
-
-    def apart(a: Array) -> Array:
-        return a.reshape(groups, copies, *a.shape[1:])
-
-    def group(function: Any, *inputs: Any) -> Any:
-        return jax.vmap(lambda *one: f(function, *one))(*inputs)
-
-    inputs = jax.tree.map(apart, (x0s, jr.split(noise_key, count), *more))
-    out = eqx.filter_vmap(group, in_axes=(eqx.if_array(0), *[eqx.if_array(0)] * len(inputs)))(functions, *inputs)
-    return jax.tree.map(lambda a: a.reshape(count, *a.shape[2:]), out)
+    keys = jr.split(noise_key, x0s.shape[0])
+    return over_draws(f, imagination.problem.dynamics, x0s, keys, *more, key=draw_key)
 
 
 def _variance(each: Any) -> Float[Array, ""]:

@@ -4,6 +4,7 @@ Each is a `Conditional`; `Acting(policy)` makes a controller of it.  Gradients r
 standardize observations and the action limits are held fixed.
 """
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import equinox as eqx
@@ -126,13 +127,18 @@ def on_policy(
 
 
 def squashed_gaussian(
-    spaces: Spaces, *, hidden: tuple[int, ...], who: str, key: PRNGKeyArray
+    spaces: Spaces,
+    *,
+    hidden: tuple[int, ...],
+    activation: Callable[[Array], Array] = jax.nn.relu,
+    who: str,
+    key: PRNGKeyArray,
 ) -> SquashedGaussianPolicy:
-    """The policy that SAC starts from: ReLU units; see `on_policy`."""
+    """The policy that SAC starts from: ReLU units by default; see `on_policy`."""
     box = require_limits(spaces.actions, who)
     inputs = Inputs.of(spaces.observations, normalize=False)
     network = network_for(
-        inputs, 2 * box.size, hidden=hidden, activation=jax.nn.relu, initializer=uniform, who=who, key=key
+        inputs, 2 * box.size, hidden=hidden, activation=activation, initializer=uniform, who=who, key=key
     )
     return SquashedGaussianPolicy(inputs, network, box)
 

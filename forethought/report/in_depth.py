@@ -29,6 +29,7 @@ from forethought.report.plan_prediction import (
 from forethought.report.predicted_trajectory import prediction_sections
 from forethought.report.record import algorithm_name, curve_of, duration, flat, flat_settings, number
 from forethought.report.trust_region import trust_region_sections
+from forethought.report.value_map import value_map_sections
 
 REPORT = 0xFFFFFFFB  # folded into the seed; rounds count up from 0, so that the report's keys are none of theirs
 BASELINE_EPISODES = 5
@@ -52,11 +53,13 @@ def in_depth(run: Any, *, episodes: int, seed: int | None, video: bool) -> Page:
         top = [_hint_section(curve, findings)]
         if video:
             top = [replace(section, half=True) for section in (_video_section(run, findings, seed), *top)]
+        tables = value_map_sections(run)
         learned = [
+            *tables,
             *prediction_sections(run, findings.evaluation.trajectories),
             *trust_region_sections(run),
             *controller_sections(run),
-            *_model_sections(findings),
+            *([] if tables else _model_sections(findings)),
             *gp_sections(run.path, findings.problem),
             *mixture_sections(run.path, findings.problem),
         ]

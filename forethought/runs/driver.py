@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.random as jr
 
-from forethought.algorithms.protocol import Algorithm
+from forethought.algorithms.protocol import Algorithm, HasBudgetCheck
 from forethought.core import CheckpointError, EnvironmentFailure, Transition, UsageError
 from forethought.envs.env import Env
 from forethought.envs.environment import Environment, opening_notes
@@ -87,6 +87,8 @@ def train(
     directory = RunDirectory(Path(out) if out is not None else default_out(algorithm, opened, seed))
     earlier = claim(directory, identity, environment, resume)
     budget = _budget(earlier, env_steps, iterations, until_solved)
+    if budget.env_steps is not None and isinstance(algorithm, HasBudgetCheck):
+        algorithm.check_budget(budget.env_steps)
     state = algorithm.init(opened, key=jr.fold_in(jr.key(seed), INIT))
     directory.create()
     session = Session(algorithm, opened, identity, directory, budget, started)
@@ -186,8 +188,8 @@ class Session:
 
     def round(self) -> dict[str, Any]:
         """Run one round, write it to disk, and return its metrics."""
-        self.monitored.begin_round()
         before = self.progress
+        self.monitored.begin_round(before.env_steps)
         key = jr.fold_in(jr.key(self.identity["seed"]), before.iteration)
         state, info = self.algorithm.iterate(self.state, self.monitored, key=key)
         self._save(info.episodes)

@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 
 from forethought.core import Controller, Task, Trajectory, Transition
 from forethought.dynamics.space import StateSpace
-from forethought.envs.env import Env, spaces_of
+from forethought.envs.env import Env, spaces_of, tell_elapsed_steps
 from forethought.envs.episode import Episode, OnStep, join_pieces, run_episode
 
 
@@ -33,9 +33,9 @@ class MonitoredEnv:
         self.env, self.on_step = env, on_step
         self.begin_round()
 
-    def begin_round(self) -> None:
-        """Discard the episodes of the previous round."""
-        self.steps = 0
+    def begin_round(self, earlier: int = 0) -> None:
+        """Discard the episodes of the previous round; `earlier`: real steps of all rounds before this one."""
+        self.steps, self.earlier = 0, earlier
         self._begun: list[list[Transition]] = []  # the pieces of each episode
 
     def keep(self, pieces: list[Transition], piece: Transition) -> None:
@@ -81,6 +81,7 @@ class MonitoredEnv:
         frames: list[np.ndarray] | None = None,
     ) -> "MonitoredEpisode":
         """A new episode; see `Env.start`."""
+        tell_elapsed_steps(self.env, self.earlier + self.steps)
         episode = self.env.start(key=key, reset_key=reset_key, options=options, frames=frames)
         return MonitoredEpisode(self, episode)
 

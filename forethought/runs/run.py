@@ -14,7 +14,7 @@ from jaxtyping import PRNGKeyArray
 
 from forethought.algorithms.protocol import Algorithm
 from forethought.core import CheckpointError, Controller, Transition, UsageError
-from forethought.envs.env import Env, spaces_of
+from forethought.envs.env import Env, spaces_of, tell_elapsed_steps
 from forethought.envs.environment import Environment
 from forethought.runs import checkpoint, metrics
 from forethought.runs.checkpoint import TrainingProgress
@@ -89,7 +89,9 @@ class Run:
     @functools.cached_property
     def env(self) -> Env:
         """The environment of the training; an id `module:Name` imports that module."""
-        return self._env or Environment.from_record(self.info["env"]).open()
+        env = self._env or Environment.from_record(self.info["env"]).open()
+        tell_elapsed_steps(env, int(self.info.get("standing", {}).get("env_steps", 0)))
+        return env
 
     @property
     def foreign_code(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from forethought.envs.env import Env, spaces_of
 from forethought.envs.environment import Environment
 from forethought.envs.episode import join_pieces
 from forethought.envs.functions import load_function
+from forethought.envs.grids.mazes import MAZES
 from forethought.envs.gym_env import GymEnv, time_limit, time_step
 from forethought.envs.make import make_gym
 from forethought.envs.random_actions import RandomActions
@@ -55,7 +56,10 @@ def check_env(env: Any, *, episodes: int = 5, seed: int = 0, **options: Any) -> 
     cost = load_function(environment.cost, "cost")
     termination = load_function(environment.termination, "termination")
     plain = replace(environment, cost=None, termination=None)
-    if isinstance(plain.id, gym.Env) or (isinstance(plain.id, str) and not plain.id.startswith(NAMESPACE)):
+    foreign = isinstance(plain.id, str) and (
+        not plain.id.startswith(NAMESPACE) or plain.id.removeprefix(NAMESPACE) in MAZES
+    )
+    if isinstance(plain.id, gym.Env) or foreign:
         raw = plain.id if isinstance(plain.id, gym.Env) else make_gym(plain.id, **dict(plain.make_kwargs))
         return _check_gym(raw, replace(plain, id=raw, make_kwargs=()), plain.name, cost, termination, episodes, seed)
     opened = replace(plain, angles=None).open()
