@@ -27,6 +27,7 @@ TUNING_SEEDS = tuple(range(100, 120))  # their results were looked at while sett
 REPORTING_SEEDS = tuple(range(40, 45))  # used only with settings that are fixed
 PENDULUM, CARTPOLE = "forethought/PendulumSwingUp-v0", "forethought/CartPoleSwingUp-v0"
 REACHER = "forethought/ReacherTwoLink-v0"
+PEER_EVALUATION_SEED = 10_000  # of peers/learn_sb3.py
 UNTIL = "--learner.learning-rate 3e-3 --until-solved"
 FAST = "--learner.learning-rate 1e-3 --learner.epochs 4 --learner.minibatches 8"  # many cheap steps
 
@@ -104,7 +105,9 @@ def run(name: str, experiment: Experiment, flags: argparse.Namespace, kind: str 
         rounds = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         one = summary(seed, evaluation, rounds)
         if flags.peer and experiment.peer is not None:
-            one["sb3"] = trained_by_peer(experiment, seed, flags.episodes)
+            before = next((other for other in known if other["seed"] == seed), {})
+            one["same_episodes"] = returns_from_seed(out, experiment.env, flags.episodes)
+            one["sb3"] = before.get("sb3") or trained_by_peer(experiment, seed, flags.episodes)
         known = [other for other in known if other["seed"] != seed] + [one]
         report = {
             "command": "forethought " + " ".join(command(experiment, flags.seeds[0])),
@@ -114,6 +117,25 @@ def run(name: str, experiment: Experiment, flags: argparse.Namespace, kind: str 
         RESULTS.mkdir(exist_ok=True)
         path.write_text(json.dumps(report, indent=1) + "\n")
         show(name, report)
+
+
+def returns_from_seed(out: Path, name: str, episodes: int) -> list[float]:
+    """The returns of a run on the episodes that the peer is evaluated on: one seed, and resets after it."""
+    import gymnasium as gym
+
+    from forethought.runs.run import load
+
+    run, env, returns = load(out), gym.make(name), []
+    for i in range(episodes):
+        observation, _ = env.reset(seed=PEER_EVALUATION_SEED if i == 0 else None)
+        run.reset()
+        rewards, over = [], False
+        while not over:
+            observation, reward, terminated, truncated, _ = env.step(run.act(observation))
+            rewards.append(float(reward))
+            over = terminated or truncated
+        returns.append(sum(rewards))
+    return returns
 
 
 def trained_by_peer(experiment: Experiment, seed: int, episodes: int) -> dict:
@@ -143,6 +165,14 @@ def seed_kind(seed: int) -> str:
     return "tuning" if seed in TUNING_SEEDS else "reporting"
 
 
+def against_peer(one: dict) -> str:
+    """Both on the same episodes."""
+    if "same_episodes" not in one:
+        return ""
+    ours, theirs = statistics.mean(one["same_episodes"]), one["sb3"]["evaluation"]["mean"]
+    return f"; on the same episodes {ours:.1f}, Stable-Baselines3 {theirs:.1f}"
+
+
 def show(name: str, report: dict) -> None:
     """A line for each seed, and one for all of a kind."""
     for one in report["seeds"]:
@@ -151,7 +181,7 @@ def show(name: str, report: dict) -> None:
         print(
             f"{name}, {one['seed_kind']} seed {one['seed']}: {one['env_steps']} steps in {one['wall_s']:.0f} s "
             f"({one['steps_per_s']:.0f} per s); evaluated {done['mean']:.1f} ({done['episodes']} episodes{success})"
-            + (f"; Stable-Baselines3 {one['sb3']['evaluation']['mean']:.1f}" if "sb3" in one else "")
+            + against_peer(one)
         )
     for kind in ("tuning", "reporting"):
         means = [one["evaluation"]["mean"] for one in report["seeds"] if one["seed_kind"] == kind]
