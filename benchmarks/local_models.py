@@ -58,6 +58,7 @@ class Task:
     rounds: int
     claim: int  # rollouts per initial condition in which it is to be solved
     flags: str = ""
+    gps: str = ""  # further flags of guided policy search
 
 
 REDUNDANT = "--prior.regularization 0.1"  # states of the arms: angles, and positions that follow from them
@@ -66,12 +67,12 @@ TASKS = {
     "point-mass": Task("forethought/PointMassObstacle-v0", 1, 10, 20),
     "two-link": Task("forethought/ArmTwoLink-v0", 1, 10, 30, f"--noise 0.1 --region.least-noise 0.01 {REDUNDANT}"),
     "seven-joint": Task("forethought/ArmSevenJoint-v0", 1, 10, 50, STRONG_ARM),
-    "peg": Task("forethought/PegInsertion-v0", 4, 12, 60, STRONG_ARM),
+    "peg": Task("forethought/PegInsertion-v0", 4, 12, 60, STRONG_ARM, "--on-policy false --policy.updates 6000"),
 }
 REGIONS = {"trust region": "", "no trust region": "--region.enabled false"}
 PRIORS = {"gmm": "--prior gmm", "none": "--prior none"}
 SAMPLES = (2, 3, 5, 8, 12, 20)  # rollouts per round in the part prior
-GPS_TASKS, GPS_ROUNDS = ("seven-joint", "peg", "two-link"), 14
+GPS_TASKS, GPS_ROUNDS = ("seven-joint", "peg", "two-link"), 12
 
 
 def main() -> None:
@@ -161,7 +162,7 @@ def searched(task: str, seed: int, flags: argparse.Namespace) -> dict[str, Any]:
 
     about = TASKS[task]
     own_flags = about.flags.replace("--", "--local.")
-    words = f"{_conditions(4, seed, 'local.')} {own_flags} {flags.flags}".split()
+    words = f"{_conditions(4, seed, 'local.')} {own_flags} {about.gps} {flags.flags}".split()
     run, tests = trained_run("gps", task, words, GPS_ROUNDS, seed, flags)
     algorithm, env, state = run.algorithm, run.env, run.state
     conditions, local = algorithm.local.conditions, state.local
