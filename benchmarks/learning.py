@@ -42,7 +42,9 @@ REPORTING_SEEDS = tuple(range(40, 45))  # used only with settings that are fixed
 EXPERIMENTS = {
     "cartpole": Experiment("forethought/CartPoleSwingUp-v0", "--iterations 15 --until-solved"),
     "pendulum_gmm": Experiment(
-        "forethought/PendulumSwingUp-v0", "--model gmm --planner icem --iterations 12 --until-solved", algorithm="mpc"
+        "forethought/PendulumSwingUp-v0",
+        "--model gmm --planner icem --planner.horizon 20 --planner.population 150 --iterations 5",
+        algorithm="mpc",
     ),
     "inverted_pendulum": Experiment(
         "InvertedPendulum-v5",
