@@ -41,10 +41,10 @@ class Step(eqx.Module):
 class Episodes(eqx.Module):
     """What happened in each episode, and the score of Q after it; all zero where it was not run."""
 
-    length: Int[Array, "E"]
-    reward: Float[Array, "E"]  # undiscounted sum
-    updates: Int[Array, "E"]  # of Q since the beginning
-    score: Float[Array, "E"]
+    length: Int[Array, "*E"]
+    reward: Float[Array, "*E"]  # undiscounted sum
+    updates: Int[Array, "*E"]  # of Q since the beginning
+    score: Float[Array, "*E"]
 
 
 def start(algorithm: TabularAlgorithm, mdp: TabularMDP, *, key: PRNGKeyArray) -> Agent:

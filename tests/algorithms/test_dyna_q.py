@@ -193,7 +193,7 @@ def test_planning_saves_episodes_in_the_maze():
 ENVS = {"dyna-q": ft.DynaQ(), "dyna-q-plus": ft.DynaQPlus(), "prioritized-sweeping": ft.PrioritizedSweeping()}
 
 
-@pytest.mark.parametrize("name", ENVS)
+@pytest.mark.parametrize("name", ["dyna-q", *(pytest.param(name, marks=pytest.mark.slow) for name in list(ENVS)[1:])])
 def test_a_run_resumes_exactly(name, tmp_path):
     algorithm, how = dataclasses.replace(ENVS[name], round_episodes=2), {"seed": 3, "progress": False}
     assert isinstance(algorithm, Algorithm)

@@ -198,7 +198,8 @@ def test_a_schedule_that_cannot_end_within_the_run_is_refused(tmp_path):
         algorithm.check_budget(5000)
 
 
-@pytest.mark.parametrize("name", [pytest.param("mbpo", marks=pytest.mark.slow), "value-gradients"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mbpo", "value-gradients"])
 def test_a_run_resumes_exactly(name, tmp_path):
     """Reward and termination learned; three rounds, and two and one after an interruption."""
     env = system(Hidden, edge=1.5)
