@@ -64,11 +64,12 @@ def capacity(
     most = len(rows)
     if max(counts) > most:
         raise ValueError(f"capacity: {max(counts)} transitions were asked for, and there are {most}.")
-    everything = Buffer.empty(env.space.size, env.task.action_space.size).append(seen)
+    sizes = env.space.size, env.task.action_space.size
+    everything = Buffer.empty(*sizes).append(seen)
     points = []
     for count in counts:
         some = jax.tree.map(lambda a, count=count: a[:count], rows)
-        buffer = Buffer.empty(env.space.size, env.task.action_space.size).append(some)
+        buffer = Buffer.empty(*sizes, capacity=max(counts)).append(some)  # all counts share the compiled fit of a model
         for number, (name, model) in enumerate(models.items()):
             init_key, fit_key, test_key = jr.split(jr.fold_in(jr.fold_in(key, count), number), 3)
             learning = ModelLearning(model)
