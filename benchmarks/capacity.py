@@ -6,8 +6,8 @@
 
 Transitions are those of random actions and of MPC with the true model, half of each, the same for all models.  "one"
 is a single network, "ensemble" five of them, fitted to the same real steps.  Planning is iCEM by the settings below.
-Results of each seed go to benchmarks/results/capacity.json as they come, the figure to docs/img/capacity.svg; a seed
-that is there already is left out.
+Results of each seed go to benchmarks/results/capacity.json as they come, the figure to docs/img/capacity.svg and the
+table to docs/ladder.md; a seed that is there already is left out.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from common import RESULTS, ROOT, hardware
+from page import put_table
 
 sys.path.insert(0, str(ROOT))
 
@@ -61,6 +62,8 @@ def main() -> None:
                 print(one, flush=True)
     if known and not flags.quick:
         draw(known, ROOT / "docs" / "img" / "capacity.svg")
+        for task in sorted({row["task"] for row in known}):
+            put_table(ROOT / "docs" / "ladder.md", f"capacity {task}", table(known, task))
 
 
 def models(quick: bool) -> dict[str, Ensemble]:
@@ -128,6 +131,21 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     panels[0][0].legend(title="transitions (dashed: one network)", fontsize="small", frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
+
+
+def table(rows: list[dict[str, Any]], task: str) -> list[list[str]]:
+    """Training error, held-out error and return of each model by number of transitions; medians over seeds."""
+    lines = [["model", *(f"{count} transitions" for count in COUNTS)]]
+    for kind in ("one", "ensemble"):
+        for width in WIDTHS:
+            model = f"{kind} {width}"
+            cells = []
+            for count in COUNTS:
+                errors = (_median(rows, task, model, count, name) for name in ("training_error", "held_out_error"))
+                returned = _median(rows, task, model, count, "returned")
+                cells.append(" / ".join(f"{error:.2g}" for error in errors) + f", {returned:.3g}")
+            lines.append([model, *cells])
+    return lines
 
 
 def _median(rows: list[dict[str, Any]], task: str, model: str, count: int, name: str) -> float:
