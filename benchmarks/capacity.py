@@ -116,7 +116,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
     tasks = sorted({row["task"] for row in rows})
     what = ("training_error", "held_out_error", "multi_step_error", "returned")
-    figure = Figure(figsize=(12, 3 * len(tasks)), layout="constrained")
+    figure = Figure(figsize=(12, 0.6 + 3 * len(tasks)), layout="constrained")
     panels = figure.subplots(len(tasks), len(what), squeeze=False)
     for task, line in zip(tasks, panels, strict=True):
         for name, axes in zip(what, line, strict=True):
@@ -128,7 +128,9 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             axes.set(xscale="log", xlabel="units in each layer", title=f"{task}: {name.replace('_', ' ')}")
             if name != "returned":
                 axes.set_yscale("log")
-    panels[0][0].legend(title="transitions (dashed: one network)", fontsize="small", frameon=False)
+    labels = panels[0][0].get_legend_handles_labels()
+    title = "transitions; full lines: ensemble, dashed: one network"
+    figure.legend(*labels, loc="outside lower center", ncols=len(COUNTS), title=title, fontsize="small", frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
 
