@@ -14,16 +14,16 @@ import argparse
 import json
 import statistics
 import sys
-from pathlib import Path
 from typing import Any
 
 from common import RESULTS, ROOT, hardware
-from page import put_table
+from page import DOCS, put_table, save_figure
 
 sys.path.insert(0, str(ROOT))
 
 import jax.random as jr  # noqa: E402
 import numpy as np  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 
 from forethought.core import Problem  # noqa: E402
 from forethought.envs.open import open_env  # noqa: E402
@@ -37,7 +37,7 @@ TASKS = {"cart-pole": "forethought/CartPoleSwingUp-v0", "pendulum": "forethought
 WIDTHS = (8, 32, 128, 256)
 COUNTS = (50, 100, 200, 400, 800)
 REPORTING_SEEDS = tuple(range(40, 45))
-PLANNER = ICEM(population=150, iterations=3)  # half the samples of the defaults
+PLANNER = ICEM(population=150, iterations=3)  # fewer samples than by default
 HORIZON = 20  # of the multi-step error
 
 
@@ -61,9 +61,10 @@ def main() -> None:
             for one in known[-len(models(flags.quick)) :]:
                 print(one, flush=True)
     if known and not flags.quick:
-        draw(known, ROOT / "docs" / "img" / "capacity.svg")
-        for task in sorted({row["task"] for row in known}):
-            put_table(ROOT / "docs" / "ladder.md", f"capacity {task}", table(known, task))
+        tasks = sorted({row["task"] for row in known})
+        save_figure("capacity", lambda figure: draw(figure, known), width=12, height=0.6 + 3 * len(tasks))
+        for task in tasks:
+            put_table(DOCS / "ladder.md", f"capacity {task}", table(known, task))
 
 
 def models(quick: bool) -> dict[str, Ensemble]:
@@ -110,13 +111,10 @@ def points(task: str, seed: int, *, quick: bool) -> list[dict[str, Any]]:
     return [{"task": task, "seed": seed, **row} for row in as_rows(rows)]
 
 
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
+def draw(figure: Figure, rows: list[dict[str, Any]]) -> None:
     """For each task a row of panels: errors and return by width, a line for each number of transitions."""
-    from matplotlib.figure import Figure
-
     tasks = sorted({row["task"] for row in rows})
     what = ("training_error", "held_out_error", "multi_step_error", "returned")
-    figure = Figure(figsize=(12, 0.6 + 3 * len(tasks)), layout="constrained")
     panels = figure.subplots(len(tasks), len(what), squeeze=False)
     for task, line in zip(tasks, panels, strict=True):
         for name, axes in zip(what, line, strict=True):
@@ -131,8 +129,6 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     labels = panels[0][0].get_legend_handles_labels()
     title = "transitions; full lines: ensemble, dashed: one network"
     figure.legend(*labels, loc="outside lower center", ncols=len(COUNTS), title=title, fontsize="small", frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
 
 
 def table(rows: list[dict[str, Any]], task: str) -> list[list[str]]:

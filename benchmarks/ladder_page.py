@@ -5,16 +5,12 @@ Only reporting seeds count.
 
 import json
 import statistics
-import sys
 
-from common import RESULTS, ROOT
+import numpy as np
+from common import RESULTS
+from matplotlib.figure import Figure
 from page import DOCS, REPS, interval_text, median_text, put_table, save_figure, steps_text, unique
 from rows import Row, reporting
-
-sys.path.insert(0, str(ROOT))
-
-import numpy as np  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
 
 PAGE = DOCS / "ladder.md"
 STEP_TICKS = (50, 100, 200, 500, 1000)

@@ -104,7 +104,6 @@ class Progress(eqx.Module):
     multiplier: Float[Array, "*C"]
     eta: Float[Array, "*C"]  # the last multiplier of the constraint, cost per nat
     cost: Float[Array, "*C"]  # mean cost of the accepted rollouts; NaN before the first round
-    error: Float[Array, "*C"]  # its standard error
     predicted: Float[Array, "*C"]  # improvement that the last step promised
     undone: Float[Array, "*C"]  # steps that were taken back since the last accepted one
 
@@ -112,7 +111,7 @@ class Progress(eqx.Module):
     def none(conditions: int) -> "Progress":
         """Before the first round."""
         ones = jnp.ones(conditions)
-        return Progress(ones, ones, jnp.nan * ones, 0 * ones, 0 * ones, 0 * ones)
+        return Progress(ones, ones, jnp.nan * ones, 0 * ones, 0 * ones)
 
 
 class Improvement(eqx.Module):
@@ -188,7 +187,7 @@ def improve(
     multiplier = jnp.clip(multiplier, region.smallest, region.largest)
     undone = jnp.array(False)
     if last is not None and region.enabled:
-        noise_of_costs = CERTAIN * jnp.sqrt(before.error**2 + problem.error**2)
+        noise_of_costs = CERTAIN * jnp.sqrt(last.problem.error**2 + problem.error**2)
         undone = (-actual > jnp.maximum(before.predicted, noise_of_costs)) & (before.undone < region.undone)
         problem, old = jax.tree.map(lambda a, b: jnp.where(undone, a, b), (last.problem, last.old), (problem, old))
     expected = _expected(old, problem)
@@ -205,7 +204,7 @@ def improve(
     kl = jnp.sum(trajectory_kl(policy, old, problem.dynamics, problem.initial))
     predicted = expected - _expected(policy, problem)
     times = jnp.where(undone, before.undone + 1, 0.0)
-    progress = Progress(multiplier, eta, problem.paid, problem.error, predicted, times)
+    progress = Progress(multiplier, eta, problem.paid, predicted, times)
     return Improvement(policy, progress, kl, epsilon, expected, actual, Accepted(problem, old), undone, result)
 
 

@@ -39,7 +39,9 @@ class TabularAlgorithm(Protocol):
     """Settings of a tabular algorithm: its exploration, and its learning from one real step."""
 
     @property
-    def epsilon(self) -> float: ...
+    def epsilon(self) -> float:
+        """The probability of a random action."""
+        ...
 
     def empty(self, states: int, actions: int) -> Any:
         """The state before any experience: `q`, `model`, `updates` and whatever else the algorithm needs."""

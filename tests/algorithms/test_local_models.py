@@ -188,13 +188,13 @@ def test_a_step_after_which_the_rollouts_are_clearly_worse_is_taken_back_at_most
         last, before = in_float64(jax.tree.map(lambda a: a[0], (state.accepted, state.progress)))
         now = jax.tree.map(lambda a: a + 0.1 if eqx.is_inexact_array(a) else a, last)
         step = jax.jit(lambda p, before: improve(TrustRegion(), p, now.old, jnp.array([0.1]), before, last))
-        costing = lambda paid: eqx.tree_at(lambda p: (p.paid, p.error), now.problem, (paid, before.error))  # noqa: E731
-        accepted = step(costing(before.cost + 4 * before.error), before)
+        costing = lambda paid: eqx.tree_at(lambda p: (p.paid, p.error), now.problem, (paid, last.problem.error))  # noqa: E731
+        accepted = step(costing(before.cost + 4 * last.problem.error), before)
         assert not accepted.undone and accepted.progress.undone == 0 and accepted.progress.cost > before.cost
         assert accepted.accepted.old.f[0] == now.old.f[0]
         epsilon = before.multiplier * T
         for i in range(3):
-            done = step(costing(before.cost + 10 * before.error + 2 * jnp.abs(before.predicted)), before)
+            done = step(costing(before.cost + 10 * last.problem.error + 2 * jnp.abs(before.predicted)), before)
             assert done.undone and done.progress.undone == i + 1 and done.progress.cost == last.problem.paid
             assert done.epsilon <= jnp.maximum(0.5 * epsilon, 0.1 * T) and done.accepted.old.f[0] == last.old.f[0]
             before, epsilon = done.progress, done.epsilon
@@ -333,6 +333,8 @@ def test_a_fit_without_an_answer_is_a_failure_that_says_what_to_change():
         (lambda: Conditions(samples=0), "samples >= 1"),
         (lambda: TrustRegion(kl_step=0.0), "kl_step > 0"),
         (lambda: TrustRegion(smallest=2.0, largest=1.0), "smallest <= largest"),
+        (lambda: TrustRegion(undone=-1), "undone must be at least 0"),
+        (lambda: MixturePrior(regularization=-0.1), "regularization must be at least 0"),
         (lambda: LocalModels(noise=(0.3, 0.0)), "noise must be positive"),
         (lambda: LocalModels(kept=0), "kept must be at least 1"),
         (lambda: ModelPrior(strength=0.0), "strength must be positive"),
