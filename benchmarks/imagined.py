@@ -30,6 +30,7 @@ EXPERIMENTS = {
     "cheetah_value_gradients": Experiment("value-gradients", CHEETAH, 100_000),
     "cheetah_value_gradients_50k": Experiment("value-gradients", CHEETAH, 50_000),
     "cheetah_sac": Experiment("sac", CHEETAH, 100_000, "--random-steps 10000"),
+    "cheetah_mb_mf": Experiment("mb-mf", CHEETAH, 200_000, "--model-steps 20000 --planner icem"),
     "hopper_mbpo": Experiment("mbpo", HOPPER, 100_000, f"--learner.target-entropy -1 {HOPPER_ROLLOUTS}"),
     "hopper_value_gradients": Experiment("value-gradients", HOPPER, 100_000),
     "hopper_sac": Experiment("sac", HOPPER, 100_000, "--random-steps 5000"),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from forethought.algorithms.gps import GPS
     from forethought.algorithms.iterative import Iterative
     from forethought.algorithms.local_models import LocalModels
+    from forethought.algorithms.mb_mf import MBMF
     from forethought.algorithms.mbpo import MBPO
     from forethought.algorithms.mpc import LearnedMPC
     from forethought.algorithms.pets import PETS
@@ -52,6 +53,7 @@ __all__ = [
     "GP",
     "GPS",
     "ICEM",
+    "MBMF",
     "MBPO",
     "ILQR",
     "MPC",

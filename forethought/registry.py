@@ -11,6 +11,7 @@ ALGORITHMS = {
     "gps": "forethought.algorithms.gps:GPS",
     "iterative": "forethought.algorithms.iterative:Iterative",
     "local-models": "forethought.algorithms.local_models:LocalModels",
+    "mb-mf": "forethought.algorithms.mb_mf:MBMF",
     "mbpo": "forethought.algorithms.mbpo:MBPO",
     "mpc": "forethought.algorithms.mpc:LearnedMPC",
     "pets": "forethought.algorithms.pets:PETS",
@@ -36,6 +37,8 @@ MODELS = {
     "gmm": "forethought.models.gmm:GMM",
     "gp": "forethought.models.gp.process:GP",
 }
+
+MODEL_FREE = {name: ALGORITHMS[name] for name in ("policy-gradient", "ppo", "sac")}
 
 LEARNERS = {
     "sac": "forethought.learners.sac:SACLearner",
@@ -63,6 +66,7 @@ CHOICES = {
     "forethought.core.protocols:Planner": PLANNERS,
     "forethought.core.protocols:Regression": MODELS,
     "forethought.learners.off_policy:OffPolicyLearner": LEARNERS,
+    "forethought.algorithms.protocol:StartsFromPolicy": MODEL_FREE,
     "forethought.policies.base_policy:BasePolicy": BASE_POLICIES,
     "forethought.algorithms.local_priors:Prior": PRIORS,
 }

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from forethought.algorithms.gps import GPS
     from forethought.algorithms.iterative import Iterative
     from forethought.algorithms.local_models import LocalModels
+    from forethought.algorithms.mb_mf import MBMF
     from forethought.algorithms.mbpo import MBPO
     from forethought.algorithms.model_learning import Learned, ModelLearning
     from forethought.algorithms.mpc import LearnedMPC
@@ -38,6 +39,7 @@ __all__ = [
     "Learned",
     "LearnedMPC",
     "LocalModels",
+    "MBMF",
     "MBPO",
     "ModelLearning",
     "PETS",

@@ -128,6 +128,11 @@ class Rollouts:
         return OnPolicyState(learned, None), Info([episodes[kept]], _means(told), summary=others)
 
 
+def with_first_policy(state: OnPolicyState, policy: Any) -> OnPolicyState:
+    """The state with this policy, before its first update."""
+    return eqx.tree_at(lambda s: s.learner.policy, state, policy)
+
+
 def vector_run(env: Env, controller: Acting, count: int, *, key: PRNGKeyArray) -> VectorRun:
     """Copies of an environment that is not one of our own systems.
 

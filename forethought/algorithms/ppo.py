@@ -5,9 +5,9 @@ Source: Schulman et al. (2017), algorithm 1.  The update, and what differs from 
 
 from jaxtyping import PRNGKeyArray
 
-from forethought.algorithms.on_policy import OnPolicyState, Rollouts
+from forethought.algorithms.on_policy import OnPolicyState, Rollouts, with_first_policy
 from forethought.algorithms.protocol import Info
-from forethought.core import Controller
+from forethought.core import Conditional, Controller, Transition
 from forethought.core.settings import settings
 from forethought.envs.env import Env
 from forethought.learners.ppo import PPOLearner
@@ -33,3 +33,14 @@ class PPO:
         """The policy's mode."""
         del env
         return Acting(self.learner.policy(state.learner), mode=True)
+
+    def policy_of(self, state: OnPolicyState) -> Conditional:
+        """See `StartsFromPolicy`."""
+        return self.learner.policy(state.learner)
+
+    def with_policy(
+        self, state: OnPolicyState, policy: Conditional, experience: Transition | None = None
+    ) -> OnPolicyState:
+        """See `StartsFromPolicy`; experience of other controllers is not learned from."""
+        del experience
+        return with_first_policy(state, policy)

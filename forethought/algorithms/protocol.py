@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import equinox as eqx
 from jaxtyping import PRNGKeyArray
 
-from forethought.core import Controller, Transition
+from forethought.core import Conditional, Controller, Transition
 from forethought.envs.env import Env
 from forethought.envs.parallel import EpisodeSummary
 
@@ -42,6 +42,28 @@ class Algorithm(Protocol):
 
     def controller(self, state: Any, env: Env) -> Controller:
         """The controller learned so far, without exploration."""
+        ...
+
+
+@runtime_checkable
+class StartsFromPolicy(Protocol):
+    """An `Algorithm` without a model that improves a network policy, and whose first policy can be given."""
+
+    def init(self, env: Env, *, key: PRNGKeyArray) -> Any: ...
+
+    def iterate(self, state: Any, env: Env, *, key: PRNGKeyArray) -> tuple[Any, Info]: ...
+
+    def controller(self, state: Any, env: Env) -> Controller: ...
+
+    def policy_of(self, state: Any) -> Conditional:
+        """The policy of a state."""
+        ...
+
+    def with_policy(self, state: Any, policy: Conditional, experience: Transition | None = None) -> Any:
+        """The state with this policy, of the shapes of `policy_of`, which acts and learns from the next step on.
+
+        `experience` [N] of other controllers is learned from where the algorithm can.
+        """
         ...
 
 

@@ -28,7 +28,7 @@ from forethought.algorithms.off_policy import (
 )
 from forethought.algorithms.on_policy import initial_state, last_return
 from forethought.algorithms.protocol import Info
-from forethought.core import Buffer, Controller, Transition
+from forethought.core import Buffer, Conditional, Controller, Transition
 from forethought.core.settings import settings
 from forethought.envs.env import Env, collect, report_steps, spaces_of
 from forethought.envs.parallel import (
@@ -41,9 +41,12 @@ from forethought.envs.parallel import (
     start_copies,
 )
 from forethought.envs.system_env import SystemEnv
-from forethought.learners.sac import SACLearner, SACState
+from forethought.learners.sac import KeepPolicy, PolicyLoss, SACLearner, SACState
 from forethought.policies.acting import Acting
+from forethought.policies.network import SquashedGaussianPolicy
 from forethought.policies.uniform import Uniform
+
+CRITIC_UPDATES = 2000  # before a given policy is improved: with untrained critics its first updates would undo it
 
 
 class SACRunState(eqx.Module):
@@ -97,6 +100,23 @@ class SAC:
         """The policy's mode."""
         del env
         return Acting(self.learner.policy(state.learner), mode=True)
+
+    def policy_of(self, state: SACRunState) -> SquashedGaussianPolicy:
+        """See `StartsFromPolicy`."""
+        return self.learner.policy(state.learner)
+
+    def with_policy(self, state: SACRunState, policy: Conditional, experience: Transition | None = None) -> SACRunState:
+        """See `StartsFromPolicy`; the critics first learn from the experience, while the policy stays.
+
+        Without experience the first `random_steps` are left out, and the critics learn together with the policy.
+        """
+        learner = eqx.tree_at(lambda s: s.policy, state.learner, policy)
+        steps = jnp.maximum(state.steps, self.random_steps)
+        if experience is None:
+            return SACRunState(learner, state.buffer, steps, state.copies)
+        buffer = with_room(state.buffer, len(experience), self.capacity).append(experience, episode=0)
+        learner = _with_trained_critics(self.learner, learner, buffer, jnp.asarray(CRITIC_UPDATES), jr.key(0))
+        return SACRunState(learner, buffer, steps, state.copies)
 
     def _on_copies(
         self, state: SACRunState, system: SystemEnv, env: Env, key: PRNGKeyArray
@@ -189,13 +209,28 @@ def _append_and_update(
     return SACRunState(learner, buffer, state.steps + count, None), metrics
 
 
-def _updated(
+@eqx.filter_jit
+def _with_trained_critics(
     learner: SACLearner, state: SACState, buffer: Buffer, updates: Array, key: PRNGKeyArray
+) -> SACState:
+    """The state after updates of the critics alone."""
+    keep = KeepPolicy(learner.entropy_goal(buffer.data.u.shape[-1]))
+    return _updated(learner, state, buffer, updates, key, policy_loss=keep)[0]
+
+
+def _updated(
+    learner: SACLearner,
+    state: SACState,
+    buffer: Buffer,
+    updates: Array,
+    key: PRNGKeyArray,
+    policy_loss: PolicyLoss | None = None,
 ) -> tuple[SACState, Metrics]:
     """`updates` gradient steps on batches from the buffer."""
 
     def step(state: SACState, key: PRNGKeyArray) -> tuple[SACState, Metrics]:
         sample_key, update_key = jr.split(key)
-        return learner.update(state, buffer.sample(learner.batch, key=sample_key), key=update_key)
+        batch = buffer.sample(learner.batch, key=sample_key)
+        return learner.update(state, batch, policy_loss=policy_loss, key=update_key)
 
     return updated(step, state, updates, key)

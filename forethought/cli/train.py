@@ -25,6 +25,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     parser.add_argument("--out", metavar="DIR", help="run directory (default: runs/ALGORITHM-ENV-seedS)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out where it stopped")
     parser.add_argument("--until-solved", action="store_true", help="stop once an episode passes the success test")
+    parser.add_argument("--init-policy", metavar="RUN", help="start sac, ppo or policy-gradient from this run's policy")
     settings = _settings(argv)
     parser.set_defaults(settings=settings)
     if settings is None:
@@ -45,6 +46,7 @@ def run(values: argparse.Namespace) -> int:
     from forethought.envs.environment import Environment
     from forethought.runs.driver import train
 
+    start = {} if values.init_policy is None else {"init_policy": values.init_policy}
     run = train(
         algorithm,
         Environment(values.env, **given_options(values)),
@@ -54,6 +56,7 @@ def run(values: argparse.Namespace) -> int:
         out=values.out,
         resume=values.resume,
         until_solved=values.until_solved,
+        **start,
     )
     print(f"run: {run.path}")
     return 0

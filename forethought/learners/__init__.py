@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 from forethought.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from forethought.learners.behavior_cloning import BehaviorCloning
     from forethought.learners.policy_gradient import PolicyGradientLearner
     from forethought.learners.ppo import PPOLearner
     from forethought.learners.sac import SACLearner
 
-__all__ = ["PPOLearner", "PolicyGradientLearner", "SACLearner"]
+__all__ = ["BehaviorCloning", "PPOLearner", "PolicyGradientLearner", "SACLearner"]
 
 __getattr__, __dir__ = lazy_exports(__name__, __file__)

@@ -72,6 +72,19 @@ class PolicyLoss(Protocol):
     ) -> tuple[Float[Array, ""], Float[Array, ""]]: ...
 
 
+class KeepPolicy(eqx.Module):
+    """A `PolicyLoss` without gradient: policy and temperature stay as they are, only the critics learn."""
+
+    entropy: float = eqx.field(static=True)  # nats; the goal of the temperature
+
+    def __call__(
+        self, policy: Any, critic: Critic, xs: Array, temperature: Array, *, key: PRNGKeyArray
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Nothing, and the log-density at which the temperature stays."""
+        del policy, critic, temperature, key
+        return jnp.zeros((), xs.dtype), jnp.full((), -self.entropy, xs.dtype)
+
+
 class SACState(eqx.Module):
     """What is learned, and the memory of the optimizers."""
 

@@ -17,6 +17,7 @@ from forethought.report.gp_picture import gp_sections
 from forethought.report.hints import Evidence, hints
 from forethought.report.mixture_picture import mixture_sections
 from forethought.report.page import Page, Picture, Section, Table
+from forethought.report.phases import phase_sections
 from forethought.report.plan_prediction import (
     PlanPrediction,
     by_coordinate,
@@ -48,7 +49,7 @@ def in_depth(run: Any, *, episodes: int, seed: int | None, video: bool) -> Page:
         findings = _find_out(run, episodes, seed)
     except ForethoughtError as problem:
         trouble = f"The run could not be evaluated again, so this page shows only its record: {problem}"
-    sections = [_curve_section(curve, findings)]
+    sections = [_curve_section(curve, findings), *phase_sections(run.metrics)]
     if findings is not None:
         top = [_hint_section(curve, findings)]
         if video:

@@ -35,6 +35,7 @@ from forethought.runs.provenance import git_commit, hardware, versions
 from forethought.runs.run import INIT, Run, check_seed, check_sizes, sizes
 from forethought.runs.serialization import fingerprint, first_difference, to_plain
 from forethought.runs.signals import Interrupted, Interruption, interruptible
+from forethought.runs.starting_policy import start_from
 
 RESUME = "Continue it with the same command and --resume (in Python: resume=True)"
 
@@ -49,6 +50,7 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     until_solved: bool = False,
+    init_policy: str | Path | None = None,
     progress: bool = True,
     callbacks: Sequence[Callable[[dict[str, Any], Any], None]] = (),
     **options: Any,
@@ -65,6 +67,8 @@ def train(
         resume: continue the run in `out`; the result is bitwise identical to that of a run that was never
             interrupted.  If there is no run in `out`, one is begun.
         until_solved: end after the first round whose last episode passes the task's success test.
+        init_policy: the directory of a run whose controller is the first policy of a model-free algorithm; see
+            `runs.starting_policy`.
         progress: show progress on standard output.
         callbacks: functions of metrics and state, called after each round is written to disk.
         **options: the fields of `Environment` (cost, termination, angles, velocities, observation_noise, horizon, dt,
@@ -82,6 +86,8 @@ def train(
     if until_solved and not has_test(opened):
         raise UsageError(f"until_solved: the task of '{opened.name}' has no success test; give a number of steps.")
     identity = {"algorithm": to_plain(algorithm, "algorithm"), "env": environment.record(), "seed": seed}
+    if init_policy is not None:
+        identity["init_policy"] = str(init_policy)
     if out is not None and not str(out):
         raise UsageError("out is empty: name a directory for the run.")
     directory = RunDirectory(Path(out) if out is not None else default_out(algorithm, opened, seed))
@@ -89,10 +95,17 @@ def train(
     budget = _budget(earlier, env_steps, iterations, until_solved)
     if budget.env_steps is not None and isinstance(algorithm, HasBudgetCheck):
         algorithm.check_budget(budget.env_steps)
-    state = algorithm.init(opened, key=jr.fold_in(jr.key(seed), INIT))
+    key = jr.fold_in(jr.key(seed), INIT)
+    state = algorithm.init(opened, key=key)
+    start_notes: tuple[str, ...] = ()
+    init_policy = init_policy if earlier is None else earlier.get("init_policy")
+    if init_policy is not None:
+        if earlier is not None:
+            identity["init_policy"] = init_policy
+        state, start_notes = start_from(algorithm, state, opened, init_policy, key=jr.fold_in(key, 1))
     directory.create()
     session = Session(algorithm, opened, identity, directory, budget, started)
-    session.notices = (*opening_notes(environment, opened), *notices(environment), *_memory(opened, seed))
+    session.notices = (*opening_notes(environment, opened), *notices(environment), *_memory(opened, seed), *start_notes)
     with (
         reporter_for(progress) as reporter,
         directory.locked(),

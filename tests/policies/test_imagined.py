@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from forethought.core import Problem
-from forethought.policies.gradient_diagnostics import gradient_by_horizon, jacobian_growth
+from forethought.policies.gradient_diagnostics import (
+    error_by_rollouts,
+    gradient_by_horizon,
+    gradient_samples,
+    jacobian_growth,
+    relative_bias,
+)
 from forethought.policies.imagined import Imagination, imagine, policy_gradient
 from tests.linear import Linear, QuadraticTask, double_integrator
 
@@ -130,3 +136,24 @@ def test_a_gradient_that_explodes_leaves_the_score():
     imagination = Imagination(Problem(system, QuadraticTask(final=0.0)), act, steps=3)
     found = ESTIMATE(imagination, jnp.zeros((1, 1)), jnp.zeros((16, 1)), estimator="mixed", key=jr.key(0))
     assert np.isfinite(found.gradient).all()
+
+
+def test_the_variance_falls_with_the_number_of_rollouts_and_the_bias_of_a_wrong_model_stays():
+    """Against the exact gradient of the linear system; the wrong model has a heavier mass."""
+    numbers, truth = [4, 16, 64, 256], exact_gradient()[0]
+    wrong = eqx.tree_at(lambda s: s.B, SYSTEM, 0.5 * SYSTEM.B)
+    for system, biased in ((SYSTEM, False), (wrong, True)):
+        imagination = eqx.tree_at(lambda i: i.problem.dynamics, IMAGINATION, system)
+        samples = gradient_samples(imagination, GAINS, starts(4), block=4, count=1000, key=jr.key(5))
+        found = error_by_rollouts(np.asarray(samples), truth, block=4, rollouts=numbers)
+        np.testing.assert_allclose(found.variance * numbers, found.variance[0] * 4, rtol=0.5)
+        np.testing.assert_allclose(found.error, found.variance + found.bias, rtol=0.3, atol=1e-4)
+        if biased:
+            assert found.error[-1] > 0.9 * found.bias[-1] > 10 * found.variance[-1]
+            assert relative_bias(samples, truth) > 0.1
+        else:
+            assert found.bias[-1] < found.variance[-1] and relative_bias(samples, truth) < 0.05
+    with pytest.raises(ValueError, match="multiples of 4"):
+        error_by_rollouts(np.asarray(samples), truth, block=4, rollouts=[6])
+    with pytest.raises(ValueError, match="at most half of all"):
+        error_by_rollouts(np.asarray(samples), truth, block=4, rollouts=[4000])

@@ -1,0 +1,138 @@
+"""MB-MF: its phases in order, what is imitated, exact resume; and a policy to start from."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import forethought as ft
+from forethought.algorithms.mb_mf import MBMF, actions_along
+from forethought.algorithms.ppo import PPO
+from forethought.algorithms.protocol import StartsFromPolicy
+from forethought.algorithms.sac import SAC
+from forethought.cli.main import main
+from forethought.core import UsageError
+from forethought.learners.behavior_cloning import BehaviorCloning
+from forethought.learners.sac import SACLearner
+from forethought.models.ensemble import Ensemble
+from forethought.planning.cem import CEM
+from forethought.report.phases import phase_sections
+from tests.algorithms.test_pets import system
+
+NAME = "forethought/PendulumSwingUp-v0"
+FREE = SAC(SACLearner(hidden=(8,), batch=16), random_steps=10, block=5, round_steps=20, capacity=1000)
+SMALL = MBMF(
+    model=Ensemble(members=2, hidden=(8,), max_epochs=5, batch=16),
+    planner=CEM(horizon=3, population=8, elites=3, iterations=2, particles=2),
+    fine_tuning=FREE,
+    cloning=BehaviorCloning(updates=100, batch=32),
+    model_steps=150,
+    imitation_rounds=2,
+    imitation_steps=10,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Runs of one round (random actions), and of five: two model-based, two of imitation, one model-free."""
+    folder = tmp_path_factory.mktemp("runs")
+    how = {"seed": 3, "progress": False}
+    first = ft.train(SMALL, NAME, iterations=1, out=folder / "first", **how)
+    whole = ft.train(SMALL, NAME, iterations=5, out=folder / "whole", **how)
+    return first, whole
+
+
+def test_the_phases_follow_each_other_and_the_report_shows_them(trained):
+    _, whole = trained
+    assert [line["phase"] for line in whole.metrics] == [1, 1, 2, 2, 3]
+    assert whole.metrics[2]["imitation_error"] > 0 and "critic_loss" in whole.metrics[4]
+    state = whole.state
+    assert int(state.demonstrations.size) == 200 and int(state.model_based.buffer.size) == 400
+    assert int(state.model_free.buffer.size) == 400 + 20  # the experience of all phases, and its own
+    (section,) = phase_sections(whole.metrics)
+    assert [row[:3] for row in section.table.rows] == [
+        ("1: model-based", "2", "200"),
+        ("2: imitation", "2", "200"),
+        ("3: model-free", "1", "120"),
+    ]
+    assert phase_sections([{"iteration": 1}]) == []
+    assert whole.act(np.zeros(2)).shape == (1,)
+
+
+def test_an_interrupted_run_resumes_exactly(trained, tmp_path):
+    _, whole = trained
+    how = {"seed": 3, "progress": False, "out": tmp_path / "run"}
+    ft.train(SMALL, NAME, iterations=3, **how)
+    parts = ft.train(SMALL, NAME, iterations=5, resume=True, **how)
+    jax.tree.map(np.testing.assert_array_equal, whole.state, parts.state)
+
+
+class Counting:
+    """A controller whose action is the number of its steps, plus the state."""
+
+    def init(self, x0, *, key):
+        return jnp.zeros(())
+
+    def act(self, x, t, carry, *, key):
+        return x[:1] + carry + 100.0 * t, carry + 1
+
+
+def test_the_controller_names_its_actions_along_an_episode_with_its_memory():
+    env = system()
+    episode = env.run(ft.MPC(CEM(horizon=2, population=4, elites=2), env.problem), key=jr.key(0))
+    actions = actions_along(Counting(), episode, key=jr.key(0))
+    np.testing.assert_allclose(actions[:, 0], episode.x[:, 0] + 101.0 * np.arange(len(episode)), rtol=1e-6)
+
+
+def test_sac_starts_from_a_policy_of_the_same_network(trained, tmp_path):
+    _, whole = trained
+    run = ft.train(FREE, NAME, iterations=1, out=tmp_path / "run", init_policy=whole.path, progress=False)
+    algorithm = SAC(FREE.learner, round_steps=5)
+    assert isinstance(algorithm, StartsFromPolicy)
+    assert run.info["init_policy"] == str(whole.path)
+    from forethought.runs.starting_policy import start_from
+
+    env = whole.env
+    state, notes = start_from(FREE, FREE.init(env, key=jr.key(0)), env, whole.path, key=jr.key(1))
+    jax.tree.map(np.testing.assert_array_equal, FREE.policy_of(state), FREE.policy_of(whole.state.model_free))
+    assert int(state.steps) == FREE.random_steps and "starts from the policy of" in notes[0]
+
+
+def test_a_planning_controller_is_imitated_and_the_run_resumes_without_the_flag(trained, tmp_path):
+    first, _ = trained
+    how = {"seed": 1, "progress": False, "out": tmp_path / "run"}
+    ft.train(FREE, NAME, iterations=1, init_policy=first.path, **how)
+    resumed = ft.train(FREE, NAME, iterations=2, resume=True, **how)
+    assert resumed.info["init_policy"] == str(first.path)
+
+
+def test_what_cannot_be_a_first_policy_is_refused_in_one_line(trained, tmp_path, capsys):
+    first, _ = trained
+    words = f"train sac Pendulum-v1 --iterations 1 --out {tmp_path / 'a'} --init-policy {first.path}"
+    assert main(words.split()) == 2
+    said = capsys.readouterr().err.strip()
+    assert "has observations of 2 and actions of 1 numbers; Pendulum-v1 has observations of 3" in said
+    assert "\n" not in said and not (tmp_path / "a").exists()
+    with pytest.raises(UsageError, match="an initial policy is for policy-gradient, ppo, sac; PETS does not"):
+        ft.train(ft.PETS(), NAME, iterations=1, out=tmp_path / "b", init_policy=first.path)
+    with pytest.raises(UsageError):
+        ft.train(FREE, NAME, iterations=1, out=tmp_path / "c", init_policy=tmp_path / "nothing")
+    with pytest.raises(UsageError, match="MB-MF needs continuous actions"):
+        SMALL.init(ft.open_env("CartPole-v1"), key=jr.key(0))
+
+
+def test_fine_tuning_is_chosen_by_name(monkeypatch):
+    import forethought.runs.driver
+
+    calls = []
+
+    class Run:
+        path = "runs/somewhere"
+
+    monkeypatch.setattr(forethought.runs.driver, "train", lambda *given, **_: calls.append(given[0]) or Run())
+    assert main("train mb-mf E-v0 --env-steps 9 --fine-tuning ppo --planner.horizon 7 --model-steps 300".split()) == 0
+    assert calls == [MBMF(fine_tuning=PPO(), planner=CEM(horizon=7), model_steps=300)]
+    assert dataclasses.replace(SMALL, fine_tuning=PPO()).fine_tuning == PPO()
