@@ -155,6 +155,9 @@ def _actions_along(controller: Controller, xs: Array, key: PRNGKeyArray) -> Arra
     def step(arrays: Any, at: tuple[Array, Array]) -> tuple[Any, Array]:
         x, t = at
         u, memory = controller.act(x, t, eqx.combine(arrays, static), key=jr.fold_in(key, t))
-        return eqx.filter(memory, eqx.is_array), u
+        return strong(eqx.filter(memory, eqx.is_array)), u
 
-    return jax.lax.scan(step, arrays, (xs, jnp.arange(xs.shape[0])))[1]
+    def strong(arrays: Any) -> Any:  # a loop returns the types that it takes
+        return jax.tree.map(lambda a: a.astype(a.dtype), arrays)
+
+    return jax.lax.scan(step, strong(arrays), (xs, jnp.arange(xs.shape[0])))[1]
