@@ -23,6 +23,7 @@ from forethought.report.phases import phase_sections
 from tests.algorithms.test_pets import system
 
 NAME = "forethought/PendulumSwingUp-v0"
+pytestmark = pytest.mark.filterwarnings("ignore:note")  # without progress, notes are warnings
 FREE = SAC(SACLearner(hidden=(8,), batch=16), random_steps=10, block=5, round_steps=20, capacity=1000)
 SMALL = MBMF(
     model=Ensemble(members=2, hidden=(8,), max_epochs=5, batch=16),
