@@ -45,5 +45,5 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.installed-dev: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,games]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,games,atari,minari,data,export]'
 	@touch $@ $(VENV)/.installed

@@ -24,7 +24,7 @@ def phase_sections(metrics: Sequence[Mapping[str, Any]]) -> list[Section]:
             (
                 f"{phase}: {PHASES[phase - 1]}",
                 str(len(lines)),
-                number(last["env_steps"] - steps, 7),
+                number(float(last["env_steps"] - steps), 7),
                 duration(last["wall_s"] - seconds),
                 number(max(returns), 4) if returns else "-",
                 number(returns[-1], 4) if returns else "-",

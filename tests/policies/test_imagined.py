@@ -150,9 +150,9 @@ def test_the_variance_falls_with_the_number_of_rollouts_and_the_bias_of_a_wrong_
         np.testing.assert_allclose(found.error, found.variance + found.bias, rtol=0.3, atol=1e-4)
         if biased:
             assert found.error[-1] > 0.9 * found.bias[-1] > 10 * found.variance[-1]
-            assert relative_bias(samples, truth) > 0.1
+            assert relative_bias(np.asarray(samples), truth) > 0.1
         else:
-            assert found.bias[-1] < found.variance[-1] and relative_bias(samples, truth) < 0.05
+            assert found.bias[-1] < found.variance[-1] and relative_bias(np.asarray(samples), truth) < 0.05
     with pytest.raises(ValueError, match="multiples of 4"):
         error_by_rollouts(np.asarray(samples), truth, block=4, rollouts=[6])
     with pytest.raises(ValueError, match="at most half of all"):
