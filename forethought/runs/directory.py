@@ -22,6 +22,7 @@ from forethought.runs.serialization import fingerprint
 
 FORMAT = 1
 IDENTITY = ("algorithm", "env", "seed")  # entries that identify a run; their fingerprint is recorded
+OPTIONAL_IDENTITY = ("init_policy",)  # entries that only some runs have
 KINDS: dict[str, type] = {name: dict for name in ("algorithm", "env", "versions", "budget", "standing")} | {
     "seed": int,
     "created": str,
@@ -87,7 +88,8 @@ class RunDirectory:
         for name, kind in KINDS.items():
             if not isinstance(info.get(name, kind()), kind):
                 raise CheckpointError(f"{self.info_path} is damaged: its '{name}' is {info[name]!r}.")
-        if "fingerprint" in info and info["fingerprint"] != fingerprint({name: info[name] for name in IDENTITY}):
+        identity = (*IDENTITY, *(name for name in OPTIONAL_IDENTITY if name in info))
+        if "fingerprint" in info and info["fingerprint"] != fingerprint({name: info[name] for name in identity}):
             what = f"its {', '.join(IDENTITY[:-1])} or {IDENTITY[-1]} differs from that of the run"
             raise CheckpointError(f"{self.info_path} was altered after training wrote it: {what}. Undo the change.")
         return info
