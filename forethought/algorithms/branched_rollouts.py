@@ -44,6 +44,7 @@ class BranchedRollouts:
     growth_start: int = 20_000  # real steps at which rollouts begin to grow; Janner et al. (2019), Hopper
     growth_end: int = 150_000  # real steps at which they have their last length; Janner et al. (2019), Hopper
     per_step: float = 400.0  # rollouts for each real step until the next fit; Janner et al. (2019)
+    every: int | None = None  # updates of the learner between rollouts; none: only after each fit of the model
     batch: int = 2000  # rollouts side by side, a multiple of the ensemble's members
     capacity: int = 400_000  # newest imagined transitions that are kept; Janner et al. (2019), at length 1
     bound: float = 1.0  # distance outside the range of the data at which a rollout is cut off, in widths of that range
@@ -51,6 +52,8 @@ class BranchedRollouts:
     def __post_init__(self):
         """Refuse settings out of range."""
         require_at_least(self, first_length=1, last_length=1, batch=1, growth_start=0, per_step=0, bound=0)
+        if self.every is not None:
+            require_at_least(self, every=1)
         if self.growth_end <= self.growth_start:
             raise ValueError(f"BranchedRollouts.growth_end ({self.growth_end}) must be above growth_start.")
         if self.capacity < self.batch * self.longest:
@@ -69,7 +72,7 @@ class BranchedRollouts:
         share = (steps - self.growth_start) / (self.growth_end - self.growth_start)
         return math.floor(self.first_length + min(max(share, 0), 1) * (self.last_length - self.first_length))
 
-    def batches(self, steps: int, interval: int) -> int:
+    def batches(self, steps: int, interval: int | float) -> int:
         """Batches of rollouts for `interval` real steps; no more than the buffer holds, at least one."""
         wanted = round(self.per_step * interval / self.batch)
         return max(1, min(wanted, self.capacity // (self.batch * self.length(steps))))

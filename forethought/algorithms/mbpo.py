@@ -3,10 +3,11 @@
 After the first steps, whose actions are random, an ensemble is fitted to all real experience at the start of each
 round and every `retrain_every` steps of it.  Each fit is followed by many short rollouts of the policy from real
 states, which fill a buffer.  Every block of real steps is followed by `updates_per_step` updates of the learner for
-each of its steps, on batches that are mostly imagined.  The learned reward is one more output of the ensemble; every
-output is standardized by itself, so the scale of the rewards does not matter to the model.
-With `gradient_steps` the policy's gradient also goes through the model (learners/model_gradient.py), of which
-algorithms/value_gradients.py is the published instance.
+each of its steps, on batches that are mostly imagined.  With `rollouts.every` rollouts are also made between updates,
+so that the buffer has the states that the policy comes to now.  The learned reward is one more output of the ensemble;
+every output is standardized by itself, so the scale of the rewards does not matter to the model.
+With `gradient_steps` every update is a short rollout that gradients go through (learners/model_gradient.py), of
+which algorithms/value_gradients.py is the published instance.
 Source: Janner et al. (2019), When to trust your model: model-based policy optimization, algorithm 2; settings of the
 authors' code.
 Differs: 5 members, all used, in place of the 5 best of 7; termination is learned, not given; the policy is fixed
@@ -21,7 +22,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray, Shaped
 
 from forethought.algorithms.branched_rollouts import BranchedRollouts, bounds_of, branch, require_plausible
 from forethought.algorithms.experience import require_at_least
@@ -38,13 +39,14 @@ from forethought.algorithms.off_policy import (
 from forethought.algorithms.on_policy import initial_state
 from forethought.algorithms.protocol import Info
 from forethought.core import Buffer, Controller, Problem, Regression, Result, Transition, UsageError
+from forethought.core.data import AnyArray
 from forethought.core.settings import settings
 from forethought.dynamics.learned import one_step_error
 from forethought.envs.env import Env, spaces_of
 from forethought.envs.episode import join_pieces
-from forethought.learners.model_gradient import ModelGradientLoss
+from forethought.learners.model_gradient import update_through_model
 from forethought.learners.off_policy import OffPolicyLearner
-from forethought.learners.sac import SACLearner
+from forethought.learners.sac import SACLearner, SACState
 from forethought.models.classifier import Classifier
 from forethought.models.ensemble import Ensemble
 from forethought.policies.acting import Acting
@@ -67,6 +69,7 @@ class _Round:
     """What a round keeps beside the state: imagined experience, and what is recorded."""
 
     imagined: Buffer | None = None  # None until the first fit of the round
+    updates: int = 0  # of the learner since the last rollouts
     fresh: list[Transition] = field(default_factory=list)  # real steps since the last fit
     told: list[tuple[int, Metrics]] = field(default_factory=list)  # updates, and what they told
     metrics: dict[str, float | None] = field(default_factory=dict)
@@ -85,7 +88,8 @@ class MBPO:
     updates_per_step: float = 20.0  # updates for each real step; Janner et al. (2019), 40 for HalfCheetah
     retrain_every: int = 250  # real steps between fits of the model within a round; Janner et al. (2019)
     random_steps: int = 5000  # first steps, whose actions are random, without updates; Janner et al. (2019)
-    gradient_steps: int = 0  # model steps that the policy's gradient goes through; 0: none, as in Janner et al. (2019)
+    catch_up: bool = False  # when the random steps are over, make the updates for them too
+    gradient_steps: int = 0  # model steps that gradients go through; 0: none, as in Janner et al. (2019)
     block: int = 10  # real steps between blocks of updates; 1 in Janner et al. (2019)
     capacity: int = 1_000_000  # newest real steps that are learned from
     round_steps: int = 1000  # fewest real steps of a round, collected in whole episodes
@@ -147,15 +151,18 @@ class MBPO:
         def learn(state: MBPOState, piece: Transition, key: PRNGKeyArray) -> MBPOState:
             fit_key, branch_key = jr.split(jr.fold_in(key, 1))
             before = int(state.steps)
-            state = _appended(state, piece)
+            state = self._appended(state, piece)
             so_far.fresh.append(piece)
-            if int(state.steps) < self.random_steps or before < self.random_steps:
+            first = before < self.random_steps
+            if int(state.steps) < self.random_steps or (first and not self.catch_up):
                 return state
             due = so_far.imagined is None or int(state.steps) - int(state.fitted) >= self.retrain_every
             if due and self.real_rows < self.learner.batch:
                 state = self._fit(state, so_far, key=fit_key)  # line 4
                 self._branch(state, env, so_far, key=branch_key)  # lines 6-8
-            return self._update(state, env, so_far, updates_due(before, len(piece), self.updates_per_step), key)
+            since = 0 if first else before
+            updates = updates_due(since, int(state.steps) - since, self.updates_per_step)
+            return self._learn(state, env, so_far, updates, key)
 
         state = eqx.tree_at(
             lambda s: s.buffer, state, with_room(state.buffer, self.round_steps + env.task.horizon, self.capacity)
@@ -197,7 +204,8 @@ class MBPO:
     def _branch(self, state: MBPOState, env: Env, so_far: _Round, *, key: PRNGKeyArray) -> None:
         """Imagined experience from the newest model and policy."""
         steps, settings = int(state.steps), self.rollouts
-        length, batches = settings.length(steps), settings.batches(steps, self.retrain_every)
+        interval = self.retrain_every if settings.every is None else settings.every / max(self.updates_per_step, 1e-9)
+        length, batches = settings.length(steps), settings.batches(steps, interval)
         if so_far.imagined is None:
             so_far.imagined = Buffer.like(spaces_of(env).example(), settings.capacity, ring=True)
             so_far.notes += settings.growth_notes(steps)
@@ -212,6 +220,7 @@ class MBPO:
             jnp.asarray(length),
             key,
         )
+        so_far.updates = 0
         so_far.notes += require_plausible(counts, settings, length, env.space.names)
         so_far.metrics |= {
             "rollout_length": float(length),
@@ -220,20 +229,36 @@ class MBPO:
             "ended_share": float(counts.ended) / float(counts.started),
         }
 
-    def _update(self, state: MBPOState, env: Env, so_far: _Round, updates: int, key: PRNGKeyArray) -> MBPOState:
-        """The state after `updates` updates of the learner (lines 9-10)."""
+    def _learn(self, state: MBPOState, env: Env, so_far: _Round, updates: int, key: PRNGKeyArray) -> MBPOState:
+        """The state after `updates` updates of the learner (lines 9-10), with new rollouts between them."""
+        every = updates if self.rollouts.every is None or so_far.imagined is None else self.rollouts.every
         problem = self.problem(state, env) if self.gradient_steps else None
         which = (self.learner, self.gradient_steps, self.real_rows)
-        learner, told = _learned(
-            *which, state.learner, state.buffer, so_far.imagined, problem, jnp.asarray(updates), key
-        )
-        so_far.told.append((updates, told))
-        return eqx.tree_at(lambda s: s.learner, state, learner)
+        for done in range(0, updates, max(every, 1)):
+            if done:
+                key = jr.fold_in(key, 2)
+            if so_far.updates >= every and self.rollouts.every is not None:
+                self._branch(state, env, so_far, key=jr.fold_in(key, 3))
+            count = min(every, updates - done)
+            learner, told = _learned(
+                *which, state.learner, state.buffer, so_far.imagined, problem, jnp.asarray(count), key
+            )
+            so_far.told.append((count, told))
+            so_far.updates += count
+            state = eqx.tree_at(lambda s: s.learner, state, learner)
+        return state
+
+    def _appended(self, state: MBPOState, piece: Transition) -> MBPOState:
+        """The state with more real experience."""
+        buffer, learner = state.buffer.append(piece, episode=0), state.learner
+        if isinstance(self.learner, SACLearner):
+            learner = _seen(self.learner, learner, piece.x)
+        return MBPOState(learner, buffer, state.learned, state.steps + len(piece), state.fitted)
 
 
-def _appended(state: MBPOState, piece: Transition) -> MBPOState:
-    buffer = state.buffer.append(piece, episode=0)
-    return MBPOState(state.learner, buffer, state.learned, state.steps + len(piece), state.fitted)
+@eqx.filter_jit
+def _seen(learner: SACLearner, state: SACState, xs: Shaped[AnyArray, "N *n"]) -> SACState:
+    return learner.seen(state, xs)
 
 
 @eqx.filter_jit
@@ -249,14 +274,13 @@ def _learned(
     key: PRNGKeyArray,
 ) -> tuple[Any, Metrics]:
     """`updates` updates on batches of real and imagined rows."""
-    more = {}
-    if problem is not None:
-        more["policy_loss"] = ModelGradientLoss(problem, learner.discount, gradient_steps)
 
     def step(state: Any, key: PRNGKeyArray) -> tuple[Any, Metrics]:
         sample_key, update_key = jr.split(key)
         batch = mixed_batch(real, imagined, real_rows, learner.batch, key=sample_key)
-        return learner.update(state, batch, key=update_key, **more)
+        if problem is not None:
+            return update_through_model(learner, state, batch.x, problem, gradient_steps, key=update_key)
+        return learner.update(state, batch, key=update_key)
 
     return updated(step, state, updates, key)
 

@@ -1,18 +1,20 @@
-"""Value gradients: a policy improved through a few model steps and a critic, on states of long model rollouts.
+"""Value gradients: critics and policy improved on a few model steps, from states of long model rollouts.
 
-Two horizons: rollouts of 20 steps without gradient fill a buffer with states that the policy comes to; from such states
-the policy's loss goes through 3 model steps, with gradients, and then to the critics.  The critics learn from
-one-step targets on the same imagined transitions.  With these low-variance gradients one update for each real step is
-enough, where MBPO makes 20.  It is an instance of MBPO with other settings and `gradient_steps`.
+Two horizons: rollouts of 20 steps without gradient fill a buffer with the states that the policy comes to; from such
+states rollouts of 3 steps, with gradients, give the targets of the critics and the gradient of the policy
+(learners/model_gradient.py).  The buffer holds the rollouts of the last 200 updates.  With these low-variance gradients
+one update for each real step is enough, where MBPO makes 20.  It is an instance of MBPO with other settings and
+`gradient_steps`.
 
-Operations for HalfCheetah (17 + 6 numbers in, 18 out), in GFLOP: an update on 256 rows 3.2 (policy loss 1.8: 3 steps of
-one of 8 members with 4 x 256 units forwards and backwards 0.65, policy 0.45, five critics 0.7; critics' targets
-and gradients 1.4); a pass of 8 members over 20,000 rows 160; the 10,000 rollouts of 20 steps for 500 real steps 85.
-40,000 updates, and 80 fits of at most 600 minibatches (1,560 each), are 260,000 GFLOP: an hour at the 70 GFLOP/s of
-one core.
+Operations for HalfCheetah (17 + 6 numbers in, 18 out), in GFLOP: an update on 256 rows 2.6 (rollout and its gradient
+1.5, of which the model 0.65; the policy's gradient through five critics 0.4; the critics' own 0.5; the targets 0.1); a
+minibatch of 8 members 2.6; 256 rollouts of 20 steps, every 20 updates, 3.  50,000 updates and 40 fits of at most 600
+minibatches are 200,000 GFLOP: 50 minutes at the 70 GFLOP/s of one core.
 Source: Kubo et al. (2025), Double horizon model-based policy optimization (DHMBPO); settings of the authors' code.
-Differs: the model has no layer normalization and minibatches of 256 instead of 2048 rows; critics are scaled by the
-first rewards and not bounded; the differences of MBPO (algorithms/mbpo.py).
+Differs: the model has no layer normalization or dropout, minibatches of 256 instead of 2048 rows, and fits of fewer
+epochs; termination is learned, not given; critics are scaled by the first rewards and not bounded; updates follow each
+block of real steps, not each episode, and the optimizers keep their memory; the differences of MBPO
+(algorithms/mbpo.py).
 """
 
 from jaxtyping import PRNGKeyArray
@@ -33,18 +35,29 @@ class ValueGradients:
     """Settings of value gradients through a model; defaults of Kubo et al. (2025) unless another source is named."""
 
     learner: SACLearner = SACLearner(
-        discount=0.995, critics=5, combine="mean", critic_hidden=(256, 256, 256), activation="silu", scale_values=True
+        hidden=(256, 256, 256),
+        activation="silu",
+        discount=0.995,
+        initial_temperature=0.1,
+        critics=5,
+        combine="mean",
+        subset=2,
+        normalize=True,
+        scale_values=True,
     )
     model: Regression = Ensemble(
         members=8, hidden=(256, 256, 256, 256), batch=256, patience=5, holdout=0.2, max_updates=600
     )
     classifier: Classifier = Classifier()
-    rollouts: BranchedRollouts = BranchedRollouts(first_length=20, last_length=20, per_step=20.0)
-    gradient_steps: int = 3  # model steps that the policy's gradient goes through
+    rollouts: BranchedRollouts = BranchedRollouts(
+        first_length=20, last_length=20, per_step=12.8, every=20, batch=256, capacity=51_200
+    )
+    gradient_steps: int = 3  # model steps that gradients go through
     real_ratio: float = 0.0  # share of real rows in a batch
     updates_per_step: float = 1.0  # updates for each real step
-    retrain_every: int = 500  # real steps between fits of the model within a round; chosen for two processor cores
-    random_steps: int = 10_000  # first steps, whose actions are random, without updates
+    retrain_every: int = 1000  # real steps between fits of the model within a round
+    random_steps: int = 10_000  # first steps, whose actions are random
+    catch_up: bool = True  # when they are over, make the updates for them too
     block: int = 10  # real steps between blocks of updates
     capacity: int = 1_000_000  # newest real steps that are learned from
     round_steps: int = 1000  # fewest real steps of a round, collected in whole episodes
@@ -65,6 +78,7 @@ class ValueGradients:
             updates_per_step=self.updates_per_step,
             retrain_every=self.retrain_every,
             random_steps=self.random_steps,
+            catch_up=self.catch_up,
             gradient_steps=self.gradient_steps,
             block=self.block,
             capacity=self.capacity,

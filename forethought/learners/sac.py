@@ -11,8 +11,9 @@ A truncated episode is never taken for a terminal one: d is `terminated`.
 Source: Haarnoja et al. (2018), Soft actor-critic algorithms and applications, equations 5-9 and 18, algorithm 1;
 settings of Stable-Baselines3.
 Differs: the temperature's loss has log_alpha in place of alpha, as in the authors' code; actions enter the critics
-divided by half their range.  The number of critics, their mean in place of their minimum, and `scale` (1 here) are for
-value gradients, which also replace the policy loss (learners/model_gradient.py).
+divided by half their range.  The number of critics, their mean in place of their minimum, a random subset of the slow
+ones (Chen et al. 2021, REDQ), standardized observations and `scale` (1 here) are for value gradients
+(learners/model_gradient.py).
 """
 
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -45,16 +46,19 @@ class Critic(eqx.Module):
     scale: Float[Array, ""]  # value per unit of a network's output
     combine: Literal["min", "mean"] = eqx.field(static=True, default="min")
 
-    def __call__(self, x: Shaped[Array, "*n"], u: Float[Array, "m"]) -> Float[Array, "K"]:
-        """All values of an action."""
-        box, scale = jax.lax.stop_gradient((self.box, self.scale))
-        z = jnp.concatenate([self.inputs(x), (u - box.center) / box.half_range])
-        return scale * jax.vmap(lambda network: network(z)[0])(self.networks)
+    def __call__(self, xs: Shaped[Array, "B *n"], us: Float[Array, "B m"]) -> Float[Array, "K B"]:
+        """All values of B actions.
 
-    def value(self, x: Shaped[Array, "*n"], u: Float[Array, "m"]) -> Float[Array, ""]:
-        """The value that targets and the policy go by: the least, or the mean."""
-        values = self(x, u)
-        return jnp.min(values) if self.combine == "min" else jnp.mean(values)
+        Each network takes all rows at once: the gradients of its weights are then plain matrix products.
+        """
+        box, scale = jax.lax.stop_gradient((self.box, self.scale))
+        zs = jnp.concatenate([jax.vmap(self.inputs)(xs), (us - box.center[None]) / box.half_range[None]], axis=1)
+        return scale * jax.vmap(lambda network: jax.vmap(network)(zs)[:, 0])(self.networks)
+
+    def value(self, xs: Shaped[Array, "B *n"], us: Float[Array, "B m"]) -> Float[Array, "B"]:
+        """The values that targets and the policy go by: the least, or the mean."""
+        values = self(xs, us)
+        return jnp.min(values, axis=0) if self.combine == "min" else jnp.mean(values, axis=0)
 
 
 @runtime_checkable
@@ -110,6 +114,8 @@ class SACLearner:
     combine: Literal["min", "mean"] = "min"  # of the critics' values; Haarnoja et al. (2018)
     critic_hidden: tuple[int, ...] | None = None  # units of each hidden layer of a critic; none: those of the policy
     activation: Literal["relu", "silu"] = "relu"  # of the hidden layers; Haarnoja et al. (2018)
+    subset: int | None = None  # slow critics, drawn at random, whose least value is the target; none: see `combine`
+    normalize: bool = False  # standardize observations by the moments of those that `seen` was given
     scale_values: bool = False  # critics output values in units of the first rewards' mean size / (1 - discount)
 
     def __post_init__(self):
@@ -118,6 +124,8 @@ class SACLearner:
         for name in ("batch", "critics"):
             if getattr(self, name) < 1:
                 raise ValueError(f"SACLearner.{name} must be at least 1, got {getattr(self, name)}.")
+        if self.subset is not None and not 1 <= self.subset <= self.critics:
+            raise ValueError(f"SACLearner.subset must be between 1 and critics ({self.critics}), got {self.subset}.")
         if self.scale_values and self.discount == 1:
             raise ValueError("SACLearner.scale_values needs a discount below 1.")
         if not 0 < self.tau <= 1:
@@ -146,9 +154,14 @@ class SACLearner:
             raise UsageError(f"{WHO} learns from vectors, not from {spaces.observations}: use PPO for images.")
         if policy is None:
             policy = squashed_gaussian(
-                spaces, hidden=self.hidden, activation=ACTIVATIONS[self.activation], who=WHO, key=policy_key
+                spaces,
+                hidden=self.hidden,
+                activation=ACTIVATIONS[self.activation],
+                normalize=self.normalize,
+                who=WHO,
+                key=policy_key,
             )
-        inputs = Inputs.of(spaces.observations, normalize=False)
+        inputs = Inputs.of(spaces.observations, normalize=self.normalize)
         size = inputs.shape[0] + box.size
         hidden, activation = self.critic_hidden or self.hidden, ACTIVATIONS[self.activation]
         networks = jax.vmap(lambda key: MLP.init(size, 1, hidden=hidden, activation=activation, key=key))(
@@ -182,40 +195,65 @@ class SACLearner:
         next_key, policy_key = jr.split(key)
         temperature = jnp.exp(state.log_temperature)
         targets = self.targets(state, batch, temperature, key=next_key)
-        (critic_loss, q), critic_gradient = eqx.filter_value_and_grad(critic_loss_of, has_aux=True)(
-            state.critic, batch, targets
-        )
-        critic, critic_memory = self._descend(state.critic, critic_gradient, state.memory[1])
+        critic, critic_memory, told = self.fitted_critics(state, batch.x, batch.u, targets)
         loss_of = policy_loss_of if policy_loss is None else policy_loss
-        (loss, log_prob), policy_gradient = eqx.filter_value_and_grad(loss_of, has_aux=True)(
+        (loss, log_prob), gradient = eqx.filter_value_and_grad(loss_of, has_aux=True)(
             state.policy, critic, batch.x, temperature, key=policy_key
         )
-        policy, policy_memory = self._descend(state.policy, policy_gradient, state.memory[0])
-        excess = log_prob + self.entropy_goal(batch.u.shape[-1])
-        log_temperature, temperature_memory = self._descend(state.log_temperature, -excess, state.memory[2])
-        target = jax.tree.map(lambda slow, new: slow + self.tau * (new - slow), state.target, critic.networks)
-        memory = (policy_memory, critic_memory, temperature_memory)
-        told = {
-            "critic_loss": critic_loss,
-            "policy_loss": loss,
-            "entropy": -log_prob,
-            "temperature": temperature,
-            "q": q,
-        }
-        return SACState(policy, critic, target, log_temperature, memory), told
+        state = self.stepped(state, critic, critic_memory, gradient, log_prob)
+        return state, {**told, "policy_loss": loss, "entropy": -log_prob, "temperature": temperature}
 
     def targets(
         self, state: SACState, batch: Transition, temperature: Float[Array, ""], *, key: PRNGKeyArray
     ) -> Float[Array, "B"]:
         """What the critics are fitted to, equation 5 with the slow critics."""
-        slow = eqx.tree_at(lambda c: c.networks, state.critic, state.target)
+        slow = self.slow_critic(state, key=jr.fold_in(key, 0))
 
-        def soft_value(x: Array, key: PRNGKeyArray) -> Array:
-            u, log_prob = state.policy(x).sample_and_log_prob(key=key)
-            return slow.value(x, u) - temperature * log_prob
-
-        values = jax.vmap(soft_value)(batch.x_next, jr.split(key, batch.reward.shape[0]))
+        us, log_probs = sampled_actions(state.policy, batch.x_next, key=key)
+        values = slow.value(batch.x_next, us) - temperature * log_probs
         return batch.reward + self.discount * jnp.where(batch.terminated, 0, values)
+
+    def slow_critic(self, state: SACState, *, key: PRNGKeyArray) -> Critic:
+        """The slow critics: all, or `subset` of them drawn at random, of which the least value counts."""
+        if self.subset is None:
+            return eqx.tree_at(lambda c: c.networks, state.critic, state.target)
+        drawn = jr.choice(key, self.critics, (self.subset,), replace=False)
+        networks = jax.tree.map(lambda a: a[drawn], state.target)
+        return Critic(state.critic.inputs, networks, state.critic.box, state.critic.scale, "min")
+
+    def fitted_critics(
+        self, state: SACState, xs: Shaped[Array, "B *n"], us: Float[Array, "B m"], targets: Float[Array, "B"]
+    ) -> tuple[Critic, Any, dict[str, Float[Array, ""]]]:
+        """The critics after one gradient step toward the targets, the memory of their optimizer, and metrics."""
+        (loss, q), gradient = eqx.filter_value_and_grad(critic_loss_of, has_aux=True)(state.critic, xs, us, targets)
+        critic, memory = self._descend(state.critic, gradient, state.memory[1])
+        return critic, memory, {"critic_loss": loss, "q": q}
+
+    def stepped(
+        self, state: SACState, critic: Critic, critic_memory: Any, policy_gradient: Any, log_prob: Float[Array, ""]
+    ) -> SACState:
+        """The state after a gradient step of policy and temperature, and a step of the slow critics.
+
+        Args:
+            state: before the update.
+            critic: the critics after it.
+            critic_memory: of their optimizer.
+            policy_gradient: of the policy's loss.
+            log_prob: mean log-density of the policy's actions, which the temperature is steered by.
+        """
+        policy, policy_memory = self._descend(state.policy, policy_gradient, state.memory[0])
+        excess = log_prob + self.entropy_goal(critic.box.size)
+        log_temperature, temperature_memory = self._descend(state.log_temperature, -excess, state.memory[2])
+        target = jax.tree.map(lambda slow, new: slow + self.tau * (new - slow), state.target, critic.networks)
+        memory = (policy_memory, critic_memory, temperature_memory)
+        return SACState(policy, critic, target, log_temperature, memory)
+
+    def seen(self, state: SACState, xs: Shaped[Array, "N *n"]) -> SACState:
+        """With observations standardized by the moments of N more of them, if `normalize`."""
+        if not self.normalize:
+            return state
+        state = eqx.tree_at(lambda s: s.policy, state, state.policy.seen(xs))
+        return eqx.tree_at(lambda s: s.critic.inputs, state, state.critic.inputs.seen(xs))
 
     def entropy_goal(self, actions: int) -> float:
         """The entropy that the temperature steers the policy to, nats."""
@@ -231,12 +269,12 @@ class SACLearner:
 
 
 def critic_loss_of(
-    critic: Critic, batch: Transition, targets: Float[Array, "B"]
+    critic: Critic, xs: Shaped[Array, "B *n"], us: Float[Array, "B m"], targets: Float[Array, "B"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Half the mean squared errors of all critics, in their unit, added up; and the mean value."""
-    values = jax.vmap(critic)(batch.x, batch.u)
-    errors = (values - targets[:, None]) / jax.lax.stop_gradient(critic.scale)
-    return 0.5 * jnp.sum(jnp.mean(errors**2, axis=0)), jnp.mean(values)
+    values = critic(xs, us)
+    errors = (values - targets[None]) / jax.lax.stop_gradient(critic.scale)
+    return 0.5 * jnp.sum(jnp.mean(errors**2, axis=1)), jnp.mean(values)
 
 
 def policy_loss_of(
@@ -248,10 +286,14 @@ def policy_loss_of(
     key: PRNGKeyArray,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """The soft value of the policy's actions, negative, and their mean log-density."""
-
-    def at(x: Array, key: PRNGKeyArray) -> tuple[Array, Array]:
-        u, log_prob = policy(x).sample_and_log_prob(key=key)
-        return temperature * log_prob - critic.value(x, u), log_prob
-
-    losses, log_probs = jax.vmap(at)(xs, jr.split(key, xs.shape[0]))
+    us, log_probs = sampled_actions(policy, xs, key=key)
+    losses = temperature * log_probs - critic.value(xs, us)
     return jnp.mean(losses) / jax.lax.stop_gradient(critic.scale), jnp.mean(log_probs)
+
+
+def sampled_actions(
+    policy: SquashedGaussianPolicy, xs: Shaped[Array, "B *n"], *, key: PRNGKeyArray
+) -> tuple[Float[Array, "B m"], Float[Array, "B"]]:
+    """An action for each observation, and its log-density."""
+    keys = jr.split(key, xs.shape[0])
+    return jax.vmap(lambda x, key: policy(x).sample_and_log_prob(key=key))(xs, keys)

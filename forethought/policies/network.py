@@ -73,6 +73,10 @@ class SquashedGaussianPolicy(eqx.Module):
         del key
         return self
 
+    def seen(self, xs: Shaped[Array, "N *n"]) -> "SquashedGaussianPolicy":
+        """With the moments of N more observations."""
+        return eqx.tree_at(lambda p: p.inputs, self, self.inputs.seen(xs))
+
 
 class CategoricalPolicy(eqx.Module):
     """Logits of n actions from a network."""
@@ -131,12 +135,13 @@ def squashed_gaussian(
     *,
     hidden: tuple[int, ...],
     activation: Callable[[Array], Array] = jax.nn.relu,
+    normalize: bool = False,
     who: str,
     key: PRNGKeyArray,
 ) -> SquashedGaussianPolicy:
     """The policy that SAC starts from: ReLU units by default; see `on_policy`."""
     box = require_limits(spaces.actions, who)
-    inputs = Inputs.of(spaces.observations, normalize=False)
+    inputs = Inputs.of(spaces.observations, normalize=normalize)
     network = network_for(
         inputs, 2 * box.size, hidden=hidden, activation=activation, initializer=uniform, who=who, key=key
     )

@@ -76,7 +76,7 @@ def test_a_time_limit_is_no_end_of_the_task(learner):
 def test_sac_takes_no_time_limit_for_an_end():
     batch = steps_of_reward_one((160,), SPACES, key=jr.key(2))
     state = trained(SAC, batch, 500)
-    np.testing.assert_allclose(jax.vmap(state.critic)(batch.x, batch.u), 10, atol=0.7)
+    np.testing.assert_allclose(state.critic(batch.x, batch.u), 10, atol=0.7)
 
 
 def test_actions_with_an_advantage_become_likelier():
