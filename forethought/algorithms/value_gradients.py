@@ -10,10 +10,10 @@ Operations for HalfCheetah (17 + 6 numbers in, 18 out), in GFLOP: an update on 2
 0.65, the policy 0.45, the critics 0.6); a minibatch of 8 members 2.6; 256 rollouts of 20 steps, every 20 updates, 3.
 50,000 updates and 40 fits of at most 600 minibatches are 155,000 GFLOP: 37 minutes at the 70 GFLOP/s of one core.
 Source: Kubo et al. (2025), Double horizon model-based policy optimization (DHMBPO); settings of the authors' code.
-Differs: three critics in place of five, two hidden layers of the policy in place of three; the model has no layer normalization or dropout, minibatches of 256 instead of 2048 rows, and fits of fewer
-epochs; termination is learned, not given; critics are scaled by the first rewards and not bounded; updates follow each
-block of real steps, not each episode, and the optimizers keep their memory; the differences of MBPO
-(algorithms/mbpo.py).
+Differs: three critics in place of five, two hidden layers of the policy in place of three; the model has no layer
+normalization or dropout, minibatches of 256 instead of 2048 rows, and fits of fewer epochs; termination is learned, not
+given; critics are scaled by the first rewards and not bounded; updates follow each block of real steps, not each
+episode, and the optimizers keep their memory; the differences of MBPO (algorithms/mbpo.py).
 """
 
 from jaxtyping import PRNGKeyArray
