@@ -11,11 +11,13 @@ from forethought.envs.registration import register_when_gymnasium_is_imported
 
 if TYPE_CHECKING:
     from forethought.algorithms.backprop import Backprop
+    from forethought.algorithms.distill import DistillDynamics, DistillPolicy
     from forethought.algorithms.dyna_q import DynaQ
     from forethought.algorithms.dyna_q_plus import DynaQPlus
     from forethought.algorithms.fit_once import FitOnce
     from forethought.algorithms.gps import GPS
     from forethought.algorithms.iterative import Iterative
+    from forethought.algorithms.known_mpc import KnownMPC
     from forethought.algorithms.local_models import LocalModels
     from forethought.algorithms.mb_mf import MBMF
     from forethought.algorithms.mbpo import MBPO
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from forethought.planning.mpc import MPC, TimedMPC
     from forethought.planning.mppi import MPPI
     from forethought.planning.random_shooting import RandomShooting
+    from forethought.runs.distill import distill
     from forethought.runs.driver import train
     from forethought.runs.run import Evaluation, Run, load
 
@@ -63,6 +66,8 @@ __all__ = [
     "PPO",
     "SAC",
     "Backprop",
+    "DistillDynamics",
+    "DistillPolicy",
     "DynaQ",
     "DynaQPlus",
     "Ensemble",
@@ -72,6 +77,7 @@ __all__ = [
     "ForethoughtError",
     "GradientShooting",
     "Iterative",
+    "KnownMPC",
     "LearnedMPC",
     "LocalModels",
     "PolicyGradient",
@@ -84,6 +90,7 @@ __all__ = [
     "ValueGradients",
     "__version__",
     "check_env",
+    "distill",
     "known_model",
     "known_system",
     "load",

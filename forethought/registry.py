@@ -10,6 +10,7 @@ ALGORITHMS = {
     "fit-once": "forethought.algorithms.fit_once:FitOnce",
     "gps": "forethought.algorithms.gps:GPS",
     "iterative": "forethought.algorithms.iterative:Iterative",
+    "known-mpc": "forethought.algorithms.known_mpc:KnownMPC",
     "local-models": "forethought.algorithms.local_models:LocalModels",
     "mb-mf": "forethought.algorithms.mb_mf:MBMF",
     "mbpo": "forethought.algorithms.mbpo:MBPO",
@@ -21,6 +22,11 @@ ALGORITHMS = {
     "ppo": "forethought.algorithms.ppo:PPO",
     "sac": "forethought.algorithms.sac:SAC",
     "value-gradients": "forethought.algorithms.value_gradients:ValueGradients",
+}
+
+STUDENTS = {
+    "dynamics": "forethought.algorithms.distill:DistillDynamics",
+    "policy": "forethought.algorithms.distill:DistillPolicy",
 }
 
 PLANNERS = {

@@ -6,12 +6,14 @@ from forethought.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from forethought.algorithms.backprop import Backprop
+    from forethought.algorithms.distill import DistillDynamics, DistillPolicy
     from forethought.algorithms.dyna_q import DynaQ
     from forethought.algorithms.dyna_q_plus import DynaQPlus
     from forethought.algorithms.experience import Experience
     from forethought.algorithms.fit_once import FitOnce
     from forethought.algorithms.gps import GPS
     from forethought.algorithms.iterative import Iterative
+    from forethought.algorithms.known_mpc import KnownMPC
     from forethought.algorithms.local_models import LocalModels
     from forethought.algorithms.mb_mf import MBMF
     from forethought.algorithms.mbpo import MBPO
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Algorithm",
     "Backprop",
+    "DistillDynamics",
+    "DistillPolicy",
     "DynaQ",
     "DynaQPlus",
     "Experience",
@@ -37,6 +41,7 @@ __all__ = [
     "Info",
     "Iterative",
     "Learned",
+    "KnownMPC",
     "LearnedMPC",
     "LocalModels",
     "MBMF",

@@ -16,19 +16,18 @@ Differs: SAC in place of TRPO by default; the planner is any of planning/, the m
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
-import numpy as np
-from jaxtyping import Array, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Int, PRNGKeyArray
 
+from forethought.algorithms.demonstrations import demonstrate
 from forethought.algorithms.experience import Experience, require_at_least
 from forethought.algorithms.mpc import LearnedMPC
 from forethought.algorithms.protocol import Info, StartsFromPolicy
 from forethought.algorithms.sac import SAC
-from forethought.core import Buffer, Controller, Planner, Problem, Regression, Transition, require_box
+from forethought.core import Buffer, Controller, Planner, Problem, Regression, require_box
 from forethought.core.settings import settings
-from forethought.envs.env import Env, collect_episodes, spaces_of
+from forethought.envs.env import Env, spaces_of
 from forethought.learners.behavior_cloning import BehaviorCloning
 from forethought.learners.sac import SACLearner
 from forethought.models.classifier import Classifier
@@ -123,12 +122,10 @@ class MBMF:
         """A round of phase 2."""
         act_key, label_key, clone_key = jr.split(key, 3)
         expert, policy = self.mpc.controller(state.model_based, env), self.fine_tuning.policy_of(state.model_free)
-        first = int(state.imitations) == 0
-        actor = expert if first else Acting(policy, mode=True)
-        episodes = collect_episodes(env, actor, least_steps=self.imitation_steps, key=act_key)
+        actor = None if int(state.imitations) == 0 else Acting(policy, mode=True)
         demonstrations, experience = state.demonstrations, state.model_based.buffer
-        for i, episode in enumerate(episodes):
-            us = episode.u if first else actions_along(expert, episode, key=jr.fold_in(label_key, i))
+        shown = demonstrate(env, expert, actor, least_steps=self.imitation_steps, act_key=act_key, label_key=label_key)
+        for episode, us in shown:
             demonstrations = demonstrations.append({"x": episode.x, "u": us})
             experience = experience.append(episode)
         rows, size, space = demonstrations.data, demonstrations.size, env.task.action_space
@@ -137,27 +134,5 @@ class MBMF:
         last = int(imitations) == self.imitation_rounds
         model_free = self.fine_tuning.with_policy(state.model_free, policy, experience.rows() if last else None)
         model_based = eqx.tree_at(lambda e: e.buffer, state.model_based, experience)
+        episodes = [episode for episode, _ in shown]
         return MBMFState(model_based, demonstrations, imitations, model_free), Info(episodes, {**report.metrics})
-
-
-def actions_along(controller: Controller, episode: Transition, *, key: PRNGKeyArray) -> Shaped[np.ndarray, "T *m"]:
-    """What `controller` would have done in the states of an episode that another one ran, in order, with its memory."""
-    steps = 1 << (len(episode) - 1).bit_length()  # episodes of many lengths share a few programs
-    xs = np.resize(np.asarray(episode.x), (steps, *episode.x.shape[1:]))
-    return np.asarray(_actions_along(controller, jnp.asarray(xs), key))[: len(episode)]
-
-
-@eqx.filter_jit
-def _actions_along(controller: Controller, xs: Array, key: PRNGKeyArray) -> Array:
-    memory = controller.init(xs[0], key=jr.fold_in(key, xs.shape[0]))
-    arrays, static = eqx.partition(memory, eqx.is_array)
-
-    def step(arrays: Any, at: tuple[Array, Array]) -> tuple[Any, Array]:
-        x, t = at
-        u, memory = controller.act(x, t, eqx.combine(arrays, static), key=jr.fold_in(key, t))
-        return strong(eqx.filter(memory, eqx.is_array)), u
-
-    def strong(arrays: Any) -> Any:  # a loop returns the types that it takes
-        return jax.tree.map(lambda a: a.astype(a.dtype), arrays)
-
-    return jax.lax.scan(step, strong(arrays), (xs, jnp.arange(xs.shape[0])))[1]

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from forethought._version import __version__
-from forethought.cli import check, evaluate, listing, plan, play, plot, report, sweep, train, video
+from forethought.cli import check, distill, evaluate, listing, plan, play, plot, report, sweep, train, video
 from forethought.cli.compiled import keep_compiled
 from forethought.cli.flags import Parser
 from forethought.core.errors import ForethoughtError, UsageError, nearest
@@ -27,6 +27,7 @@ COMMANDS: dict[str, ModuleType] = {
     "plan": plan,
     "evaluate": evaluate,
     "report": report,
+    "distill": distill,
     "video": video,
     "plot": plot,
     "list": listing,

@@ -1,4 +1,4 @@
-"""Policies that are updated from batches of experience: policy gradients, and soft actor-critic."""
+"""Policies that are updated from batches of experience: policy gradients, soft actor-critic, imitation."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from forethought.learners.policy_gradient import PolicyGradientLearner
     from forethought.learners.ppo import PPOLearner
     from forethought.learners.sac import SACLearner
+    from forethought.learners.soft_labels import SoftLabels
 
-__all__ = ["BehaviorCloning", "PPOLearner", "PolicyGradientLearner", "SACLearner"]
+__all__ = ["BehaviorCloning", "PPOLearner", "PolicyGradientLearner", "SACLearner", "SoftLabels"]
 
 __getattr__, __dir__ = lazy_exports(__name__, __file__)

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 from forethought.core import Box, Categorical, Conditional, NumericalFailure
 from forethought.core.data import AnyArray
 from forethought.core.settings import settings
+from forethought.networks.descent import descend
 from forethought.policies.distributions import SquashedGaussian
 from forethought.policies.network import HasSeen
 
@@ -86,28 +87,17 @@ class BehaviorCloning:
 def _fit(
     settings: BehaviorCloning, policy: Any, xs: Array, us: Array, size: Array, space: Any, key: PRNGKeyArray
 ) -> tuple[Any, CloningReport]:
-    optimizer = optax.adam(settings.learning_rate)
-    arrays, static = eqx.partition(policy, eqx.is_inexact_array)
-
-    def loss_of(arrays: Any, key: PRNGKeyArray) -> tuple[Array, Array]:
+    def loss(policy: Any, key: PRNGKeyArray) -> tuple[Array, Array]:
         rows = jr.randint(key, (settings.batch,), 0, size)
-        losses, errors = jax.vmap(lambda x, u: _loss(eqx.combine(arrays, static), x, u, space, settings.spread))(
-            xs[rows], us[rows]
-        )
+        losses, errors = jax.vmap(lambda x, u: _loss(policy, x, u, space, settings.spread))(xs[rows], us[rows])
         return jnp.mean(losses), jnp.mean(errors)
 
-    def update(carry: tuple[Any, Any], key: PRNGKeyArray) -> tuple[tuple[Any, Any], tuple[Array, Array]]:
-        arrays, memory = carry
-        told, gradient = jax.value_and_grad(loss_of, has_aux=True)(arrays, key)
-        change, memory = optimizer.update(gradient, memory)
-        return (optax.apply_updates(arrays, change), memory), told
-
-    keys = jr.split(key, settings.updates)
-    (arrays, _), (losses, errors) = jax.lax.scan(update, (arrays, optimizer.init(arrays)), keys)
+    keys, optimizer = jr.split(key, settings.updates), optax.adam(settings.learning_rate)
+    fitted, losses, errors = descend(loss, policy, optimizer=optimizer, keys=keys)
     last = max(1, settings.updates // 10)
     error = jnp.mean(errors[-last:])
     report = CloningReport(losses[0], jnp.mean(losses[-last:]), jnp.sqrt(error) if isinstance(space, Box) else error)
-    return eqx.combine(arrays, static), report
+    return fitted, report
 
 
 def _loss(policy: Any, x: Array, u: Array, space: Any, spread: float) -> tuple[Array, Array]:

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 from forethought.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from forethought.models.categorical import CategoricalEnsemble, CategoricalNetwork
     from forethought.models.classifier import Classifier, FittedClassifier
+    from forethought.models.distilled import DistilledModel, DistilledNetwork
     from forethought.models.ensemble import Ensemble, FittedEnsemble
     from forethought.models.gmm import GMM
     from forethought.models.gp.posterior import FittedGP
@@ -17,7 +19,11 @@ if TYPE_CHECKING:
 __all__ = [
     "GMM",
     "GP",
+    "CategoricalEnsemble",
+    "CategoricalNetwork",
     "Classifier",
+    "DistilledModel",
+    "DistilledNetwork",
     "Ensemble",
     "FittedClassifier",
     "FittedEnsemble",

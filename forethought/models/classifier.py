@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from forethought.core import DiagonalGaussian, Result
 from forethought.core.settings import settings
+from forethought.networks.descent import descend
 from forethought.networks.normalizer import Normalizer
 
 
@@ -150,22 +151,15 @@ def _fit(settings: Classifier, previous: FittedClassifier, z, label, size, key):
 
 def _descend(settings: Classifier, network: eqx.nn.MLP, z, classes, key) -> eqx.nn.MLP:
     """Adam on the logistic loss of balanced minibatches."""
-    optimizer = optax.adam(settings.learning_rate)
-    arrays, static = eqx.partition(network, eqx.is_array)
 
-    def loss(arrays, key):
-        network = jax.vmap(eqx.combine(arrays, static))
+    def loss(network, key):
+        network = jax.vmap(network)
         half = settings.batch // 2
         positive, negative = (
             network(z[jr.categorical(k, jnp.where(rows, 0.0, -jnp.inf), shape=(half,))])[:, 0]
             for k, rows in zip(jr.split(key), classes, strict=True)
         )
-        return jnp.mean(jax.nn.softplus(-positive)) + jnp.mean(jax.nn.softplus(negative))
+        return jnp.mean(jax.nn.softplus(-positive)) + jnp.mean(jax.nn.softplus(negative)), ()
 
-    def update(i, carry):
-        arrays, state = carry
-        change, state = optimizer.update(jax.grad(loss)(arrays, jr.fold_in(key, i)), state)
-        return optax.apply_updates(arrays, change), state
-
-    arrays, _ = jax.lax.fori_loop(0, settings.updates, update, (arrays, optimizer.init(arrays)))
-    return eqx.combine(arrays, static)
+    keys = jax.vmap(lambda i: jr.fold_in(key, i))(jnp.arange(settings.updates))
+    return descend(loss, network, optimizer=optax.adam(settings.learning_rate), keys=keys)[0]

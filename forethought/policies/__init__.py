@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from forethought.policies.distributions import ClippedGaussian, SquashedGaussian
     from forethought.policies.linear_gaussian import LinearGaussianController
     from forethought.policies.network import CategoricalPolicy, GaussianPolicy, SquashedGaussianPolicy
+    from forethought.policies.observing import Observing, View
     from forethought.policies.squashed import SquashedPolicy
-    from forethought.policies.uniform import Uniform
+    from forethought.policies.uniform import Uniform, UniformPolicy
 
 __all__ = [
     "Acting",
@@ -25,7 +26,10 @@ __all__ = [
     "SquashedGaussian",
     "SquashedGaussianPolicy",
     "SquashedPolicy",
+    "Observing",
     "Uniform",
+    "UniformPolicy",
+    "View",
 ]
 
 __getattr__, __dir__ = lazy_exports(__name__, __file__)

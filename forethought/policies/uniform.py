@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from forethought.core import Box, Discrete
 
@@ -25,3 +25,30 @@ class Uniform(eqx.Module):
         drawn = self.space.sample(key=key)
         u = jax.tree.map(lambda new, kept: jnp.where(t % self.hold == 0, new, kept), drawn, carry)
         return u, u
+
+
+class UniformPolicy(eqx.Module):
+    """Uniformly random actions as a `Conditional`: one distribution, itself, for all observations."""
+
+    space: Box | Discrete
+
+    def __call__(self, x: Shaped[Array, "*n"]) -> "UniformPolicy":
+        """The distribution of the action."""
+        del x
+        return self
+
+    def draw(self, *, key: PRNGKeyArray) -> "UniformPolicy":
+        """Itself."""
+        del key
+        return self
+
+    def sample(self, *, key: PRNGKeyArray) -> Shaped[Array, "*m"]:
+        """One action."""
+        return self.space.sample(key=key)
+
+    def log_prob(self, u: Shaped[Array, "*m"]) -> Float[Array, ""]:
+        """Log-density of an action within the limits, or log-probability of a choice, in nats."""
+        del u
+        if isinstance(self.space, Discrete):
+            return -jnp.log(jnp.asarray(self.space.n, jnp.result_type(float)))
+        return -jnp.sum(jnp.log(2 * self.space.half_range))

@@ -51,6 +51,7 @@ def train(
     resume: bool = False,
     until_solved: bool = False,
     init_policy: str | Path | None = None,
+    teachers: Sequence[str | Path] = (),
     progress: bool = True,
     callbacks: Sequence[Callable[[dict[str, Any], Any], None]] = (),
     **options: Any,
@@ -69,6 +70,7 @@ def train(
         until_solved: end after the first round whose last episode passes the task's success test.
         init_policy: the directory of a run whose controller is the first policy of a model-free algorithm; see
             `runs.starting_policy`.
+        teachers: the directories of the runs that a distillation learns from; `runs.distill` gives them.
         progress: show progress on standard output.
         callbacks: functions of metrics and state, called after each round is written to disk.
         **options: the fields of `Environment` (cost, termination, angles, velocities, observation_noise, horizon, dt,
@@ -88,6 +90,8 @@ def train(
     identity = {"algorithm": to_plain(algorithm, "algorithm"), "env": environment.record(), "seed": seed}
     if init_policy is not None:
         identity["init_policy"] = str(init_policy)
+    if teachers:
+        identity["teachers"] = [str(teacher) for teacher in teachers]
     if out is not None and not str(out):
         raise UsageError("out is empty: name a directory for the run.")
     directory = RunDirectory(Path(out) if out is not None else default_out(algorithm, opened, seed))
@@ -103,6 +107,8 @@ def train(
         if earlier is not None:
             identity["init_policy"] = init_policy
         state, start_notes = start_from(algorithm, state, opened, init_policy, key=jr.fold_in(key, 1))
+    if teachers:
+        state = algorithm.with_teachers(state, [Run(teacher).state for teacher in teachers])  # type: ignore[attr-defined]
     directory.create()
     session = Session(algorithm, opened, identity, directory, budget, started)
     session.notices = (*opening_notes(environment, opened), *notices(environment), *_memory(opened, seed), *start_notes)

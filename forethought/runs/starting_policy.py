@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from forethought.algorithms.mb_mf import actions_along
+from forethought.algorithms.demonstrations import actions_along
 from forethought.algorithms.protocol import StartsFromPolicy
 from forethought.core import Transition, UsageError
 from forethought.envs.env import Env

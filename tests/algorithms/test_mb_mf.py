@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import forethought as ft
-from forethought.algorithms.mb_mf import MBMF, actions_along
+from forethought.algorithms.demonstrations import actions_along
+from forethought.algorithms.mb_mf import MBMF
 from forethought.algorithms.ppo import PPO
 from forethought.algorithms.protocol import StartsFromPolicy
 from forethought.algorithms.sac import SAC
