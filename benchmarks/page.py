@@ -39,12 +39,13 @@ def save_figure(name: str, draw: Callable[[Figure], None], *, width: float = 11,
         figure.savefig(IMAGES / f"{name}.svg", metadata={"Date": None})
 
 
-def interval_text(values: list[float]) -> str:
+def interval_text(values: list[float], digits: int = 3) -> str:
     """Mean over seeds and its bootstrap interval."""
     rng = np.random.default_rng(0)
     means = [np.mean(rng.choice(values, len(values))) for _ in range(REPS)]
     low, high = np.quantile(means, [0.025, 0.975])
-    return f"{np.mean(values):.3g} ({low:.3g} to {high:.3g})"
+    mean, low, high = (f"{value:.{digits}g}" for value in (np.mean(values), low, high))
+    return mean if len(values) == 1 else f"{mean} ({low} to {high})"
 
 
 def median_text(values: list[float]) -> str:

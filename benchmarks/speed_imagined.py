@@ -107,15 +107,15 @@ def settings(setting: str, random_steps: int):
     from forethought.learners.sac import SACLearner
 
     small = setting == "small"
-    units, layers = (64, 2) if small else (200, 4)
+    units, layers, members = (64, 2, 6) if small else (200, 4, 7)
     return ft.MBPO(
         learner=SACLearner(
             hidden=(units, units) if small else (256, 256), initial_temperature=0.2, target_entropy=-0.05
         ),
         model=ft.Ensemble(
-            members=7, hidden=(units,) * layers, batch=256, patience=5, holdout=0.2, bootstrap=False, max_epochs=300
+            members=members, hidden=(units,) * layers, batch=256, patience=5, holdout=0.2, bootstrap=False
         ),
-        rollouts=BranchedRollouts(batch=1400, per_step=400.0, capacity=80_000),
+        rollouts=BranchedRollouts(batch=200 * members, per_step=400.0, capacity=80_000),
         real_ratio=0.0,
         updates_per_step=20.0,
         retrain_every=200,
