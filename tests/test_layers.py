@@ -25,7 +25,7 @@ STOREYS = [
     {"learners", "games"},
     {"algorithms"},
     {"runs"},
-    {"report"},
+    {"report", "export"},
     {"cli"},
     {"__main__", ""},  # "" is forethought/__init__.py, which shows every room's exports
 ]

@@ -10,7 +10,6 @@ from jaxtyping import Array, Int, PRNGKeyArray
 
 from forethought.algorithms.model_learning import Learned, ModelLearning
 from forethought.core import Box, Buffer, Controller, Planner, Problem, Result, Transition, UsageError
-from forethought.dynamics.learned import one_step_error
 from forethought.envs.env import Env, collect, spaces_of
 from forethought.envs.episode import join_pieces
 from forethought.tasks.learned_task import FromObservation
@@ -68,7 +67,7 @@ def learn(
     for episode in episodes:
         buffer = buffer.append(episode)
     fitted = int(before.learned.rows) > 0
-    error = float(one_step_error(before.learned.dynamics, join_pieces(episodes), buffer)) if fitted else None
+    error = float(before.learned.one_step_error(join_pieces(episodes), buffer)) if fitted else None
     learned, fit = learning.fit(buffer, before.learned, key=key)
     Result(fit.result).throw()
     return Experience(buffer, learned, before.episodes + len(episodes)), {"model_error": error, **fit.metrics}

@@ -41,7 +41,6 @@ from forethought.algorithms.protocol import Info
 from forethought.core import Buffer, Controller, Problem, Regression, Result, Transition, UsageError
 from forethought.core.data import AnyArray
 from forethought.core.settings import settings
-from forethought.dynamics.learned import one_step_error
 from forethought.envs.env import Env, spaces_of
 from forethought.envs.episode import join_pieces
 from forethought.learners.model_gradient import update_through_model
@@ -191,7 +190,7 @@ class MBPO:
         """The state with a model of all real experience; `model_error` is that of the last one, on the steps since."""
         learner, known = state.learner, int(state.fitted) >= 0
         if known:
-            error = one_step_error(state.learned.dynamics, join_pieces(so_far.fresh), state.buffer)
+            error = state.learned.one_step_error(join_pieces(so_far.fresh), state.buffer)
             so_far.metrics["model_error"] = float(error)
         elif isinstance(self.learner, SACLearner):
             learner = self.learner.scaled(state.learner, jnp.mean(jnp.abs(state.buffer.rows().reward)))

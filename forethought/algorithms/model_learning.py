@@ -1,8 +1,9 @@
 """Everything that a model-based algorithm learns from its experience, and the planning problem that this makes.
 
-The dynamics are always learned; of an environment with known physics, what these leave unexplained.  A reward that the
-environment does not give as a function is learned with them, as one more coordinate of the state; states that end an
-episode are learned by a classifier where the environment does not tell them.
+The dynamics are always learned: of an environment with known physics, what these leave unexplained; of one with delayed
+actions, the system without the delay.  A reward that the environment does not give as a function is learned with them,
+as one more coordinate of the state; states that end an episode are learned by a classifier where the environment does
+not tell them.
 """
 
 import equinox as eqx
@@ -11,9 +12,12 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Buffer, Discrete, FitReport, Problem, Regression, Result
+from forethought.core import Buffer, Discrete, FitReport, Problem, Regression, Result, Transition
+from forethought.core.delay import Delay
 from forethought.core.settings import settings
-from forethought.dynamics.learned import LearnedDynamics, fit_dynamics
+from forethought.dynamics.delayed import DelayedModel
+from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error
+from forethought.envs.delayed import delay_of, without_past_actions
 from forethought.envs.env import Env, learned_space, physics_of
 from forethought.models.classifier import Classifier, FittedClassifier
 from forethought.models.ensemble import Ensemble
@@ -27,17 +31,30 @@ class Learned(eqx.Module):
     termination: FittedClassifier | None  # None where the environment's task knows its terminal states
     end_seen: Bool[Array, ""]  # whether an episode of the data ended in a terminal state
     rows: Int[Array, ""]  # transitions it was fitted to
+    delay: Delay | None = eqx.field(static=True, default=None)  # of the actions, which `dynamics` do not contain
 
     def problem(self, env: Env, *, final_weight: float = 1.0) -> Problem:
         """The environment's task with what was learned in place of what is unknown.
 
         `final_weight`: factor on the cost of a plan's last state.
         """
+        dynamics = self.dynamics if self.delay is None else DelayedModel(self.dynamics, self.delay)
         if not env.learn_reward and not env.learn_termination and final_weight == 1:
-            return Problem(self.dynamics, env.task)
+            return Problem(dynamics, env.task)
         never_ends = env.learn_termination and not bool(self.end_seen)
         task = LearnedTask(env.task, self.termination, env.learn_reward, never_ends, final_weight)
-        return Problem(self.dynamics, task)
+        return Problem(dynamics, task)
+
+    def one_step_error(self, steps: Transition, seen: Buffer) -> Float[Array, ""]:
+        """The error of the dynamics on the transitions `steps` [N]; see `dynamics.learned.one_step_error`."""
+        return one_step_error(self.dynamics, self._of_system(steps), self.buffer_of_system(seen))
+
+    def buffer_of_system(self, buffer: Buffer) -> Buffer:
+        """The transitions of the system without its delay."""
+        return buffer if self.delay is None else eqx.tree_at(lambda b: b.data, buffer, self._of_system(buffer.data))
+
+    def _of_system(self, rows: Transition) -> Transition:
+        return rows if self.delay is None else self.delay.undelayed(rows)
 
 
 class LearningReport(eqx.Module):
@@ -73,17 +90,18 @@ class ModelLearning:
     def init(self, env: Env, *, key: PRNGKeyArray) -> Learned:
         """Before any data."""
         model_key, classifier_key = jr.split(key)
-        space = learned_space(env, integrate=self.integrate)
+        delay, whole = delay_of(env), learned_space(env, integrate=self.integrate)
+        space = whole if delay is None else without_past_actions(whole, delay)
         reward = int(env.learn_reward)
         actions = env.task.action_space
         inputs, outputs = space.feature_size + actions.size, len(space.learned) + reward
         model = self.model.init(inputs, outputs, key=model_key)
         drift = jnp.zeros(len(space.velocities)) if space.velocities else None
-        termination = self.classifier.init(space.size, key=classifier_key) if env.learn_termination else None
+        termination = self.classifier.init(whole.size, key=classifier_key) if env.learn_termination else None
         none = jnp.zeros((), jnp.int32)
         choices = actions.n if isinstance(actions, Discrete) else 0
         dynamics = LearnedDynamics(model, space, reward, drift, physics_of(env), choices)
-        return Learned(dynamics, termination, none > 0, none)
+        return Learned(dynamics, termination, none > 0, none, delay)
 
     def fit(self, buffer: Buffer, previous: Learned, *, key: PRNGKeyArray) -> tuple[Learned, LearningReport]:
         """Fit to all transitions of the buffer, starting from `previous`; or `previous` itself where no fit is due.
@@ -95,12 +113,14 @@ class ModelLearning:
         grown = int(buffer.size) - int(previous.rows)
         if grown < self.refit_growth * int(previous.rows) and bool(end_seen == previous.end_seen):
             return previous, LearningReport()
-        dynamics, report = fit_dynamics(self.model, buffer, previous.dynamics, key=dynamics_key)
+        data = previous.buffer_of_system(buffer)
+        dynamics, report = fit_dynamics(self.model, data, previous.dynamics, key=dynamics_key)
         termination, ends = previous.termination, None
         if termination is not None and bool(end_seen):
             states = _labeled_states(buffer)
             termination, ends = self.classifier.fit(*states, previous=termination, key=termination_key)
-        return Learned(dynamics, termination, end_seen, buffer.size), LearningReport(report, ends)
+        learned = Learned(dynamics, termination, end_seen, buffer.size, previous.delay)
+        return learned, LearningReport(report, ends)
 
 
 def _labeled_states(buffer: Buffer) -> tuple[Float[Array, "M n"], Bool[Array, "M"], Int[Array, ""]]:

@@ -11,7 +11,15 @@ from forethought.cli.settings_reader import Field, read_settings
 HOME = "forethought.envs.environment:Environment"
 NOT_FLAGS = ("id", "make_kwargs")
 EARLIER = {"velocities": "--speeds"}  # earlier names, still accepted
-METAVARS = {"angles": "I", "observation_noise": "STD", "horizon": "STEPS", "dt": "SECONDS", "names": "NAME"}
+METAVARS = {
+    "angles": "I",
+    "observation_noise": "STD",
+    "horizon": "STEPS",
+    "dt": "SECONDS",
+    "names": "NAME",
+    "action_delay": "STEPS",
+    "observation_delay": "STEPS",
+}
 
 
 def add_environment(

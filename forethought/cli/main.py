@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from forethought._version import __version__
-from forethought.cli import check, distill, evaluate, listing, plan, play, plot, report, sweep, train, video
+from forethought.cli import check, distill, evaluate, export, listing, plan, play, plot, report, sweep, train, video
 from forethought.cli.compiled import keep_compiled
 from forethought.cli.flags import Parser
 from forethought.core.errors import ForethoughtError, UsageError, nearest
@@ -29,6 +29,7 @@ COMMANDS: dict[str, ModuleType] = {
     "report": report,
     "distill": distill,
     "video": video,
+    "export": export,
     "plot": plot,
     "list": listing,
     "check": check,

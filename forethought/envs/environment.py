@@ -16,6 +16,7 @@ import numpy as np
 
 from forethought.core import CheckpointError, Transition, UsageError, nearest
 from forethought.dynamics.time_step import infer_dt
+from forethought.envs.delayed import with_delay
 from forethought.envs.env import Env
 from forethought.envs.episode import join_pieces
 from forethought.envs.functions import load_function, name_of
@@ -30,6 +31,7 @@ Function = Callable[..., Any]
 
 TRIED_STEPS = 200  # steps of random actions from which an unknown time step is inferred
 NO_TIME_LIMIT = 10_000  # maximum length of an episode if the environment has no registered time limit, steps
+ADDED = ("observation_noise", "physics", "action_delay", "observation_delay")  # options of shipped systems too
 ALIASES = {"speeds": "velocities"}  # earlier names of options, in calls, flags and records
 
 
@@ -52,6 +54,8 @@ class Environment:
     dt: float | None = None  # time step, s (default: the environment's own)
     make_kwargs: Any = ()  # keyword arguments of the environment's constructor: a mapping, stored as pairs
     physics: str | Function | None = None  # known physics (x, u) -> x', which a learned residual corrects
+    action_delay: int | None = None  # steps from the choice of an action until it acts; past actions join the state
+    observation_delay: int | None = None  # age of the observations when they are seen, steps; adds to the action delay
 
     def __post_init__(self):
         """Check the types and ranges of the options.
@@ -106,7 +110,9 @@ class Environment:
         env = self._own() if self._is_own else self._foreign()
         if self._is_own and self.physics is not None:
             env = with_physics(env, load_function(self.physics, "physics"))
-        return env if self.observation_noise is None else with_observation_noise(env, self.observation_noise)
+        env = env if self.observation_noise is None else with_observation_noise(env, self.observation_noise)
+        delay = (self.action_delay or 0) + (self.observation_delay or 0)
+        return with_delay(env, delay) if delay else env
 
     @property
     def _is_own(self) -> bool:
@@ -115,8 +121,8 @@ class Environment:
         return self.id.startswith(NAMESPACE) and self.id.removeprefix(NAMESPACE) not in MAZES
 
     def _own(self) -> Env:
-        """A shipped system, or an `Env`; both define all options except noise and known physics."""
-        said = [name for name in self.given() if name not in ("observation_noise", "physics")]
+        """A shipped system, or an `Env`; both define all options except noise, known physics and delays."""
+        said = [name for name in self.given() if name not in ADDED]
         if said:
             remedy = "remove the option, or build a SystemEnv with a task of your own"
             raise UsageError(f"{self.name} has its own known {', '.join(said)}: {remedy}.")
@@ -183,6 +189,8 @@ class Environment:
             "horizon": self.horizon,
             "dt": self.dt,
             "make_kwargs": dict(self.make_kwargs) or None,
+            "action_delay": self.action_delay,
+            "observation_delay": self.observation_delay,
         }
         return {
             "spec": self.id if isinstance(self.id, str) else None,
@@ -318,4 +326,6 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ),
     ("horizon", lambda v: _is_index(v) and v > 0, "a whole number of steps, at least 1"),
     ("dt", _is_positive, "a positive number of seconds per step"),
+    ("action_delay", _is_index, "a whole number of steps, at least 0"),
+    ("observation_delay", _is_index, "a whole number of steps, at least 0"),
 )

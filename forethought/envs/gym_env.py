@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from jaxtyping import PRNGKeyArray
 
 from forethought.core import Controller, EnvironmentFailure, Observations, Transition, UsageError
+from forethought.core.delay import Delay
 from forethought.dynamics.mujoco.messages import no_warnings, python_warnings
 from forethought.dynamics.residual import require_physics
 from forethought.dynamics.space import StateSpace
@@ -46,6 +47,7 @@ class GymEnv:
     name: str
     task: FunctionTask
     space: StateSpace
+    delay: Delay | None = None  # of the actions, whose past is part of the observations
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ from forethought.core import (
     step_cost,
 )
 from forethought.core.data import AnyArray
+from forethought.core.delay import Delay
 from forethought.dynamics.residual import Physics, require_physics
 from forethought.dynamics.space import StateSpace
 from forethought.envs.acting import Actor, runs_on_host
@@ -59,6 +60,7 @@ class SystemEnv(eqx.Module):
     renderer: Renderer | None = eqx.field(static=True, default=None)
     observation_std: float | tuple[float, ...] = eqx.field(static=True, default=0.0)  # of each coordinate, or of all
     physics: Physics | None = eqx.field(static=True, default=None)  # what a learner is told of the dynamics
+    delay: Delay | None = eqx.field(static=True, default=None)  # of the actions, whose past is part of the states
 
     learn_reward: ClassVar[bool] = False
     learn_termination: ClassVar[bool] = False
