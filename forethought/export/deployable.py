@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Int, Shaped, UInt32
 from forethought.core import Box, Controller, Discrete, Observations, UsageError
 from forethought.core.delay import Delay, resting_action
 from forethought.planning.mpc import MPC
+from forethought.policies.squashed import SquashedPolicy
 from forethought.tasks.learned_task import FromObservation
 
 Memory = tuple[Array, ...]
@@ -118,6 +119,27 @@ class Deployable(eqx.Module):
         return x, t, key, memory
 
 
+class Prepared(eqx.Module):
+    """A `SquashedPolicy` without memory: what it computes at the start of an episode is a part of it."""
+
+    policy: SquashedPolicy
+    function: Any  # `policy.function.prepared()`
+
+    @staticmethod
+    def of(policy: SquashedPolicy) -> "Prepared":
+        """The same policy."""
+        return Prepared(policy, eqx.filter_jit(lambda function: function.prepared())(policy.function))
+
+    def init(self, x0: Shaped[Array, "*n"], *, key: Any) -> tuple[()]:
+        """No memory."""
+        del x0, key
+        return ()
+
+    def act(self, x: Shaped[Array, "*n"], t: Any, carry: tuple[()], *, key: Any) -> tuple[Array, tuple[()]]:
+        """The policy's action."""
+        return self.policy.act(x, t, self.function, key=key)[0], carry
+
+
 def deployable(
     controller: Controller,
     observations: Observations,
@@ -137,6 +159,8 @@ def deployable(
         UsageError: `fallback` is not an allowed action.
     """
     resting = _resting(actions)
+    if isinstance(controller, SquashedPolicy):
+        controller = Prepared.of(controller)
     if fallback is not None:
         given = np.asarray(fallback, np.float32 if isinstance(actions, Box) else np.int32)
         if given.shape != resting.shape or not np.array_equal(np.asarray(actions.clip(given)), given):

@@ -28,18 +28,20 @@ from forethought.core import Box, Controller, UsageError
 from forethought.core.delay import Delay, resting_action
 from forethought.envs.acting import runs_on_host
 from forethought.envs.env import spaces_of
-from forethought.export.deployable import Deployable, deployable
+from forethought.export.deployable import Deployable, Prepared, deployable
 from forethought.export.onnx_graph import onnx_model
 from forethought.export.operations import NotExpressibleError, Operations, operations_of
 from forethought.export.parity import TOLERANCE, Case, Parity, cases, compare, ranges_of
 from forethought.export.programs import stablehlo_programs
 from forethought.export.standalone import FORMAT, MANIFEST, load
 from forethought.planning.mpc import Latency
+from forethought.policies.acting import Acting
 from forethought.runs import transitions
 from forethought.runs.directory import now
 from forethought.runs.files import storage_errors, write_json, write_whole
 from forethought.runs.provenance import hardware, versions
 from forethought.runs.run import Run
+from forethought.tasks.learned_task import FromObservation
 
 FORMS = ("stablehlo", "onnx", "numpy")
 HERE = Path(__file__).parent
@@ -228,12 +230,15 @@ def _manifest(
 
 def _kind(controller: Controller) -> str:
     """The kind of controller, in words."""
-    inner = getattr(controller, "inner", None) or getattr(controller, "policy", None)
-    planner = getattr(controller, "planner", None)
     name = type(controller).__name__
-    if planner is not None:
-        return f"{name} with {type(planner).__name__}"
-    return f"{name} of {_kind(inner)}" if inner is not None and not isinstance(inner, (int, float)) else name
+    if isinstance(controller, Prepared):
+        return f"SquashedPolicy with {type(controller.policy.function).__name__}"
+    if isinstance(controller, FromObservation):
+        return _kind(controller.inner)
+    if isinstance(controller, Acting):
+        return type(controller.policy).__name__
+    planner = getattr(controller, "planner", None)
+    return name if planner is None else f"{name} with {type(planner).__name__}"
 
 
 def _observation(source: Deployable, space: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from forethought.core import LinearGaussian
+from forethought.export.deployable import Prepared
 from forethought.networks.build import Network
 from forethought.networks.convolution import Convolution
 from forethought.networks.gaussian_mlp import silu
@@ -23,7 +24,7 @@ from forethought.policies.epsilon_greedy import EpsilonGreedy
 from forethought.policies.linear_gaussian import LinearGaussianController
 from forethought.policies.nearest import NearestController
 from forethought.policies.network import CategoricalPolicy, GaussianPolicy, SquashedGaussianPolicy
-from forethought.policies.squashed import Affine, NetworkFunction, SquashedPolicy
+from forethought.policies.squashed import NetworkFunction
 
 ACTIVATIONS: dict[Any, str] = {jnp.tanh: "tanh", jax.nn.relu: "relu", jax.nn.silu: "silu", silu: "silu"}
 
@@ -108,19 +109,19 @@ def _table(policy: EpsilonGreedy, to: Operations) -> None:
 
 
 @_write.register
-def _squashed(policy: SquashedPolicy, to: Operations) -> None:
-    space, function = policy.space, policy.function
+def _prepared(controller: Prepared, to: Operations) -> None:
+    policy, function = controller.policy, controller.function
+    space = policy.space
     plain = [i for i in range(space.size) if i not in space.angles]
     to.add("features", plain=plain, angles=list(space.angles))
     to.add("standardize", {"mean": jnp.zeros_like(policy.scale), "std": policy.scale})
-    if isinstance(function, Affine):
-        to.add("dense", {"weight": function.A.T, "bias": function.b})
+    if isinstance(function, LinearGaussian):
+        to.add("dense", {"weight": function.F.T, "bias": function.f})
     elif isinstance(function, NetworkFunction):
         layers = function.layers
         _layers(layers.weights, layers.biases, "silu", to, outputs=policy.action_space.size)
     else:
-        network = jax.jit(lambda function: function.prepared())(function)
-        to.add("rbf", {"centers": network.centers, "lengthscale": network.lengthscale, "weights": network.beta})
+        to.add("rbf", {"centers": function.centers, "lengthscale": function.lengthscale, "weights": function.beta})
     to.add("sine_squash")
     to.add("scale", {"factor": policy.action_space.half_range, "offset": policy.action_space.center})
 
