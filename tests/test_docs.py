@@ -34,9 +34,10 @@ SMALL = {
     "dyna.md": {"iterations=10": "iterations=1"},
     "pilco.md": {"iterations=7": "iterations=1", "episodes=5": "episodes=1"},
     "learners.md": {"env_steps=300_000": "iterations=1", "episodes=5": "episodes=1"},
+    "deploy.md": {"iterations=6": "iterations=1", "--iterations 6": "--iterations 1"},
     "games.md": {"games=100": "games=2", "simulations=200": "simulations=4"},
 }
-SLOW = {"README.md", "dyna.md", "games.md", "learners.md", "pilco.md"}
+SLOW = {"README.md", "deploy.md", "dyna.md", "games.md", "learners.md", "pilco.md"}
 RUN = [
     "forethought list",
     "forethought train pets --help",
@@ -84,7 +85,8 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
     yield tmp_path
-    sys.modules.pop("my_env", None)
+    for name in ("my_env", "controller"):
+        sys.modules.pop(name, None)
     gymnasium.registry.pop("TargetTracker-v0", None)
 
 
@@ -170,9 +172,10 @@ def _exists(env):
 @pytest.mark.slow
 def test_the_commands_of_readme_run(folder, capsys):
     """Those on the run `runs/pilco`, one after the other, after one round of training."""
+    pytest.importorskip("onnx")
     page = ROOT / "README.md"
     chosen = [one for one in commands(page, "forethought") if "runs/pilco" in one]
-    assert [one.split()[1] for one in chosen] == ["train", "evaluate", "report", "video"]
+    assert [one.split()[1] for one in chosen] == ["train", "evaluate", "report", "video", "export"]
     for command in chosen:
         assert cli.main(shlex.split(small(page, command))[1:]) == 0, capsys.readouterr().err
     assert {"run.json", "metrics.jsonl", "report.html", "run.mp4"} <= {one.name for one in Path("runs/pilco").iterdir()}

@@ -59,7 +59,7 @@ class Deployable(eqx.Module):
 
     def memory_names(self) -> list[str]:
         """A name for each array of the memory."""
-        structure = self._structure()
+        structure = self.structure()
         names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in structure.paths]
         return [
             *(["past actions, newest first"] if self.delay is not None else []),
@@ -68,7 +68,7 @@ class Deployable(eqx.Module):
 
     def _act(self, seen: Array, t: Array, key: Array, own: Memory) -> tuple[Array, Array, Memory]:
         """The action, the planned actions [H, *m] (H = 0 for controllers that do not plan), and the next memory."""
-        structure = self._structure()
+        structure = self.structure()
         memory, jax_key = structure.whole(own), jr.wrap_key_data(key)
         inner, padded = self.controller, seen
         if isinstance(inner, FromObservation):
@@ -95,11 +95,11 @@ class Deployable(eqx.Module):
     def _whole(self, x: Array, past: Array | None) -> Array:
         return x if past is None else jnp.concatenate([x, past.astype(x.dtype)])
 
-    def _structure(self) -> "_Structure":
+    def structure(self) -> "Structure":
         """How the controller's memory is made of arrays."""
         x = self._whole(self.observations.example(), self.past)
         made = eqx.filter_eval_shape(lambda c, x: c.init(x, key=jr.key(0)), self.controller, x)
-        return _Structure.of(made)
+        return Structure.of(made)
 
     def specs(self) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct, jax.ShapeDtypeStruct, tuple]:
         """Shapes and dtypes of `x`, `t`, `key` and the memory.
@@ -180,7 +180,7 @@ def _resting(actions: Box | Discrete) -> Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Structure:
+class Structure:
     """The memory of a controller as a tuple of arrays, and back; random keys become their words."""
 
     leaves: tuple[Any, ...]  # shapes and dtypes of arrays, other leaves themselves
@@ -188,11 +188,11 @@ class _Structure:
     paths: list[Any]  # of the arrays
 
     @staticmethod
-    def of(made: Any) -> "_Structure":
+    def of(made: Any) -> "Structure":
         """From shapes and dtypes."""
         named, tree = jax.tree_util.tree_flatten_with_path(made)
         paths = [(path, leaf) for path, leaf in named if isinstance(leaf, jax.ShapeDtypeStruct)]
-        return _Structure(tuple(leaf for _, leaf in named), tree, paths)
+        return Structure(tuple(leaf for _, leaf in named), tree, paths)
 
     def arrays(self, memory: Any) -> Memory:
         """The arrays, with the dtypes of the start."""

@@ -36,6 +36,7 @@ from forethought.export.programs import stablehlo_programs
 from forethought.export.standalone import FORMAT, MANIFEST, load
 from forethought.planning.mpc import Latency
 from forethought.policies.acting import Acting
+from forethought.policies.observing import Observing
 from forethought.runs import transitions
 from forethought.runs.directory import now
 from forethought.runs.files import storage_errors, write_json, write_whole
@@ -235,7 +236,7 @@ def _kind(controller: Controller) -> str:
         return f"SquashedPolicy with {type(controller.policy.function).__name__}"
     if isinstance(controller, FromObservation):
         return _kind(controller.inner)
-    if isinstance(controller, Acting):
+    if isinstance(controller, Acting | Observing):
         return type(controller.policy).__name__
     planner = getattr(controller, "planner", None)
     return name if planner is None else f"{name} with {type(planner).__name__}"

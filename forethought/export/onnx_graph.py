@@ -130,7 +130,7 @@ def _take(graph: _Graph, x: str, places: list[int]) -> str:
 
 def _features(graph: _Graph, x: str, p: dict[str, Any]) -> str:
     if not p["angles"]:
-        return x
+        return _take(graph, x, p["plain"])
     angles = _take(graph, x, p["angles"])
     parts = [_take(graph, x, p["plain"])] if p["plain"] else []
     return graph.node("Concat", *parts, graph.node("Sin", angles), graph.node("Cos", angles), axis=0)

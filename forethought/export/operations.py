@@ -24,6 +24,7 @@ from forethought.policies.epsilon_greedy import EpsilonGreedy
 from forethought.policies.linear_gaussian import LinearGaussianController
 from forethought.policies.nearest import NearestController
 from forethought.policies.network import CategoricalPolicy, GaussianPolicy, SquashedGaussianPolicy
+from forethought.policies.observing import Observing
 from forethought.policies.squashed import NetworkFunction
 
 ACTIVATIONS: dict[Any, str] = {jnp.tanh: "tanh", jax.nn.relu: "relu", jax.nn.silu: "silu", silu: "silu"}
@@ -72,6 +73,16 @@ def _write(controller: Any, to: Operations) -> None:
 def _acting(controller: Acting, to: Operations) -> None:
     if not controller.mode:
         raise NotExpressibleError("this policy samples its actions")
+    _write(controller.policy, to)
+
+
+@_write.register
+def _observing(controller: Observing, to: Operations) -> None:
+    view = controller.view
+    if view.history > 1:
+        raise NotExpressibleError("this policy sees the observations of several steps")
+    if view.coordinates is not None:
+        to.add("features", plain=[int(i) for i in view.coordinates], angles=[])
     _write(controller.policy, to)
 
 

@@ -16,7 +16,7 @@ import jax.random as jr
 import numpy as np
 
 from forethought.core import Box, ForethoughtError, Observations, Transition, UsageError
-from forethought.export.deployable import Deployable
+from forethought.export.deployable import Deployable, Structure
 from forethought.export.standalone import Controller
 
 TOLERANCE = 1e-5  # relative to the range of the actions
@@ -60,10 +60,10 @@ def cases(
     """
     if not episodes:
         raise UsageError("the run has no recorded episode to compare actions on: train it for one more round.")
-    generator = np.random.default_rng(seed)
+    generator, structure = np.random.default_rng(seed), controller.structure()
     return (
-        list(_limited(_recorded(controller, episodes[-1], recorded, generator))),
-        list(_limited(_random(controller, episodes, horizon, random, generator))),
+        list(_limited(_recorded(controller, structure, episodes[-1], recorded, generator))),
+        list(_limited(_random(controller, structure, episodes, horizon, random, generator))),
     )
 
 
@@ -117,7 +117,7 @@ def _limited(steps: Iterator[Case]) -> Iterator[Case]:
 
 
 def _recorded(
-    controller: Deployable, episode: Transition, count: int, generator: np.random.Generator
+    controller: Deployable, structure: Structure, episode: Transition, count: int, generator: np.random.Generator
 ) -> Iterator[Case]:
     """The first steps of an episode."""
     size = None if controller.delay is None else controller.delay.size
@@ -126,14 +126,19 @@ def _recorded(
         whole, key = np.asarray(episode.x[t]), _words(generator)
         if carry is None:
             carry = _start(controller.controller, whole, key)
-        memory = controller._structure().arrays(carry)
+        memory = structure.arrays(carry)
         u, carry = _act(controller.controller, whole, np.int32(t), carry, key)
         past = None if size is None else whole[size:]
         yield _case(controller, whole, t, key, first, past, memory, u, fresh=t == 0)
 
 
 def _random(
-    controller: Deployable, episodes: Sequence[Transition], horizon: int, count: int, generator: np.random.Generator
+    controller: Deployable,
+    structure: Structure,
+    episodes: Sequence[Transition],
+    horizon: int,
+    count: int,
+    generator: np.random.Generator,
 ) -> Iterator[Case]:
     """Random observations, each the first of an episode, at random times."""
     seen = np.concatenate([np.asarray(episode.x) for episode in episodes[-20:]])
@@ -142,7 +147,7 @@ def _random(
         past = None if controller.past is None else np.asarray(controller.past)
         whole, key = own if past is None else np.concatenate([own, past]), _words(generator)
         carry = _start(controller.controller, whole, key)
-        memory, t = controller._structure().arrays(carry), int(generator.integers(horizon))
+        memory, t = structure.arrays(carry), int(generator.integers(horizon))
         u, _ = _act(controller.controller, whole, np.int32(t), carry, key)
         yield _case(controller, whole, t, key, whole, past, memory, u, fresh=True)
 

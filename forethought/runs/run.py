@@ -14,6 +14,7 @@ from jaxtyping import PRNGKeyArray
 
 from forethought.algorithms.protocol import Algorithm
 from forethought.core import CheckpointError, Controller, Transition, UsageError
+from forethought.envs.delayed import delay_of
 from forethought.envs.env import Env, spaces_of, tell_elapsed_steps
 from forethought.envs.environment import Environment
 from forethought.runs import checkpoint, metrics
@@ -63,6 +64,7 @@ class Run:
         self._algorithm, self._env, self._iteration = algorithm, env, iteration
         self._restored = restored
         self._carry: tuple[int, Any] | None = None
+        self._past: jax.Array | None = None  # past actions of a delayed system
         self._directory.read_info()  # raises if there is no run
 
     def __repr__(self) -> str:
@@ -137,25 +139,32 @@ class Run:
     def act(self, obs: Any, t: Any = None) -> np.ndarray:
         """The action for an observation: [m] in task units, or one integer.
 
-        The controller's memory (such as a warm start) is kept between calls: call `reset` at the start of an episode.
+        The controller's memory (such as a warm start, and past actions of a delayed system) is kept between calls: call
+        `reset` at the start of an episode.
 
         Args:
-            obs: the observation.
+            obs: the observation, without past actions.
             t: step of the episode; by default the number of calls since `reset`.
         Raises:
             UsageError: the observation has another shape than in training, or is not finite.
         """
-        expected = spaces_of(self.env).observations
-        x = jnp.asarray(np.asarray(obs), expected.dtype)
-        if x.shape != expected.shape:
-            raise UsageError(f"act needs an observation of shape {expected.shape}, not {x.shape}.")
+        spaces, delay = spaces_of(self.env), delay_of(self.env)
+        shape = spaces.observations.shape if delay is None else (delay.size,)
+        x = jnp.asarray(np.asarray(obs), spaces.observations.dtype)
+        if x.shape != shape:
+            raise UsageError(f"act needs an observation of shape {shape}, not {x.shape}.")
         if not np.isfinite(x).all():
             raise UsageError(f"act needs a finite observation, not {np.asarray(x).tolist()}.")
+        if delay is not None:
+            self._past = delay.resting(spaces.actions) if self._past is None else self._past
+            x = jnp.concatenate([x, self._past])
         key = self._act_key
         steps, carry = self._carry or (0, self.controller.init(x, key=jr.fold_in(key, 0)))
         step_key = jr.fold_in(key, steps + 1)
         u, carry = _act(self.controller, x, jnp.asarray(steps if t is None else int(t), jnp.int32), carry, step_key)
         self._carry = (steps + 1, carry)
+        if delay is not None and self._past is not None:
+            self._past = delay.pushed(self._past, spaces.actions.clip(u))
         return np.asarray(u)
 
     @functools.cached_property
@@ -164,7 +173,7 @@ class Run:
 
     def reset(self) -> None:
         """Begin a new episode: the next `act` starts without memory."""
-        self._carry = None
+        self._carry = self._past = None
 
     def evaluate(self, episodes: int = 10, seed: int | None = None) -> Evaluation:
         """Run new episodes, with random keys that training does not use.

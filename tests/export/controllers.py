@@ -21,6 +21,7 @@ from forethought.policies.epsilon_greedy import EpsilonGreedy
 from forethought.policies.linear_gaussian import LinearGaussianController
 from forethought.policies.nearest import NearestController
 from forethought.policies.network import on_policy, squashed_gaussian
+from forethought.policies.observing import Observing, View
 from forethought.policies.squashed import NetworkFunction, SquashedPolicy, random_affine, random_rbf
 from forethought.policies.uniform import Uniform
 
@@ -110,9 +111,17 @@ def _mpc(env, spaces, key):
     return MPC(ft.CEM(horizon=4, population=20, iterations=2, elites=4, particles=2), problem)
 
 
+def _observing(env, spaces, key):
+    """A policy that sees two of the four coordinates, the second of them an angle."""
+    view = View((2, 1))
+    seen = Spaces(view.observations(spaces.observations), spaces.actions)
+    return Observing(squashed_gaussian(seen, hidden=(8,), who="test", key=key), view)
+
+
 _KINDS = {
     "gaussian": _gaussian,
     "squashed": _squashed_gaussian,
+    "observing": _observing,
     "categorical": _categorical,
     "table": _table,
     "affine": _function(lambda f, m, key: random_affine(f, m, key=key)),

@@ -26,6 +26,8 @@ def test_it_acts_as_in_the_environment(kind, tmp_path):
         rows = collect(run.env, make(kind, run.env), steps=8, key=jr.key(3))
         found = np.asarray([loaded.act(x[:4]) for x in rows.x])
         np.testing.assert_allclose(found, rows.u, atol=1e-5)
+        run.reset()
+        np.testing.assert_allclose(np.asarray([run.act(x[:4]) for x in rows.x]), rows.u, atol=1e-5)
         loaded.reset()
         loaded.act(np.full(4, np.nan))  # the fallback action joins the past actions
         first = loaded.act(rows.x[0, :4])
