@@ -1,4 +1,6 @@
-"""A control loop with any exported controller, in Python with JAX alone: `pip install jax`.
+"""A control loop with any exported controller, in Python with JAX alone.
+
+    pip install jax flatbuffers
 
     python deploy_stablehlo.py EXPORT                # an export for the pendulum, see deploy_numpy.py
     python deploy_stablehlo.py EXPORT --background   # a planner that needs longer than a step

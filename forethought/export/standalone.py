@@ -234,18 +234,19 @@ class NumPyForm(_Policy):
             for k, none in unlimited.items()
             if k in action
         ]
-        self._arrays = files.arrays(about["file"])
-        self._operations = about["operations"]
+        arrays = files.arrays(about["file"])
+        self._operations = [
+            (_OPERATIONS[one["name"]], {**one, **{k: arrays[v] for k, v in one.get("arrays", {}).items()}})
+            for one in about["operations"]
+        ]
 
     def step(self, x: Any, t: Any, key: Any) -> tuple[Any, bool, None]:
         del key
-        whole = self._whole(x)
-        value = whole
+        value = self._whole(x)
         with np.errstate(all="ignore"):
-            for operation in self._operations:
-                named = {k: self._arrays[v] for k, v in operation.get("arrays", {}).items()}
-                parameters = {**operation, **named, "t": int(t), "first": self._first}
-                value = _OPERATIONS[operation["name"]](value, parameters)
+            for operation, parameters in self._operations:
+                parameters["t"], parameters["first"] = int(t), self._first
+                value = operation(value, parameters)
         return np.clip(value, *self._limits) if self._limits else value, bool(np.isfinite(value).all()), None
 
 
