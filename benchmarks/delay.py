@@ -28,7 +28,7 @@ ENV = "forethought/PendulumSwingUp-v0"
 DELAYS = (0, 1, 3, 5)  # steps
 ALGORITHMS = {  # name: what is trained, and its real steps; learned dynamics, and a model-free learner
     "pets": 1000,
-    "ppo": 200_000,
+    "sac": 20_000,
 }
 
 
@@ -80,8 +80,8 @@ def measured(algorithm: str, delay: int, past_actions: bool, seed: int, quick: b
 def settings(algorithm: str, quick: bool) -> Any:
     import forethought as ft
 
-    if algorithm == "ppo":
-        return ft.PPO()
+    if algorithm == "sac":
+        return ft.SAC()
     if quick:
         model = ft.Ensemble(hidden=(8,), max_epochs=3)
         return ft.PETS(model=model, planner=ft.ICEM(horizon=3, population=10, elites=2, iterations=1, particles=5))
@@ -92,7 +92,7 @@ class HiddenPast:
     """A delayed environment whose observations are those of the system alone, as those of `plain`."""
 
     def __init__(self, env: Any, plain: Any):
-        self.env, self.plain = env, plain
+        self._delayed = env
         self.name, self.task, self.space = plain.name, plain.task, plain.space
         self.learn_reward = self.learn_termination = False
 
@@ -102,7 +102,7 @@ class HiddenPast:
         return run_episode(self, controller, **options)
 
     def start(self, *, options: Mapping[str, Any] | None = None, **more: Any) -> "HiddenPastEpisode":
-        return HiddenPastEpisode(self.env.start(options=options, **more), self.space.size)
+        return HiddenPastEpisode(self._delayed.start(options=options, **more), self.space.size)
 
 
 class HiddenPastEpisode:
