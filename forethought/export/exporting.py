@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from forethought._version import __version__
@@ -90,11 +91,26 @@ def export_run(
         UsageError: the controller cannot be exported, or `out` contains files.
         ParityError: a form differs from the controller by more than 1e-5 of the range of the actions.
     """
-    run = run if isinstance(run, Run) else Run(run)
+    with jax.default_device(jax.devices("cpu")[0] if "cpu" in platforms else None):  # a GPU rounds products to TF32
+        return _exported(
+            run if isinstance(run, Run) else Run(run), Path(out), forms, fallback, platforms, latency_steps, compared
+        )
+
+
+def _exported(
+    run: Run,
+    out: Path,
+    forms: Sequence[str],
+    fallback: Any,
+    platforms: Sequence[str],
+    latency_steps: int,
+    compared: int,
+) -> Export:
+    """See `export_run`."""
     source = _deployable(run, fallback)
     _check_forms(forms)
     episodes = transitions.load_episodes(run.path / "transitions")
-    with _new_directory(Path(out)) as folder:
+    with _new_directory(out) as folder:
         files, left_out = _write_forms(folder, source, forms, platforms)
         recorded, random = cases(source, episodes, run.env.task.horizon, recorded=compared, random=compared)
         _write_examples(folder, recorded, random)
@@ -109,7 +125,7 @@ def export_run(
             about["parity"] = {"tolerance": TOLERANCE, **report.parity._asdict()}
             about["latency_s"] = None if report.latency is None else vars(report.latency)
         _write_manifest(folder, manifest)
-    return Export(Path(out), reports, left_out, manifest)
+    return Export(out, reports, left_out, manifest)
 
 
 def _deployable(run: Run, fallback: Any) -> Deployable:

@@ -283,17 +283,22 @@ class StableHLOForm:
         parts = [bytearray(files.read(about[part]["file"])) for part in ("start", "step")]
         start, step = map(jax.export.deserialize, parts)
         self._start_program, self._step_program = jax.jit(start.call), jax.jit(step.call)
+        known = {"gpu": {"cuda", "rocm"}}.get(jax.default_backend(), {jax.default_backend()})
+        device = None if known & set(about["platforms"]) else jax.devices(about["platforms"][0])[0]
+        self._on_device = lambda: jax.default_device(device)
         self.memory: tuple[Any, ...] = ()
 
     def start(self, x: Any, key: Any) -> None:
-        self.memory = tuple(self._start_program(x, key))
+        with self._on_device():
+            self.memory = tuple(self._start_program(x, key))
 
     def resume(self, first: Any, memory: Any) -> None:
         del first  # what is needed of it is in the memory
         self.memory = tuple(memory)
 
     def step(self, x: Any, t: Any, key: Any) -> tuple[Any, bool, Any]:
-        u, valid, planned, self.memory = self._step_program(x, t, key, self.memory)
+        with self._on_device():
+            u, valid, planned, self.memory = self._step_program(x, t, key, self.memory)
         planned = np.asarray(planned)
         return np.asarray(u), bool(valid), planned if len(planned) else None
 
