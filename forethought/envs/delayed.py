@@ -155,7 +155,7 @@ class DelayedActions(gym.Wrapper):
     def _numbered(self, action: Any) -> np.ndarray:
         """The action as the codec reads it: [m], or an integer from 0."""
         given = np.asarray(action)
-        return given - self._first if self._delay.discrete else given.reshape(-1)
+        return np.asarray(given - self._first) if self._delay.discrete else given.reshape(-1)
 
     def _numbers(self, u: np.ndarray) -> np.ndarray:
         return np.arange(self._delay.numbers) == int(u) if self._delay.discrete else u

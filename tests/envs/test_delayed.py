@@ -138,7 +138,7 @@ def test_known_functions_of_a_gymnasium_environment_see_the_acting_action():
 def fitted():
     """An ensemble fitted to delayed experience whose rewards are learned too."""
     env = open_env("Pendulum-v1", action_delay=2)
-    learning = ModelLearning(Ensemble(members=2, hidden=(16,), epochs=20))
+    learning = ModelLearning(Ensemble(members=2, hidden=(16,), max_epochs=20))
     rows = env.run(Uniform(env.task.action_space), key=jr.key(0), steps=60)
     buffer = Buffer.empty(env.space.size, 1).append(rows)
     return env, rows, buffer, learning, learning.fit(buffer, learning.init(env, key=jr.key(1)), key=jr.key(2))[0]
@@ -178,7 +178,7 @@ def test_options_are_recorded_and_checked():
     assert open_env(PENDULUM, action_delay=0).space.size == 2
     for wrong in (-1, 1.5, True):
         with pytest.raises(UsageError, match="action_delay must be a whole number of steps"):
-            Environment(PENDULUM, action_delay=wrong)
+            Environment.of(PENDULUM, action_delay=wrong)
     with pytest.raises(UsageError, match="a delay needs a vector of real numbers"):
         open_env("forethought/DynaMaze-v0", action_delay=1)
     with pytest.raises(UsageError, match="has a delay already"):
@@ -191,7 +191,7 @@ def test_training_resumes_exactly(name, tmp_path):
     """A learned and a model-free algorithm."""
     algorithm = {
         "mpc": ft.LearnedMPC(
-            model=Ensemble(members=2, hidden=(8,), epochs=2),
+            model=Ensemble(members=2, hidden=(8,), max_epochs=2),
             planner=ft.CEM(horizon=3, population=8, elites=2, particles=2),
         ),
         "policy-gradient": ft.PolicyGradient(),
