@@ -181,9 +181,9 @@ def _rbf(graph: _Graph, x: str, p: dict[str, Any]) -> str:
 
 def _sine_squash(graph: _Graph, x: str, p: dict[str, Any]) -> str:
     del p
-    third = graph.node("Sin", graph.node("Mul", x, graph.number(3)))
-    first = graph.node("Mul", graph.node("Sin", x), graph.number(9))
-    return graph.node("Div", graph.node("Add", first, third), graph.number(8))
+    third = graph.node("Sin", graph.node("Mul", x, graph.number(3.0)))
+    first = graph.node("Mul", graph.node("Sin", x), graph.number(9.0))
+    return graph.node("Div", graph.node("Add", first, third), graph.number(8.0))
 
 
 def _time_varying(graph: _Graph, x: str, p: dict[str, Any]) -> str:
