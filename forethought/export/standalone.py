@@ -355,7 +355,7 @@ _OPERATIONS: dict[str, Any] = {
     "rbf": _rbf,
     "sine_squash": lambda x, _: (9 * np.sin(x) + np.sin(3 * x)) / 8,
     "time_varying": _time_varying,
-    "image": lambda x, _: np.transpose(np.reshape(x, p["shape"]), p["axes"]).astype(np.float32) / p["divisor"],
+    "image": lambda x, p: np.transpose(np.reshape(x, p["shape"]), p["axes"]).astype(np.float32) / p["divisor"],
     "convolution": _convolution,
     "flatten": lambda x, _: np.ravel(x),
     "table": lambda x, p: p["values"][int(np.sum(np.ravel(x).astype(np.int64) * p["strides"]))],

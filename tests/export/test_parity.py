@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from controllers import KINDS, make, run_of
 
-from forethought.core import UsageError
-from forethought.export import exporting
+from forethought.core import Discrete, Observations, Spaces, UsageError
+from forethought.export import exporting, standalone
 from forethought.export.exporting import export_run
+from forethought.export.onnx_graph import onnx_model
 from forethought.export.operations import operations_of
 from forethought.export.parity import ParityError
+from forethought.policies.acting import Acting
+from forethought.policies.network import on_policy
 
 pytest.importorskip("onnxruntime")
 
@@ -168,3 +171,28 @@ def test_another_fallback_action(tmp_path, exported):
     export = export_run(run, tmp_path / "out", forms=("numpy",), fallback=(limit, -limit), **FEW)
     loaded = loader(export.path).load(export.path)
     np.testing.assert_allclose(loaded.act(np.full(4, np.nan)), [limit, -limit])
+
+
+@pytest.mark.parametrize("shape", [(10, 10, 4), (2, 12, 11), (9, 8)], ids=str)
+def test_networks_for_images(shape):
+    """The operations themselves, on images of bytes with the channels last, first and absent."""
+    import onnxruntime
+
+    spaces = Spaces(Observations(shape, "uint8"), Discrete(3))
+    policy = on_policy(spaces, hidden=(8,), normalize=False, who="test", key=jr.key(0))
+    network = jax.tree.map(lambda w: 0.3 * jr.normal(jr.key(1), w.shape), policy.network)
+    policy = type(policy)(policy.inputs, network)
+    operations = operations_of(Acting(policy, mode=True))
+    model = onnx_model(operations, (shape, "uint8"), ((), "int32"), None, np.int32(0))
+    session = onnxruntime.InferenceSession(model)
+    images = np.random.default_rng(0).integers(0, 256, (8, *shape)).astype(np.uint8)
+    wanted = np.asarray(jax.vmap(lambda x: policy(x).logits)(images))
+    assert len(set(np.argmax(wanted, axis=1))) > 1
+    for image, logits in zip(images, wanted, strict=True):
+        value = image
+        for one in operations.steps[:-1]:  # without argmax
+            arrays = {k: operations.arrays[v] for k, v in one.get("arrays", {}).items()}
+            value = standalone._OPERATIONS[one["name"]](value, {**one, **arrays})
+        np.testing.assert_allclose(value, logits, rtol=1e-4, atol=1e-4)
+        u, valid = session.run(None, {"observation": image})
+        assert valid and u == np.argmax(logits)
