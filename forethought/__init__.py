@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from forethought.planning.random_shooting import RandomShooting
     from forethought.runs.distill import distill
     from forethought.runs.driver import train
+    from forethought.runs.fit import fit
     from forethought.runs.run import Evaluation, Run, load
 
 __all__ = [
@@ -91,6 +92,7 @@ __all__ = [
     "__version__",
     "check_env",
     "distill",
+    "fit",
     "known_model",
     "known_system",
     "load",

@@ -14,6 +14,7 @@ Differs: the policy is deterministic, and Gaussian noise is added where it acts;
 the same rollouts; its discount stands for the task's finite horizon.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import equinox as eqx
@@ -27,7 +28,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from forethought.algorithms.experience import Experience, learn, require_at_least
 from forethought.algorithms.model_learning import ModelLearning
 from forethought.algorithms.protocol import Info
-from forethought.core import Box, Buffer, Controller, Problem, Regression, UsageError, require_box
+from forethought.core import Box, Buffer, Controller, Problem, Regression, Transition, UsageError, require_box
 from forethought.core.settings import settings
 from forethought.envs.env import Env, collect_episodes
 from forethought.models.classifier import Classifier
@@ -180,6 +181,16 @@ class Backprop:
         count = max(1, self.search.updates // 10)
         means = {name: float(np.mean(np.asarray(row)[-count:])) for name, row in trace.items()}
         return state, {name: mean if np.isfinite(mean) else None for name, mean in means.items()}
+
+    def with_data(
+        self, state: BackpropState, env: Env, episodes: Sequence[Transition], *, key: PRNGKeyArray
+    ) -> BackpropState:
+        """Recorded episodes as experience; the first round still acts by the base policy."""
+        del env, key
+        buffer = state.experience.buffer
+        for episode in episodes:
+            buffer = buffer.append(episode)
+        return eqx.tree_at(lambda s: s.experience.buffer, state, buffer)
 
     def problem(self, state: BackpropState, env: Env) -> Problem:
         """The task with what was learned in place of what is unknown."""

@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from forethought.algorithms.model_learning import Learned, ModelLearning
@@ -71,6 +72,25 @@ def learn(
     learned, fit = learning.fit(buffer, before.learned, key=key)
     Result(fit.result).throw()
     return Experience(buffer, learned, before.episodes + len(episodes)), {"model_error": error, **fit.metrics}
+
+
+def learn_from_data(
+    learning: ModelLearning, before: Experience, episodes: Sequence[Transition], *, key: PRNGKeyArray
+) -> Experience:
+    """The experience with recorded episodes, and a model fitted to it; they take the place of the first random ones.
+
+    Raises:
+        NumericalFailure: the fit has no usable answer.
+    """
+    buffer = before.buffer.append(join_pieces(episodes), episode=_numbers(episodes, int(before.episodes)))
+    learned, fit = learning.fit(buffer, before.learned, key=key)
+    Result(fit.result).throw()
+    return Experience(buffer, learned, before.episodes + len(episodes))
+
+
+def _numbers(episodes: Sequence[Transition], first: int) -> np.ndarray:
+    """The number of the episode of each row."""
+    return np.repeat(np.arange(first, first + len(episodes)), [len(episode) for episode in episodes])
 
 
 def collect_count(env: Env, controller: Controller, count: int, *, key: PRNGKeyArray) -> list[Transition]:

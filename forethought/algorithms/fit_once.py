@@ -7,13 +7,15 @@ plan, without learning.
 Source: the first pass of `forethought.algorithms.iterative`.
 """
 
+from collections.abc import Sequence
+
 from jaxtyping import PRNGKeyArray
 
 from forethought.algorithms.executed_plan import execute_plan
 from forethought.algorithms.experience import Experience, require_at_least
 from forethought.algorithms.iterative import Iterative
 from forethought.algorithms.protocol import Info
-from forethought.core import Controller, Planner, Problem, Regression
+from forethought.core import Controller, Planner, Problem, Regression, Transition
 from forethought.core.settings import settings
 from forethought.envs.env import Env
 from forethought.models.classifier import Classifier
@@ -71,6 +73,12 @@ class FitOnce:
         executed = execute_plan(env, self.problem(state, env), self.planner, feedback=self.feedback, key=key)
         metrics = executed.metrics(env.space, state.buffer.rows().x)
         return state, Info([executed.episode], metrics, executed.notes())
+
+    def with_data(
+        self, state: Experience, env: Env, episodes: Sequence[Transition], *, key: PRNGKeyArray
+    ) -> Experience:
+        """See `Iterative`."""
+        return self.first_pass.with_data(state, env, episodes, key=key)
 
     def problem(self, state: Experience, env: Env) -> Problem:
         """The task with what was learned in place of what is unknown."""

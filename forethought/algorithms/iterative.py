@@ -8,6 +8,8 @@ Source: the model-based loop with aggregation of Ross & Bagnell (2012), "Agnosti
 reinforcement learning", without their share of exploration data; as in Deisenroth & Rasmussen (2011), figure 1.
 """
 
+from collections.abc import Sequence
+
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
@@ -17,12 +19,13 @@ from forethought.algorithms.experience import (
     collect_count,
     for_observations,
     learn,
+    learn_from_data,
     no_experience,
     require_at_least,
 )
 from forethought.algorithms.model_learning import ModelLearning
 from forethought.algorithms.protocol import Info
-from forethought.core import Controller, Planner, Problem, Regression
+from forethought.core import Controller, Planner, Problem, Regression, Transition
 from forethought.core.settings import settings
 from forethought.envs.env import Env
 from forethought.models.classifier import Classifier
@@ -76,6 +79,13 @@ class Iterative:
         after, metrics = learn(self.learning, state, [executed.episode], key=fit_key)
         metrics |= executed.metrics(env.space, state.buffer.rows().x)
         return after, Info([executed.episode], metrics, executed.notes())
+
+    def with_data(
+        self, state: Experience, env: Env, episodes: Sequence[Transition], *, key: PRNGKeyArray
+    ) -> Experience:
+        """Recorded episodes in place of those of the base policy, and a model fitted to them."""
+        del env
+        return learn_from_data(self.learning, state, episodes, key=key)
 
     def problem(self, state: Experience, env: Env) -> Problem:
         """The task with what was learned in place of what is unknown."""

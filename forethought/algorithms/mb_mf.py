@@ -13,6 +13,7 @@ Ross et al. (2011), algorithm 3.1.
 Differs: SAC in place of TRPO by default; the planner is any of planning/, the model an ensemble.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -107,6 +108,11 @@ class MBMF:
             state = eqx.tree_at(lambda s: s.model_free, state, model_free)
         notes = (*info.notes, f"phase {phase} of 3 ({PHASES[phase - 1]})")
         return state, Info(info.episodes, {"phase": float(phase), **info.metrics}, notes, info.summary)
+
+    def with_data(self, state: MBMFState, env: Env, episodes: Sequence[Transition], *, key: PRNGKeyArray) -> MBMFState:
+        """Recorded episodes as experience of phase 1; they count among its `model_steps`."""
+        model_based = self.mpc.with_data(state.model_based, env, episodes, key=key)
+        return eqx.tree_at(lambda s: s.model_based, state, model_based)
 
     def problem(self, state: MBMFState, env: Env) -> Problem:
         """The task with what was learned in phase 1."""

@@ -7,14 +7,23 @@ Differs: a round may be several short episodes; the model is fitted after a roun
 reward or termination that the task does not know is learned; the final cost may be weighted.
 """
 
+from collections.abc import Sequence
+
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
 from forethought.algorithms.divergence import divergence_notes
-from forethought.algorithms.experience import Experience, for_observations, learn, no_experience, require_at_least
+from forethought.algorithms.experience import (
+    Experience,
+    for_observations,
+    learn,
+    learn_from_data,
+    no_experience,
+    require_at_least,
+)
 from forethought.algorithms.model_learning import ModelLearning
 from forethought.algorithms.protocol import Info
-from forethought.core import Controller, Planner, Problem, Regression
+from forethought.core import Controller, Planner, Problem, Regression, Transition
 from forethought.core.settings import settings
 from forethought.envs.env import Env, collect_episodes
 from forethought.models.classifier import Classifier
@@ -68,6 +77,13 @@ class LearnedMPC:
         problem = self.problem(after, env)
         notes = divergence_notes(problem, self.planner, self.model, episodes[-1], learn_reward=env.learn_reward)
         return after, Info(episodes, metrics, notes)
+
+    def with_data(
+        self, state: Experience, env: Env, episodes: Sequence[Transition], *, key: PRNGKeyArray
+    ) -> Experience:
+        """Recorded episodes in place of those of the base policy, and a model fitted to them."""
+        del env
+        return learn_from_data(self.learning, state, episodes, key=key)
 
     def problem(self, state: Experience, env: Env) -> Problem:
         """The task with what was learned in place of what is unknown."""

@@ -8,12 +8,14 @@ data have grown enough, with early stopping instead of five epochs; a reward or 
 is learned; the final cost may be weighted.
 """
 
+from collections.abc import Sequence
+
 from jaxtyping import PRNGKeyArray
 
 from forethought.algorithms.experience import Experience, require_at_least
 from forethought.algorithms.mpc import LearnedMPC
 from forethought.algorithms.protocol import Info
-from forethought.core import Controller, Planner, Problem, Regression
+from forethought.core import Controller, Planner, Problem, Regression, Transition
 from forethought.core.settings import settings
 from forethought.envs.env import Env
 from forethought.models.classifier import Classifier
@@ -62,6 +64,12 @@ class PETS:
     def iterate(self, state: Experience, env: Env, *, key: PRNGKeyArray) -> tuple[Experience, Info]:
         """See `LearnedMPC`."""
         return self.mpc.iterate(state, env, key=key)
+
+    def with_data(
+        self, state: Experience, env: Env, episodes: Sequence[Transition], *, key: PRNGKeyArray
+    ) -> Experience:
+        """See `LearnedMPC`."""
+        return self.mpc.with_data(state, env, episodes, key=key)
 
     def problem(self, state: Experience, env: Env) -> Problem:
         """See `LearnedMPC`."""

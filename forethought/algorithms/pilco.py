@@ -7,6 +7,7 @@ cost of the last steps is not counted, and screening smooths the cost; a policy 
 another one is predicted to be better.  See docs/fidelity.md.
 """
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import equinox as eqx
@@ -158,6 +159,16 @@ class PILCO:
         """The policy."""
         del env
         return state.policy
+
+    def with_data(
+        self, state: PILCOState, env: Env, episodes: Sequence[Transition], *, key: PRNGKeyArray
+    ) -> PILCOState:
+        """Recorded episodes as experience; the first trial is still random."""
+        del env, key
+        buffer = state.buffer
+        for episode in episodes:
+            buffer = buffer.append(episode)
+        return eqx.tree_at(lambda s: s.buffer, state, buffer)
 
     def problem(self, state: PILCOState, env: Env) -> Problem:
         """The task with the learned dynamics."""

@@ -3,6 +3,7 @@
 One training loop runs them all.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -64,6 +65,15 @@ class StartsFromPolicy(Protocol):
 
         `experience` [N] of other controllers is learned from where the algorithm can.
         """
+        ...
+
+
+@runtime_checkable
+class StartsFromData(Protocol):
+    """An `Algorithm` that can learn from recorded episodes before its first round."""
+
+    def with_data(self, state: Any, env: Env, episodes: Sequence[Transition], *, key: PRNGKeyArray) -> Any:
+        """The state with these episodes, each with leading axis [T], among its experience."""
         ...
 
 

@@ -12,7 +12,21 @@ from types import ModuleType
 from typing import Any
 
 from forethought._version import __version__
-from forethought.cli import check, distill, evaluate, export, listing, plan, play, plot, report, sweep, train, video
+from forethought.cli import (
+    check,
+    distill,
+    evaluate,
+    export,
+    fit,
+    listing,
+    plan,
+    play,
+    plot,
+    report,
+    sweep,
+    train,
+    video,
+)
 from forethought.cli.compiled import keep_compiled
 from forethought.cli.flags import Parser
 from forethought.core.errors import ForethoughtError, UsageError, nearest
@@ -24,6 +38,7 @@ ABOUT = "Model-based reinforcement learning: learn a model of a system from a fe
 COMMANDS: dict[str, ModuleType] = {
     "train": train,
     "sweep": sweep,
+    "fit": fit,
     "plan": plan,
     "evaluate": evaluate,
     "report": report,

@@ -38,6 +38,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
         metavar="S",
         help="random seed (default: 0)",
     )
+    parser.add_argument("--model", metavar="RUN", help="plan with this run's learned model, and act on ENV")
     mode = parser.add_mutually_exclusive_group()
     short = "(default if the planner's horizon is shorter than the episode)"
     mode.add_argument("--mpc", action="store_true", help=f"replan at every step {short}")
@@ -71,6 +72,10 @@ def _plan(planners: dict, values: argparse.Namespace) -> int:
     from forethought.runs.plan_episode import plan_on
 
     env, problem = known_system(values.env, **given_options(values))
+    if values.model is not None:
+        from forethought.runs.learned_problem import learned_problem
+
+        problem = learned_problem(values.model, env, problem)
     done = []
     for name, planner in planners.items():
         one = plan_on(

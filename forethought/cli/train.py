@@ -26,6 +26,9 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     parser.add_argument("--resume", action="store_true", help="continue the run in --out where it stopped")
     parser.add_argument("--until-solved", action="store_true", help="stop once an episode passes the success test")
     parser.add_argument("--init-policy", metavar="RUN", help="start sac, ppo or policy-gradient from this run's policy")
+    parser.add_argument(
+        "--data", metavar="DATA", help="start with these recorded episodes: a run, .csv, .parquet, .npz, or a Minari id"
+    )
     settings = _settings(argv)
     parser.set_defaults(settings=settings)
     if settings is None:
@@ -46,7 +49,8 @@ def run(values: argparse.Namespace) -> int:
     from forethought.envs.environment import Environment
     from forethought.runs.driver import train
 
-    start = {} if values.init_policy is None else {"init_policy": values.init_policy}
+    given = {"init_policy": values.init_policy, "data": values.data}
+    start = {name: value for name, value in given.items() if value is not None}
     run = train(
         algorithm,
         Environment(values.env, **given_options(values)),

@@ -30,11 +30,13 @@ from forethought.runs.checkpoint import TrainingProgress
 from forethought.runs.directory import FORMAT, RunDirectory, now
 from forethought.runs.files import StorageError
 from forethought.runs.monitored_env import MonitoredEnv, has_test
+from forethought.runs.names import names_of
 from forethought.runs.progress import Reporter, reporter_for
 from forethought.runs.provenance import git_commit, hardware, versions
 from forethought.runs.run import INIT, Run, check_seed, check_sizes, sizes
 from forethought.runs.serialization import fingerprint, first_difference, to_plain
 from forethought.runs.signals import Interrupted, Interruption, interruptible
+from forethought.runs.starting_data import starting_data
 from forethought.runs.starting_policy import start_from
 
 RESUME = "Continue it with the same command and --resume (in Python: resume=True)"
@@ -52,6 +54,7 @@ def train(
     until_solved: bool = False,
     init_policy: str | Path | None = None,
     teachers: Sequence[str | Path] = (),
+    data: str | Path | None = None,
     progress: bool = True,
     callbacks: Sequence[Callable[[dict[str, Any], Any], None]] = (),
     **options: Any,
@@ -71,6 +74,8 @@ def train(
         init_policy: the directory of a run whose controller is the first policy of a model-free algorithm; see
             `runs.starting_policy`.
         teachers: the directories of the runs that a distillation learns from; `runs.distill` gives them.
+        data: recorded episodes that the algorithm learns from before its first round: a run, a .csv, .parquet or .npz
+            file, or a Minari data set.
         progress: show progress on standard output.
         callbacks: functions of metrics and state, called after each round is written to disk.
         **options: the fields of `Environment` (cost, termination, angles, velocities, observation_noise, horizon, dt,
@@ -92,6 +97,9 @@ def train(
         identity["init_policy"] = str(init_policy)
     if teachers:
         identity["teachers"] = [str(teacher) for teacher in teachers]
+    recorded = None if data is None else starting_data(algorithm, opened, data)
+    if recorded is not None:
+        identity["data"] = recorded.record()
     if out is not None and not str(out):
         raise UsageError("out is empty: name a directory for the run.")
     directory = RunDirectory(Path(out) if out is not None else default_out(algorithm, opened, seed))
@@ -109,6 +117,12 @@ def train(
         state, start_notes = start_from(algorithm, state, opened, init_policy, key=jr.fold_in(key, 1))
     if teachers:
         state = algorithm.with_teachers(state, [Run(teacher).state for teacher in teachers])  # type: ignore[attr-defined]
+    if earlier is not None and "data" in earlier:
+        identity["data"] = earlier["data"]
+    if "data" in identity and not checkpoint.iterations(directory.checkpoints):
+        recorded = recorded or starting_data(algorithm, opened, identity["data"]["source"])
+        state = recorded.add_to(algorithm, state, opened, key=jr.fold_in(key, 2))
+        start_notes += recorded.notes
     directory.create()
     session = Session(algorithm, opened, identity, directory, budget, started)
     session.notices = (*opening_notes(environment, opened), *notices(environment), *_memory(opened, seed), *start_notes)
@@ -291,7 +305,12 @@ class Session:
 
     def _save(self, episodes: Sequence[Transition], after: int = 0, partial: bool = False) -> Path | None:
         """Write episodes of the running round, of which `after` are already written; returns the last path."""
-        about = {"env": self.env.name, "iteration": self.progress.iteration + 1, "dt": float(self.env.task.dt)}
+        about = {
+            "env": self.env.name,
+            "iteration": self.progress.iteration + 1,
+            "dt": float(self.env.task.dt),
+            **names_of(self.env),
+        }
         path = None
         for number, episode in enumerate(episodes, start=self.progress.recorded + after + 1):
             path = transitions.save_episode(self.directory.transitions, number, episode, about, partial=partial)

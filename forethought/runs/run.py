@@ -17,6 +17,7 @@ from forethought.core import CheckpointError, Controller, Transition, UsageError
 from forethought.envs.delayed import delay_of
 from forethought.envs.env import Env, spaces_of, tell_elapsed_steps
 from forethought.envs.environment import Environment
+from forethought.envs.logged.logged_env import LoggedEnv
 from forethought.runs import checkpoint, metrics
 from forethought.runs.checkpoint import TrainingProgress
 from forethought.runs.directory import RunDirectory
@@ -91,6 +92,8 @@ class Run:
     @functools.cached_property
     def env(self) -> Env:
         """The environment of the training; an id `module:Name` imports that module."""
+        if self._env is None and "logged" in self.info:
+            return LoggedEnv.from_record(self.info["logged"])
         env = self._env or Environment.from_record(self.info["env"]).open()
         tell_elapsed_steps(env, int(self.info.get("standing", {}).get("env_steps", 0)))
         return env

@@ -7,7 +7,9 @@ import gymnasium
 import numpy as np
 
 from forethought.core import Transition, UsageError, box_of
+from forethought.envs.logged.minari_data import OURS
 from forethought.runs import transitions
+from forethought.runs.names import names_of
 from forethought.runs.run import Run
 
 if TYPE_CHECKING:
@@ -41,10 +43,13 @@ def export_minari(run: Run, dataset_id: str) -> "MinariDataset":
         "description": f"All experience of a training run on {spec or run.env.name}, in order.",
     }
     buffers = [_buffer(minari.data_collector.EpisodeBuffer, i, episode) for i, episode in enumerate(episodes)]
+    ours = {OURS: {**names_of(run.env), "dt": float(task.dt)}}  # what Minari has no place for, read by `train --data`
     try:
         with warnings.catch_warnings():  # Minari asks for an author and a link to code, which a run does not know
             warnings.filterwarnings("ignore", category=UserWarning, module="minari")
-            return minari.create_dataset_from_buffers(dataset_id, buffers, **about)
+            dataset = minari.create_dataset_from_buffers(dataset_id, buffers, **about)
+        dataset.storage.update_metadata(ours)
+        return dataset
     except ValueError as problem:  # an invalid name, or one that exists
         raise UsageError(f"Minari refuses the dataset '{dataset_id}': {problem}") from problem
 
