@@ -100,8 +100,11 @@ def write(page: Page, target: Path) -> Path:
 
 
 def _page(run: Any, episodes: int, seed: int | None, video: bool) -> Page:
+    from forethought.report.fit_page import fit_page
     from forethought.report.in_depth import in_depth
 
+    if "logged" in run.info:
+        return fit_page(run)
     return in_depth(run, episodes=episodes, seed=seed, video=video)
 
 

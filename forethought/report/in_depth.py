@@ -12,7 +12,8 @@ from forethought.policies.uniform import Uniform
 from forethought.report import plots
 from forethought.report.controller_picture import controller_sections
 from forethought.report.curves import Baseline, Curve
-from forethought.report.diagnostics import LEVELS, Calibration, ModelError, examine, reward_is_learned
+from forethought.report.diagnostics import Calibration, ModelError, examine, reward_is_learned
+from forethought.report.error_sections import error_sections
 from forethought.report.gp_picture import gp_sections
 from forethought.report.hints import Evidence, hints
 from forethought.report.mixture_picture import mixture_sections
@@ -188,56 +189,10 @@ def _hint_section(curve: Curve, findings: Findings) -> Section:
 
 
 def _model_sections(findings: Findings) -> list[Section]:
-    error, calibration = findings.error, findings.calibration
-    if error is None or calibration is None:
+    if findings.error is None or findings.calibration is None:
         return [Section("Model", text=["This algorithm has no learned dynamics model to evaluate."])]
-    dt = findings.env.task.dt
-    horizon = error.horizon
-    steps = sorted({1, (horizon + 1) // 2, horizon})
-    errors = [
-        Picture(
-            plots.error_by_horizon(error, dt),
-            "Root-mean-square prediction error over the coordinates, each divided by its standard deviation in the "
-            f"data (1 is about as bad as guessing), from {error.count[0]} start points. Orange: the standard deviation "
-            "of the model's particles; it equals the error (blue) where the model's uncertainty is right.",
-        ),
-        Picture(
-            plots.error_by_coordinate(error, findings.names),
-            "The same error for each coordinate, largest first.",
-        ),
-    ]
-    numbers = ", ".join(f"{100 * calibration.error(step):.1f} at {step}" for step in steps)
-    honest = [
-        Picture(
-            plots.reliability(calibration, steps),
-            "Share of observed values inside the model's central prediction intervals (observed coverage) against the "
-            "intervals' probability (nominal coverage). Below the diagonal the model is overconfident. Mean distance "
-            f"from the diagonal in percentage points: {numbers} steps ahead.",
-        ),
-        Picture(
-            plots.pit_histogram(calibration, 1),
-            "Probability integral transform, one step ahead: the predicted probability of a value below the observed "
-            "one. Flat: calibrated. U-shaped: overconfident. Hump-shaped: underconfident. Sloped: biased.",
-        ),
-    ]
-    held = {step: np.interp((0.5, 0.8, 0.9, 0.95), LEVELS, calibration.pooled(step)) for step in steps}
-    coverage = Table(
-        ("steps ahead", "inside the 50% interval", "80%", "90%", "95%"),
-        [[str(step), *(f"{100 * share:.0f}%" for share in shares)] for step, shares in held.items()],
-    )
-    held_out = (
-        "Measured on the evaluation episodes, which the model has not been fitted to. From start points along them, "
-        "the model predicts open loop under the actions that were executed."
-    )
-    return [
-        Section("Model error by horizon", text=[held_out], pictures=errors),
-        Section(
-            "Calibration",
-            ["How often observed values lie within the model's prediction intervals."],
-            pictures=honest,
-            table=coverage,
-        ),
-    ]
+    held_out = "Measured on the evaluation episodes, which the model has not been fitted to."
+    return error_sections(findings.error, findings.calibration, findings.env.task.dt, findings.names, held_out)
 
 
 def _plan_sections(findings: Findings, replanned: bool) -> list[Section]:
