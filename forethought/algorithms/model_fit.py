@@ -6,7 +6,9 @@ It does not act.  `forethought report` shows the model, `forethought plan ENV --
 from collections.abc import Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
@@ -17,6 +19,7 @@ from forethought.core.settings import settings
 from forethought.envs.env import Env, spaces_of
 from forethought.envs.logged.logged_env import no_environment
 from forethought.models.ensemble import Ensemble
+from forethought.models.recalibration import Recalibrated
 
 
 @settings
@@ -25,25 +28,33 @@ class ModelFit:
 
     model: Regression = Ensemble()
     held_out: float = 0.2  # share of the episodes that the model is not fitted to, but tested on
+    recalibrate: bool = False  # multiply each predicted std by a temperature fitted to held-out episodes
 
     def __post_init__(self):
         """Refuse a share that leaves nothing to fit to."""
         if not 0 <= self.held_out < 1:
             raise ValueError(f"ModelFit.held_out must be at least 0 and less than 1, got {self.held_out}.")
+        if self.recalibrate and self.held_out == 0:
+            raise ValueError("ModelFit.recalibrate needs held-out episodes: held_out must be greater than 0.")
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> Learned:
         """A model that was never fitted."""
-        return ModelLearning(self.model).init(env, key=key)
+        learned = ModelLearning(self.model).init(env, key=key)
+        if not self.recalibrate:
+            return learned
+        model = Recalibrated(learned.dynamics.model, jnp.ones(env.space.size))
+        return eqx.tree_at(lambda known: known.dynamics.model, learned, model)
 
     def fit(
         self, env: Env, episodes: Sequence[Transition], *, key: PRNGKeyArray
     ) -> tuple[Learned, LearningReport, Buffer]:
-        """The model fitted to `episodes`, its report, and the data as a buffer."""
+        """The model fitted to `episodes`, without temperature; its report, and the data as a buffer."""
         actions = env.task.action_space
         box = isinstance(actions, Box)
         buffer = Buffer.empty(env.space.size, actions.size) if box else Buffer.like(spaces_of(env).example())
         buffer = buffer.append(jax.tree.map(lambda *parts: np.concatenate(parts), *episodes))
-        learned, report = ModelLearning(self.model).fit(buffer, self.init(env, key=key), key=key)
+        learning = ModelLearning(self.model)
+        learned, report = learning.fit(buffer, learning.init(env, key=key), key=key)
         return learned, report, buffer
 
     def iterate(self, state: Learned, env: Env, *, key: PRNGKeyArray) -> tuple[Learned, Info]:

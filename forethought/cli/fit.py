@@ -51,7 +51,8 @@ def run(values: argparse.Namespace) -> int:
     from forethought.runs.fit import fit
 
     chosen = {name: getattr(values, name) for name in ("states", "actions", "angles", "dt", "rows")}
-    done = fit(values.data, algorithm.model, out=values.out, held_out=algorithm.held_out, seed=values.seed, **chosen)
+    how = {"held_out": algorithm.held_out, "recalibrate": algorithm.recalibrate}
+    done = fit(values.data, algorithm.model, out=values.out, seed=values.seed, **how, **chosen)
     for note in done.info["logged"]["notes"]:
         print(f"note: {note}")
     line = done.metrics[-1]

@@ -9,15 +9,18 @@ from forethought.core import Transition
 from forethought.report.diagnostics import examine
 from forethought.report.error_sections import error_sections
 from forethought.report.gp_picture import gp_sections
+from forethought.report.missing_data import gaps, gaps_section
 from forethought.report.mixture_picture import mixture_sections
 from forethought.report.model_sections import input_section
 from forethought.report.page import Page, Section, Table
 from forethought.report.plan_prediction import by_coordinate, names_of_actions
 from forethought.report.record import duration, flat, flat_settings, number
+from forethought.report.uncertainty import uncertainty, uncertainty_section
 from forethought.runs import transitions
 
 REPORT = 0xFFFFFFFB  # folded into the seed, as for other reports
 HORIZON = 30  # steps
+REMEDY = "The held-out episodes go where the others do not: record more episodes there."
 
 
 def fit_page(run: Any) -> Page:
@@ -27,6 +30,7 @@ def fit_page(run: Any) -> Page:
     episodes = transitions.load_episodes(run.path / "transitions")
     held = {number - 1 for number in logged["held_out"]}
     tested = [episode for i, episode in enumerate(episodes) if i in held] or episodes
+    known = [episode for i, episode in enumerate(episodes) if i not in held]
     problem = run.algorithm.problem(run.state, env)
     model_key, input_key = jr.split(jr.fold_in(jr.key(info["seed"]), REPORT))
     longest = max(map(len, tested))
@@ -52,6 +56,8 @@ def fit_page(run: Any) -> Page:
         figures=figures,
         sections=[
             *error_sections(error, calibration, env.task.dt, list(env.space.names), measured_on),
+            uncertainty_section(uncertainty(problem.dynamics, env.space, tested), env.space.names, measured_on),
+            gaps_section(gaps(env.space, _states(known), _states(tested)), env.space, "tested", REMEDY),
             input_section(problem.dynamics, env, tested, key=input_key),
             *gp_sections(run.path, problem),
             *mixture_sections(run.path, problem),
@@ -63,7 +69,7 @@ def fit_page(run: Any) -> Page:
 
 
 def _data_section(env: Any, episodes: list[Transition], notes: list[str]) -> Section:
-    xs = np.concatenate([np.concatenate([episode.x, episode.x_next[-1:]]) for episode in episodes])
+    xs = _states(episodes)
     us = by_coordinate(np.concatenate([episode.u for episode in episodes]))
     rows = [
         [name, kind, *(number(float(value), 4) for value in (column.min(), column.mean(), column.max(), column.std()))]
@@ -76,6 +82,10 @@ def _data_section(env: Any, episodes: list[Transition], notes: list[str]) -> Sec
     step = f"The time step is {env.known_dt:g} s." if env.known_dt else "The time step is unknown; times are in steps."
     table = Table(("column", "role", "least", "mean", "largest", "standard deviation"), rows)
     return Section("The data", text=[step], points=notes, table=table)
+
+
+def _states(episodes: list[Transition]) -> np.ndarray:
+    return np.concatenate([np.concatenate([episode.x, episode.x_next[-1:]]) for episode in episodes])
 
 
 def _records(info: Any) -> list[Section]:

@@ -30,9 +30,11 @@ from forethought.report.plan_prediction import (
 )
 from forethought.report.predicted_trajectory import prediction_sections
 from forethought.report.record import algorithm_name, curve_of, duration, flat, flat_settings, number
+from forethought.report.trust import trust_sections
 from forethought.report.trust_region import trust_region_sections
 from forethought.report.value_map import value_map_sections
 
+TRUST = 0xFFFFFFFA  # as REPORT, for the sections on trust in the model
 REPORT = 0xFFFFFFFB  # folded into the seed; rounds count up from 0, so that the report's keys are none of theirs
 BASELINE_EPISODES = 5
 MODEL_HORIZON = 30  # steps, where the planner has no horizon of its own
@@ -62,6 +64,7 @@ def in_depth(run: Any, *, episodes: int, seed: int | None, video: bool) -> Page:
             *trust_region_sections(run),
             *controller_sections(run),
             *([] if tables else _model_sections(findings)),
+            *trust_sections(run, findings, key=jr.fold_in(jr.key(seed), TRUST)),
             *gp_sections(run.path, findings.problem),
             *mixture_sections(run.path, findings.problem),
         ]

@@ -48,6 +48,21 @@ def predict_plan(
     return PlanPrediction(start, np.asarray(us), np.asarray(xs), np.asarray(reward))
 
 
+def predict_actions(
+    problem: Problem, episode: Transition, *, start: int, steps: int, key: PRNGKeyArray, particles: int = 100
+) -> Float[np.ndarray, "3 H+1"]:
+    """The predicted cumulative reward of executed actions, as `PlanPrediction.reward`.
+
+    After the end of the episode its last action goes on, so that all calls with the same `steps` share a compilation.
+    """
+    draw_key, roll_key = jr.split(key)
+    particles = shareable(problem.dynamics, particles)
+    x0 = jnp.pad(jnp.asarray(episode.x[start]), (0, int(reward_is_learned(problem))))
+    places = np.minimum(start + np.arange(steps), len(episode) - 1)
+    us = jnp.asarray(np.asarray(episode.u)[places])
+    return np.asarray(_predict_actions(problem, x0, us, jnp.asarray(start), particles, draw_key, roll_key))
+
+
 def real_reward(problem: Problem, episode: Transition) -> Float[np.ndarray, "T"]:
     """What `PlanPrediction.reward` predicts: the recorded reward if it is learned, else minus the task's cost."""
     if reward_is_learned(problem):
@@ -73,6 +88,22 @@ def _plan_and_predict(
     """The planned actions, and percentiles over particles of states and cumulative reward under them."""
     plan_key, draw_key, roll_key = jr.split(key, 3)
     plan, _ = planner.plan(problem.starting_at(start), x0, planner.init(problem), key=plan_key)
+    return plan.us, *_predict(problem, x0, plan.us, start, particles, draw_key, roll_key)
+
+
+_predict_actions = eqx.filter_jit(lambda *inputs: _predict(*inputs)[1])
+
+
+def _predict(
+    problem: Problem,
+    x0: Float[Array, "n"],
+    us: Shaped[Array, "H *m"],
+    start: Int[Array, ""],
+    particles: int,
+    draw_key: PRNGKeyArray,
+    roll_key: PRNGKeyArray,
+) -> tuple[Float[Array, "3 H+1 n"], Float[Array, "3 H+1"]]:
+    """Percentiles over particles of states and cumulative reward under given actions."""
     functions, copies = draw_many(problem.dynamics, particles, key=draw_key)
     is_over = jnp.vectorize(problem.task.terminal, signature="(n)->()")
 
@@ -90,13 +121,13 @@ def _plan_and_predict(
 
     cloud = jnp.broadcast_to(x0, (particles // copies, copies, 1, *x0.shape))
     total = jnp.zeros(cloud.shape[:-1], x0.dtype)
-    steps = len(plan.us)
-    inputs = (plan.us, start + jnp.arange(steps), jr.split(roll_key, steps))
+    steps = len(us)
+    inputs = (us, start + jnp.arange(steps), jr.split(roll_key, steps))
     _, (clouds, totals) = jax.lax.scan(step, (cloud, total, ~is_over(cloud)), inputs)
     shares = jnp.array([0.05, 0.5, 0.95], x0.dtype)
     xs = jnp.quantile(jnp.concatenate([cloud[None], clouds]).reshape(steps + 1, particles, -1), shares, axis=1)
     rewards = jnp.quantile(jnp.concatenate([total[None], totals]).reshape(steps + 1, particles), shares, axis=1)
-    return plan.us, xs, rewards
+    return xs, rewards
 
 
 def names_of_actions(task: Task, episode: Transition) -> list[str]:

@@ -4,11 +4,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax.random as jr
 
 from forethought.algorithms.model_fit import ModelFit, split_episodes
 from forethought.core import Regression, Result, Transition, UsageError
 from forethought.dynamics.learned import one_step_error
+from forethought.dynamics.recalibration import recalibrated
 from forethought.envs.episode import join_pieces
 from forethought.envs.logged.data import DataOptions, LoggedData
 from forethought.envs.logged.logged_env import LoggedEnv
@@ -29,6 +31,7 @@ def fit(
     *,
     out: str | Path,
     held_out: float = 0.2,
+    recalibrate: bool = False,
     seed: int = 0,
     **options: Any,
 ) -> Run:
@@ -39,6 +42,7 @@ def fit(
         model: settings, such as `Ensemble()`.
         out: the run directory, which must not contain a run.
         held_out: share of the episodes that the model is tested on and not fitted to.
+        recalibrate: multiply each predicted std by a temperature, fitted to every second held-out episode.
         seed: of the fit.
         **options: fields of `DataOptions`: states, actions, angles, dt, rows.
     Raises:
@@ -47,7 +51,7 @@ def fit(
     """
     started = time.perf_counter()
     seed = check_seed(seed)
-    algorithm = _settings(model, held_out)
+    algorithm = _settings(model, held_out, recalibrate)
     known = DataOptions(**{name: _tuple(value) for name, value in options.items() if value is not None})
     if not isinstance(data, LoggedData):
         data = open_data(data, known)
@@ -60,6 +64,10 @@ def fit(
     key = jr.fold_in(jr.key(seed), INIT)
     learned, report, buffer = algorithm.fit(env, training, key=key)
     Result(report.result).throw()
+    if recalibrate:
+        unseen = [episodes[i] for i in held][::2]
+        dynamics = recalibrated(learned.dynamics, env.space, unseen)
+        learned = eqx.tree_at(lambda known: known.dynamics, learned, dynamics)
     tested = join_pieces([episodes[i] for i in held] or training)
     error = float(one_step_error(learned.dynamics, tested, buffer))
     progress = TrainingProgress(1, data.steps, len(episodes), time.perf_counter() - started)
@@ -70,11 +78,11 @@ def fit(
     return Run(directory.path, algorithm=algorithm, env=env, restored=(learned, progress))
 
 
-def _settings(model: Any, held_out: float) -> ModelFit:
+def _settings(model: Any, held_out: float, recalibrate: bool) -> ModelFit:
     if not isinstance(model, Regression):
         raise UsageError(f"model must be the settings of one, such as ft.Ensemble(), not {model!r}.")
     try:
-        return ModelFit(model, held_out)
+        return ModelFit(model, held_out, recalibrate)
     except ValueError as problem:
         raise UsageError(str(problem)) from problem
 

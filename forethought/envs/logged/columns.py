@@ -45,7 +45,7 @@ def choose_columns(header: Sequence[str], options: DataOptions, source: str) -> 
         UsageError: names that are missing or equal, or no column that can be an action or a state.
     """
     _check_header(header, source)
-    options = _with_preferred(header, options)
+    options = _as_written(header, _with_preferred(header, options))
     for kind, names in (("states", options.states), ("actions", options.actions)):
         for name in names or ():
             if name not in header:
@@ -79,6 +79,16 @@ def _with_preferred(header: Sequence[str], options: DataOptions) -> DataOptions:
             chosen: Any = {kind: tuple(written[name] for name in names)}
             options = replace(options, **chosen)
     return options
+
+
+def _as_written(header: Sequence[str], options: DataOptions) -> DataOptions:
+    """The options with names as in the header, whichever way their units are written."""
+    written = {**{with_unit(name): name for name in header}, **{name: name for name in header}}
+
+    def found(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if names is None else tuple(written.get(name, name) for name in names)
+
+    return replace(options, states=found(options.states), actions=found(options.actions))
 
 
 def with_unit(name: str) -> str:
