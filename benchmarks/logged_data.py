@@ -4,9 +4,9 @@
     python benchmarks/logged_data.py --seeds 40 --data csv    # one run; results of other runs are kept
     python benchmarks/logged_data.py --fit                    # one model from the CSV file and one from the Minari set
 
-The logged data of a seed are 20 episodes (800 steps, 80 s) of random actions, each held for 5 steps; no episode of them
-solves the task.  They are written as CSV with named columns and as a Minari data set, in runs/logged_data.  A training
-ends with the first episode that solves the task; real steps are counted from its beginning, without the logged ones.
+The logged data of a seed are 20 episodes (800 steps, 80 s) of random actions, each held for 5 steps.  They
+are written as CSV with named columns and as a Minari data set, in runs/logged_data.  A training ends with the first
+episode that solves the task; real steps are counted from its beginning, without the logged ones.
 """
 
 import argparse
@@ -14,19 +14,23 @@ import csv
 import json
 import os
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
+import jax.random as jr
 import numpy as np
 from common import RESULTS, ROOT, hardware, table
 
+import forethought as ft
+from forethought.policies import Uniform
+
 ENV = "forethought/CartPoleSwingUp-v0"
-FLAGS = "--iterations 15 --until-solved"
+ROUNDS = 15  # at most
+PLANNER = {"horizon": 25, "population": 100, "elites": 10, "iterations": 4, "propagation": "mean"}
+HIDDEN = (64, 64)
 EPISODES, HOLD = 20, 5
 SEEDS = tuple(range(40, 45))
 KINDS = ("none", "csv", "minari")
-ANGLES = ("--angles", "pole angle (rad)")
+ANGLES_OF = {"csv": ("pole angle (rad)",), "minari": ("2",)}  # a Minari set has no names
 
 
 def main() -> None:
@@ -59,11 +63,11 @@ def main() -> None:
 
 def trained(kind: str, seed: int, flags: argparse.Namespace) -> dict:
     """One training, until an episode solves the task."""
+    data = None if kind == "none" else logged(kind, seed, flags.runs)
+    algorithm = ft.PETS(model=ft.Ensemble(hidden=HIDDEN), planner=ft.ICEM(**PLANNER))
     out = flags.runs / f"{kind}-seed{seed}"
-    data = [] if kind == "none" else ["--data", logged(kind, seed, flags.runs)]
-    forethought("train", "pets", ENV, "--seed", str(seed), *FLAGS.split(), *data, "--out", str(out), "--resume")
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    done = json.loads(forethought("evaluate", str(out), "--episodes", str(flags.episodes), "--json", quiet=True))
+    run = ft.train(algorithm, ENV, iterations=ROUNDS, until_solved=True, seed=seed, data=data, out=out, resume=True)
+    lines, done = run.metrics, run.evaluate(flags.episodes).as_json()
     solved = [line["env_steps"] for line in lines if line["solved"]]
     return {
         "data": kind,
@@ -79,9 +83,12 @@ def trained(kind: str, seed: int, flags: argparse.Namespace) -> dict:
 def fitted(kind: str, flags: argparse.Namespace) -> dict:
     """A model without an environment, and its error on held-out episodes."""
     out = flags.runs / f"fit-{kind}"
-    if not (out / "run.json").exists():
-        forethought("fit", logged(kind, flags.seeds[0], flags.runs), *ANGLES, "--out", str(out))
-    (line,) = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    data = logged(kind, flags.seeds[0], flags.runs)
+    actions = ("force (N)",)
+    run = (
+        ft.load(out) if (out / "run.json").exists() else ft.fit(data, out=out, actions=actions, angles=ANGLES_OF[kind])
+    )
+    (line,) = run.metrics
     return {"data": kind, **{key: line[key] for key in ("episodes", "env_steps", "model_error", "wall_s")}}
 
 
@@ -96,11 +103,7 @@ def logged(kind: str, seed: int, folder: Path) -> str:
 def write(seed: int, path: Path, name: str) -> None:
     """Record the episodes, and write them in both forms."""
     import gymnasium
-    import jax.random as jr
     import minari
-
-    import forethought as ft
-    from forethought.policies import Uniform
 
     env = ft.open_env(ENV)
     actions, key = env.task.action_space, jr.key(10_000 + seed)
@@ -128,21 +131,6 @@ def write(seed: int, path: Path, name: str) -> None:
     space = gymnasium.spaces.Box(-np.inf, np.inf, (env.space.size,), np.float32)
     limits = gymnasium.spaces.Box(np.asarray(actions.low), np.asarray(actions.high), dtype=np.float32)
     minari.create_dataset_from_buffers(name, buffers, observation_space=space, action_space=limits)
-
-
-def forethought(*words: str, quiet: bool = False) -> str:
-    """Run a command of ours; its standard output where `quiet`."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(
-        [sys.executable, "-m", "forethought", *words],
-        stdout=subprocess.PIPE if quiet else None,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-    )
-    if done.returncode:
-        raise SystemExit(f"forethought {' '.join(words)} failed with exit status {done.returncode}.")
-    return done.stdout or ""
 
 
 def show(report: dict) -> None:

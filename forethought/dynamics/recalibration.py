@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from forethought.core import Dynamics, Transition
 from forethought.dynamics.learned import LearnedDynamics
@@ -15,25 +15,32 @@ from forethought.models.recalibration import Recalibrated, temperatures
 
 
 def one_step_predictions(
-    dynamics: Dynamics, space: StateSpace, steps: Transition
+    dynamics: Dynamics, space: StateSpace, steps: Transition, *, start: int = 0
 ) -> tuple[Float[np.ndarray, "T n"], Float[np.ndarray, "T n"]]:
-    """Residuals (real minus predicted next state, angles wrapped) and predicted standard deviations of T steps."""
+    """Residuals (real minus predicted next state, angles wrapped) and predicted standard deviations of T steps.
+
+    Args:
+        dynamics: the model.
+        space: of the states.
+        steps: consecutive real steps, leading axis [T].
+        start: step of the episode at which they begin.
+    """
     count = len(steps)
     capacity = 1 << max(5, (count - 1).bit_length())  # episodes of any length share few compilations
     padded = jax.tree.map(lambda a: np.resize(np.asarray(a), (capacity, *a.shape[1:])), steps)
-    residual, std = _predict(dynamics, space, padded)
+    residual, std = _predict(dynamics, space, padded, start + jnp.arange(capacity))
     return np.asarray(residual)[:count], np.asarray(std)[:count]
 
 
 @eqx.filter_jit
-def _predict(dynamics: Dynamics, space: StateSpace, steps: Transition) -> tuple[Array, Array]:
+def _predict(dynamics: Dynamics, space: StateSpace, steps: Transition, t: Int[Array, "T"]) -> tuple[Array, Array]:
     extra = getattr(dynamics, "n_extra", 0)  # the reward, where it is learned
 
-    def one(step: Transition) -> tuple[Array, Array]:
-        y = dynamics(jnp.pad(step.x, (0, extra)), step.u, jnp.int32(0))
+    def one(step: Transition, t: Int[Array, ""]) -> tuple[Array, Array]:
+        y = dynamics(jnp.pad(step.x, (0, extra)), step.u, t)
         return space.difference(step.x_next, y.mean[: space.size]), y.std[: space.size]
 
-    return jax.vmap(one)(steps)
+    return jax.vmap(one)(steps, t)
 
 
 def recalibrated(dynamics: LearnedDynamics, space: StateSpace, episodes: Sequence[Transition]) -> LearnedDynamics:

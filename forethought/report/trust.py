@@ -7,7 +7,8 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from forethought.core import Box, Buffer, Transition
+from forethought.core import Buffer, Transition
+from forethought.dynamics.learned import LearnedDynamics
 from forethought.report.exploitation import PlanComparison, compare_plans, exploitation_section
 from forethought.report.limits import Limit, cost_limit, limits_section, model_limits, planner_limit
 from forethought.report.missing_data import gaps, gaps_section
@@ -46,7 +47,7 @@ def trust_sections(run: Any, findings: Any, *, key: PRNGKeyArray) -> list[Sectio
     sections.append(uncertainty_section(found, env.space.names, MEASURED_ON))
     if buffer is not None:
         sections.append(_missing(env, buffer, episodes, plans))
-    if isinstance(env.task.action_space, Box):
+    if isinstance(problem.dynamics, LearnedDynamics):
         sections.append(input_section(problem.dynamics, env, episodes, key=input_key))
     return sections
 

@@ -51,11 +51,12 @@ def uncertainty(dynamics: Dynamics, space: StateSpace, episodes: Sequence[Transi
 
     The temperature is fitted to every second episode and tested on the others; a single episode is split in half.
     """
-    parts = list(episodes)
-    if len(parts) == 1:
-        half = max(1, len(parts[0]) // 2)
+    parts, starts = list(episodes), [0] * len(episodes)
+    if len(parts) == 1 and len(parts[0]) > 1:
+        half = len(parts[0]) // 2
         parts = [jax.tree.map(lambda a, s=s: a[s], parts[0]) for s in (slice(half), slice(half, None))]
-    found = [one_step_predictions(dynamics, space, part) for part in parts if len(part)]
+        starts = [0, half]
+    found = [one_step_predictions(dynamics, space, part, start=t) for part, t in zip(parts, starts, strict=True)]
     residual, std = (np.concatenate([pair[i] for pair in found]) for i in (0, 1))
     fitted = np.concatenate([np.full(len(pair[0]), i % 2 == 0) for i, pair in enumerate(found)])
     change = np.concatenate(
