@@ -68,15 +68,20 @@ def model_limits(problem: Problem, buffer: Buffer, episodes: Sequence[Transition
     ]
 
 
-def planner_limit(problem: Problem, planner: Planner, episode: Transition, *, key: PRNGKeyArray) -> Limit | None:
-    """The improvement of plans by a longer search; None for a planner without a setting for it."""
+def planner_limit(
+    problem: Problem, planner: Planner, episode: Transition, *, whole: bool = False, key: PRNGKeyArray
+) -> Limit | None:
+    """The improvement of plans by a longer search; None for a planner without a setting for it.
+
+    With `whole`, only the plan from the beginning of the episode is examined.
+    """
     name = next((name for name in _WORK_FIELDS if isinstance(getattr(planner, name, None), int)), None)
     if name is None:
         return None
     longer: Any = replace(planner, **{name: WORK * getattr(planner, name)})  # type: ignore[type-var]
     gained: list[float] = []
     size: list[float] = []
-    for start, one_key in zip(_starts(episode), jr.split(key, STARTS), strict=False):
+    for start, one_key in zip([0] if whole else _starts(episode), jr.split(key, STARTS), strict=False):
         short, long = (
             float(predict_plan(problem, one, episode, start=start, key=one_key).reward[1, -1])
             for one in (planner, longer)

@@ -40,7 +40,7 @@ def trust_sections(run: Any, findings: Any, *, key: PRNGKeyArray) -> list[Sectio
     planner, buffer = getattr(run.algorithm, "planner", None), buffer_of(run.state)
     replans = getattr(run.algorithm, "replans", True)
     plans = None if planner is None else compare_plans(problem, planner, episodes, whole=not replans, key=plan_key)
-    sections = [limits_section(_limits(run, findings, buffer, key=limit_key))]
+    sections = [limits_section(_limits(run, findings, buffer, replans, key=limit_key))]
     if plans is not None:
         sections.append(exploitation_section(plans, env.task.dt))
     found = uncertainty(problem.dynamics, env.space, episodes)
@@ -61,13 +61,13 @@ def buffer_of(state: Any) -> Buffer | None:
     return None
 
 
-def _limits(run: Any, findings: Any, buffer: Buffer | None, *, key: PRNGKeyArray) -> list[Limit]:
+def _limits(run: Any, findings: Any, buffer: Buffer | None, replans: bool, *, key: PRNGKeyArray) -> list[Limit]:
     problem, planner, evaluation = findings.problem, getattr(run.algorithm, "planner", None), findings.evaluation
     found: list[Limit | None] = []
     if buffer is not None:
         found += model_limits(problem, buffer, evaluation.trajectories)
     if planner is not None:
-        found.append(planner_limit(problem, planner, findings.episode, key=key))
+        found.append(planner_limit(problem, planner, findings.episode, whole=not replans, key=key))
     lines = [line for line in run.metrics if line.get("solved") is not None and line.get("return") is not None]
     returns = [*(line["return"] for line in lines), *evaluation.returns]
     tests = [metrics.is_solved(findings.env, episode) for episode in evaluation.trajectories]
