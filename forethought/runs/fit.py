@@ -1,6 +1,7 @@
 """`fit`: a model of the dynamics from logged data, as a run directory without an environment."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,9 @@ def fit(
     known = DataOptions(**{name: _tuple(value) for name, value in options.items() if value is not None})
     if not isinstance(data, LoggedData):
         data = open_data(data, known)
-    env = LoggedEnv.of(data, data.angles(known.angles))
+    angles = data.angles(known.angles)
+    env = LoggedEnv.of(data, angles)
+    data = replace(data, notes=(*data.notes, *data.unmarked_angles(angles)))
     directory = RunDirectory(Path(out))
     if directory.exists() or directory.has_experience():
         raise UsageError(f"{directory.path} already contains a run; choose another --out.")

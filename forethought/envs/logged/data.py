@@ -67,6 +67,17 @@ class LoggedData:
         """
         return tuple(sorted({self._index(name) for name in named}))
 
+    def unmarked_angles(self, angles: tuple[int, ...]) -> tuple[str, ...]:
+        """Notes on states with the unit rad that jump by a full turn and are not among `angles`."""
+        found = []
+        for i, name in enumerate(self.states):
+            if i in angles or not name.endswith("(rad)"):
+                continue
+            change = np.concatenate([episode.x_next[:, i] - episode.x[:, i] for episode in self.episodes])
+            if (np.abs(np.abs(change) - 2 * np.pi) < 0.5).any():
+                found.append(f"'{name}' jumps by a full turn, as an angle does: name it with --angles.")
+        return tuple(found)
+
     def _index(self, name: str) -> int:
         if name in self.states:
             return self.states.index(name)

@@ -114,6 +114,12 @@ def test_angles_by_name_or_index(tmp_path):
         data.angles(("cart position",))
 
 
+def test_an_angle_that_is_not_marked_is_noted(tmp_path):
+    data = read_data(table(tmp_path, ["3.1,0", "-3.1,0", "-3.0,0"], "angle (rad),u"))
+    (note,) = data.unmarked_angles(())
+    assert "'angle (rad)' jumps by a full turn" in note and data.unmarked_angles((0,)) == ()
+
+
 BROKEN = {
     "": (None, "is empty"),
     "a header only": ([], "has no rows below"),
