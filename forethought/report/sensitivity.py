@@ -29,7 +29,7 @@ ROWS = 1024  # at most, evenly spread over the data
 def sensitivity(
     dynamics: Dynamics,
     space: StateSpace,
-    x: Float[AnyArray, "N n"],
+    x: Float[AnyArray, "N s"],
     u: Shaped[AnyArray, "N *m"],
     *,
     key: PRNGKeyArray,
@@ -39,7 +39,7 @@ def sensitivity(
     Args:
         dynamics: its mean is examined; states may have further coordinates after those of `space`.
         space: of the states.
-        x: states of real data.
+        x: states of real data, s = n, or n + 1 with a learned reward.
         u: actions taken in them.
         key: of the shuffles.
     """
