@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from fakes import Constant, episodes_of, oscillator, task
 
 from forethought.core import DiagonalGaussian, Problem
 from forethought.dynamics.space import StateSpace
@@ -18,6 +17,7 @@ from forethought.report.limits import Limit, cost_limit, limits_section, planner
 from forethought.report.missing_data import gaps, gaps_section
 from forethought.report.sensitivity import sensitivity, sensitivity_map
 from forethought.report.uncertainty import uncertainty, uncertainty_section
+from tests.report.fakes import Constant, episodes_of, oscillator, task
 
 SPACE = StateSpace(2, names=("position (m)", "velocity (m/s)"))
 EXACT = oscillator(std=0.0)
