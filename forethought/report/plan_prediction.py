@@ -50,8 +50,8 @@ def predict_plan(
 
 def predict_actions(
     problem: Problem, episode: Transition, *, start: int, steps: int, key: PRNGKeyArray, particles: int = 100
-) -> Float[np.ndarray, "3 H+1"]:
-    """The predicted cumulative reward of executed actions, as `PlanPrediction.reward`.
+) -> Float[np.ndarray, "3 K"]:
+    """The predicted cumulative reward of executed actions, as `PlanPrediction.reward`; K = steps + 1.
 
     After the end of the episode its last action goes on, so that all calls with the same `steps` share a compilation.
     """
