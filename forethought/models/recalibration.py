@@ -98,7 +98,7 @@ class RecalibratedFunction(eqx.Module):
 
     model: ContinuousConditional
     function: ContinuousConditional
-    temperature: Float[Array, "e"]
+    temperature: Float[Array, "*draws e"]  # stacked as the functions are
 
     def __call__(self, z: Float[Array, "d"]) -> DiagonalGaussian:
         """The distribution of `y` [e] given this function."""

@@ -45,8 +45,12 @@ def fit_page(run: Any) -> Page:
     seconds = f"{duration(steps * env.task.dt)} of experience" if env.known_dt else "the time step is unknown"
     figures = [
         (number(line["model_error"], 3), "one-step error", "standard deviations of the changes; 1 is guessing"),
-        (number(error.rmse[-1], 3), f"error {error.horizon} steps ahead", "standard deviations of the coordinates"),
-        (number(steps, 7), "steps", f"{len(episodes)} episodes, {seconds}"),
+        (
+            number(float(error.rmse[-1]), 3),
+            f"error {error.horizon} steps ahead",
+            "standard deviations of the coordinates",
+        ),
+        (number(float(steps), 7), "steps", f"{len(episodes)} episodes, {seconds}"),
     ]
     model = str(info["algorithm"]["settings"]["model"]["class"]).rpartition(".")[2]
     return Page(

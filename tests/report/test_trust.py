@@ -31,7 +31,7 @@ def test_inputs_are_those_of_a_linear_system():
     shares = sensitivity(EXACT, SPACE, x.astype(np.float32), u.astype(np.float32), key=jr.key(0))
     weights = np.concatenate([np.asarray(EXACT.A) - np.eye(2), np.asarray(EXACT.B)], axis=1) ** 2 * [4, 0.25, 1]
     np.testing.assert_allclose(shares, weights / weights.sum(1, keepdims=True), atol=0.06)
-    assert shares[0, 0] == 0 and shares[0, 2] == 0  # the change of the position depends on the velocity alone
+    assert max(shares[0, 0], shares[0, 2]) < 1e-9  # the change of the position depends on the velocity alone
     assert b"<svg" in sensitivity_map(shares, list(SPACE.names), [*SPACE.names, "force (N)"])
 
 
@@ -83,6 +83,9 @@ class Noisy(eqx.Module):
 
     def __call__(self, x, u, t):
         return DiagonalGaussian(x, (0.1 + jnp.abs(x)) / self.factor)
+
+    def draw(self, *, key):
+        return self
 
 
 def noisy_episodes(count=6, steps=200):
@@ -136,10 +139,10 @@ def test_a_short_search_is_a_limit():
 
 
 def test_a_cost_that_ranks_episodes_wrongly_is_a_limit():
-    assert cost_limit([1, 2, 3, 4], [False, False, True, True]).value == 0
-    wrong = cost_limit([1, 5, 3, 4], [False, False, True, True])
+    assert cost_limit([1.0, 2.0, 3.0, 4.0], [False, False, True, True]).value == 0
+    wrong = cost_limit([1.0, 5.0, 3.0, 4.0], [False, False, True, True])
     assert wrong.value == 0.5 and wrong.counts
-    assert np.isnan(cost_limit([1, 2], [True, True]).value) and not cost_limit([1], [False]).counts
+    assert np.isnan(cost_limit([1.0, 2.0], [True, True]).value) and not cost_limit([1.0], [False]).counts
     section = limits_section([wrong, dataclasses.replace(wrong, what="data", value=float("nan"))])
     assert section.text[0].startswith("Learning is limited by: cost. Not measured: data")
     assert "None of the tests" in limits_section([Limit("data", 1.0, 1.5, "", "")]).text[0]

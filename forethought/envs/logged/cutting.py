@@ -13,7 +13,8 @@ from forethought.core import Transition, UsageError
 
 GAP = 1.5  # time between two rows, in time steps, from which they belong to different episodes
 JITTER = 0.1  # relative deviation from the time step that is tolerated
-UNEVEN = 0.05  # share of larger deviations, or of gaps, from which the time step counts as varying
+UNEVEN = 0.05  # share of larger deviations from which the time step counts as varying
+MOST_GAPS = 0.2  # share of gaps from which the time step counts as varying
 CONTRADICTION = 0.02  # relative difference between the inferred and the given time step that is an error
 
 
@@ -86,7 +87,7 @@ def _time_step(
     gaps = together & ((steps <= 0) | (steps > GAP * dt))
     regular = steps[together & ~gaps]
     uneven = np.mean(np.abs(regular / dt - 1) > JITTER) if regular.size else 1.0
-    if max(uneven, gaps.sum() / together.sum()) > UNEVEN:
+    if uneven > UNEVEN or np.sum(gaps & (steps > 0)) > MOST_GAPS * together.sum():
         low, high = np.quantile(forward, (0.05, 0.95))
         raise UsageError(
             f"{source}: the time step varies: the middle 90% are from {low:.3g} to {high:.3g} s, the median is {dt:g} "
