@@ -22,7 +22,7 @@ from forethought.runs.serialization import fingerprint
 
 FORMAT = 1
 IDENTITY = ("algorithm", "env", "seed")  # entries that identify a run; their fingerprint is recorded
-OPTIONAL_IDENTITY = ("init_policy", "teachers")  # entries that only some runs have
+OPTIONAL_IDENTITY = ("init_policy", "teachers", "data")  # entries that only some runs have
 KINDS: dict[str, type] = {name: dict for name in ("algorithm", "env", "versions", "budget", "standing")} | {
     "seed": int,
     "created": str,
