@@ -36,7 +36,7 @@ from forethought.runs.provenance import git_commit, hardware, versions
 from forethought.runs.run import INIT, Run, check_seed, check_sizes, sizes
 from forethought.runs.serialization import fingerprint, first_difference, to_plain
 from forethought.runs.signals import Interrupted, Interruption, interruptible
-from forethought.runs.starting_data import starting_data
+from forethought.runs.starting_data import StartingData
 from forethought.runs.starting_policy import start_from
 
 RESUME = "Continue it with the same command and --resume (in Python: resume=True)"
@@ -97,9 +97,7 @@ def train(
         identity["init_policy"] = str(init_policy)
     if teachers:
         identity["teachers"] = [str(teacher) for teacher in teachers]
-    recorded = None if data is None else starting_data(algorithm, opened, data)
-    if recorded is not None:
-        identity["data"] = recorded.record()
+    recorded = StartingData.of(algorithm, opened, data, identity)
     if out is not None and not str(out):
         raise UsageError("out is empty: name a directory for the run.")
     directory = RunDirectory(Path(out) if out is not None else default_out(algorithm, opened, seed))
@@ -117,12 +115,9 @@ def train(
         state, start_notes = start_from(algorithm, state, opened, init_policy, key=jr.fold_in(key, 1))
     if teachers:
         state = algorithm.with_teachers(state, [Run(teacher).state for teacher in teachers])  # type: ignore[attr-defined]
-    if earlier is not None and "data" in earlier:
-        identity["data"] = earlier["data"]
-    if "data" in identity and not checkpoint.iterations(directory.checkpoints):
-        recorded = recorded or starting_data(algorithm, opened, identity["data"]["source"])
-        state = recorded.add_to(algorithm, state, opened, key=jr.fold_in(key, 2))
-        start_notes += recorded.notes
+    begun = bool(checkpoint.iterations(directory.checkpoints))
+    recorded = StartingData.resumed(recorded, algorithm, opened, identity, earlier, begun=begun)
+    state, start_notes = recorded.add_to(algorithm, state, opened, start_notes, key=jr.fold_in(key, 2))
     directory.create()
     session = Session(algorithm, opened, identity, directory, budget, started)
     session.notices = (*opening_notes(environment, opened), *notices(environment), *_memory(opened, seed), *start_notes)

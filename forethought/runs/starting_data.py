@@ -1,5 +1,6 @@
 """Recorded episodes from which a training starts: `train --data`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,40 +16,55 @@ from forethought.runs.logged import digest, episodes_for, open_data
 
 @dataclass(frozen=True)
 class StartingData:
-    """Recorded episodes in the terms of an environment."""
+    """Recorded episodes in the terms of an environment; none for a training without them."""
 
-    source: str
-    episodes: list[Transition]
-    notes: tuple[str, ...]
+    source: str = ""
+    episodes: tuple[Transition, ...] = ()
+    notes: tuple[str, ...] = ()
 
-    def record(self) -> dict[str, Any]:
-        """What identifies the data in `run.json`."""
-        steps = sum(map(len, self.episodes))
-        return {
-            "source": self.source,
-            "episodes": len(self.episodes),
-            "steps": steps,
-            "sha256": digest(self.episodes),
-        }
+    @staticmethod
+    def of(algorithm: Any, env: Env, source: str | Path | None, identity: dict[str, Any]) -> "StartingData":
+        """The episodes at `source`, for a training of `algorithm` on `env`; `identity` of the run gets their record.
 
-    def add_to(self, algorithm: Any, state: Any, env: Env, *, key: PRNGKeyArray) -> Any:
-        """The state of `algorithm` that has learned from the episodes."""
-        return algorithm.with_data(state, env, self.episodes, key=key)
+        Raises:
+            UsageError: an algorithm that cannot learn from recorded episodes, or data that do not fit `env`.
+        """
+        if source is None:
+            return StartingData()
+        if not isinstance(algorithm, StartsFromData):
+            kind = type(algorithm).__name__
+            raise UsageError(f"{kind} does not start from recorded data; pets, mpc, fit-once, iterative, pilco, "
+                             "backprop and mb-mf do.")  # fmt: skip
+        names = env.space.names, getattr(env.task.action_space, "names", ())
+        data = open_data(source, DataOptions(preferred=names))
+        episodes, notes = episodes_for(data, env)
+        steps = sum(map(len, episodes))
+        first = f"starts with {steps:,} steps in {len(episodes)} recorded episodes from {source}."
+        about = {"episodes": len(episodes), "steps": steps, "sha256": digest(episodes)}
+        identity["data"] = {"source": str(source), **about}
+        return StartingData(str(source), tuple(episodes), (first, *data.notes, *notes))
 
+    @staticmethod
+    def resumed(
+        given: "StartingData",
+        algorithm: Any,
+        env: Env,
+        identity: dict[str, Any],
+        earlier: Mapping[str, Any] | None,
+        *,
+        begun: bool,
+    ) -> "StartingData":
+        """What is still to be learned: nothing if the run has `begun`, else what was given now or recorded `earlier`."""
+        if earlier is not None and "data" in earlier:
+            identity["data"] = earlier["data"]
+        if begun or "data" not in identity:
+            return StartingData()
+        return given if given.episodes else StartingData.of(algorithm, env, identity["data"]["source"], identity)
 
-def starting_data(algorithm: Any, env: Env, source: str | Path) -> StartingData:
-    """The episodes at `source`, for a training of `algorithm` on `env`.
-
-    Raises:
-        UsageError: an algorithm that cannot learn from recorded episodes, or data that do not fit `env`.
-    """
-    if not isinstance(algorithm, StartsFromData):
-        kind = type(algorithm).__name__
-        raise UsageError(f"{kind} does not start from recorded data; pets, mpc, fit-once, iterative, pilco, backprop "
-                         "and mb-mf do.")  # fmt: skip
-    names = env.space.names, getattr(env.task.action_space, "names", ())
-    data = open_data(source, DataOptions(preferred=names))
-    episodes, notes = episodes_for(data, env)
-    steps = sum(map(len, episodes))
-    first = f"starts with {steps:,} steps in {len(episodes)} recorded episodes from {source}."
-    return StartingData(str(source), episodes, (first, *data.notes, *notes))
+    def add_to(
+        self, algorithm: Any, state: Any, env: Env, notes: tuple[str, ...], *, key: PRNGKeyArray
+    ) -> tuple[Any, tuple[str, ...]]:
+        """The state of `algorithm` that has learned from the episodes, and `notes` with those on the data."""
+        if not self.episodes:
+            return state, notes
+        return algorithm.with_data(state, env, list(self.episodes), key=key), (*notes, *self.notes)
