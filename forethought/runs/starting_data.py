@@ -54,12 +54,21 @@ class StartingData:
         *,
         begun: bool,
     ) -> "StartingData":
-        """What is still to be learned: nothing if the run has `begun`, else what was given now or recorded `earlier`."""
-        if earlier is not None and "data" in earlier:
-            identity["data"] = earlier["data"]
-        if begun or "data" not in identity:
+        """What is still to be learned: nothing if the run has `begun`, else what was given now or recorded `earlier`.
+
+        Raises:
+            UsageError: the data are no longer those of the run.
+        """
+        known = None if earlier is None else earlier.get("data")
+        if begun and known is not None:
+            identity["data"] = known
+        if begun or (known is None and not given.episodes):
             return StartingData()
-        return given if given.episodes else StartingData.of(algorithm, env, identity["data"]["source"], identity)
+        if not given.episodes and known is not None:
+            given = StartingData.of(algorithm, env, known["source"], identity)
+        if known is not None and identity["data"] != known:
+            raise UsageError(f"the data in {known['source']} have changed since the run began; begin another run.")
+        return given
 
     def add_to(
         self, algorithm: Any, state: Any, env: Env, notes: tuple[str, ...], *, key: PRNGKeyArray
