@@ -26,7 +26,7 @@ from forethought.algorithms.experience import Experience, require_at_least
 from forethought.algorithms.mpc import LearnedMPC
 from forethought.algorithms.protocol import Info, StartsFromPolicy
 from forethought.algorithms.sac import SAC
-from forethought.core import Buffer, Controller, Planner, Problem, Regression, require_box
+from forethought.core import Buffer, Controller, Planner, Problem, Regression, Transition, require_box
 from forethought.core.settings import settings
 from forethought.envs.env import Env, spaces_of
 from forethought.learners.behavior_cloning import BehaviorCloning
