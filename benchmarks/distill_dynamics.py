@@ -10,7 +10,8 @@ they are not there.  Three models plan with the same planner: the ensemble of K 
 and, with one particle, its student (`forethought distill RUN`) and a single network of the student's size that is
 trained on the same data.  Held-out data are new episodes, half of random actions and half of the teacher.
 Calibration error: mean distance of the coverage of central intervals from their level, over 19 levels and coordinates.
-Returns are negative costs on the cart-pole; "kept" is the share of the teacher's gain over random actions.
+Returns are negative costs on the cart-pole; "kept" is the share of the teacher's gain over random actions.  Planning
+times are processor times on one core, so that other processes do not count.
 Results of each seed go to benchmarks/results/distill_dynamics.json as they come, the figure to
 docs/img/distill_dynamics.svg and the tables to docs/distillation.md.  Settings are the defaults.
 """
@@ -164,13 +165,13 @@ def predicted(model: Any, z: Any) -> tuple[Any, Any]:
 
 
 def planning_ms(planner: Any, problem: Any, xs: Any, count: int) -> float:
-    """Median time of one plan, ms, without compilation."""
+    """Median processor time of one plan, ms, without compilation; other processes do not count."""
     plan = eqx.filter_jit(lambda problem, x, state, key: planner.plan(problem, x, state, key=key))
     state, spent = planner.init(problem), []
     for i in range(count + 1):
-        start = time.perf_counter()
+        start = time.process_time()
         _, state = jax.block_until_ready(plan(problem, jnp.asarray(padded(xs[i], problem)), state, jr.key(i)))
-        spent.append(1000 * (time.perf_counter() - start))
+        spent.append(1000 * (time.process_time() - start))
     return float(np.median(spent[1:]))
 
 

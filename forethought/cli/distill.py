@@ -28,7 +28,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run directory: the teacher")
     parser.add_argument("--out", metavar="DIR", required=True, help="run directory of the student")
     parser.add_argument("--to", choices=list(STUDENTS), help="kind of student (default: follows from the run)")
-    parser.add_argument("--iterations", type=int, metavar="N", help="rounds (default: 2 for dynamics, 8 for a policy)")
+    parser.add_argument("--iterations", type=int, metavar="N", help="rounds (default: 2 for dynamics, 12 for a policy)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default: 0)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out where it stopped")
     for kind in _kinds(argv):

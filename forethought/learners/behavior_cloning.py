@@ -2,26 +2,27 @@
 
 Symbols: x an observation, u the action of the controller there, m(x) the policy's mode and s(x) the standard deviation
 of its actions in units of half the range h; s* the spread that the fitted policy shall have:
-    continuous actions   loss = mean |(m(x) - u) / h|^2 + (log s(x) - log s*)^2
+    continuous actions   loss = mean d((m(x) - u) / h) + (log s(x) - log s*)^2,  d(v) = v^2 or |v|
     discrete actions     loss = -mean log pi(u | x)
+Squared errors fit the mean of the actions, absolute errors their median: it is one of the two actions of a controller
+that turns left or right in the same state, where their mean does neither.
 The spread is set and not learned, because a controller that plans has none; it is the policy's exploration afterwards.
 Source: Nagabandi et al. (2018), Neural network dynamics for model-based deep RL with model-free fine-tuning, section
 IV-E, equation 8.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from forethought.core import Box, Categorical, Conditional, NumericalFailure
 from forethought.core.data import AnyArray
 from forethought.core.settings import settings
-from forethought.networks.descent import descend
+from forethought.networks.descent import decaying_adam, descend
 from forethought.policies.distributions import SquashedGaussian
 from forethought.policies.network import HasSeen
 
@@ -46,6 +47,8 @@ class BehaviorCloning:
     updates: int = 2000  # gradient steps
     batch: int = 256  # rows of a batch
     learning_rate: float = 1e-3  # of Adam
+    loss: Literal["squared", "absolute"] = "squared"  # of continuous actions
+    decay: bool = False  # the step size decreases to zero in each fit
     spread: float = 0.2  # standard deviation of the fitted policy's actions, in units of half the action range
 
     def __post_init__(self):
@@ -89,10 +92,11 @@ def _fit(
 ) -> tuple[Any, CloningReport]:
     def loss(policy: Any, key: PRNGKeyArray) -> tuple[Array, Array]:
         rows = jr.randint(key, (settings.batch,), 0, size)
-        losses, errors = jax.vmap(lambda x, u: _loss(policy, x, u, space, settings.spread))(xs[rows], us[rows])
+        losses, errors = jax.vmap(lambda x, u: _loss(settings, policy, x, u, space))(xs[rows], us[rows])
         return jnp.mean(losses), jnp.mean(errors)
 
-    keys, optimizer = jr.split(key, settings.updates), optax.adam(settings.learning_rate)
+    keys = jr.split(key, settings.updates)
+    optimizer = decaying_adam(settings.learning_rate, settings.updates, decay=settings.decay)
     fitted, losses, errors = descend(loss, policy, optimizer=optimizer, keys=keys)
     last = max(1, settings.updates // 10)
     error = jnp.mean(errors[-last:])
@@ -100,11 +104,13 @@ def _fit(
     return fitted, report
 
 
-def _loss(policy: Any, x: Array, u: Array, space: Any, spread: float) -> tuple[Array, Array]:
+def _loss(settings: BehaviorCloning, policy: Any, x: Array, u: Array, space: Any) -> tuple[Array, Array]:
     """The loss at one observation, and the squared error of the mode, or whether it is another choice."""
     actions = policy(x)
     if isinstance(actions, Categorical):
         return -actions.log_prob(u), (actions.mode != u).astype(jnp.float32)
-    error = jnp.mean(((actions.mode - u) / space.half_range) ** 2)
+    gap = (actions.mode - u) / space.half_range
+    error = jnp.mean(gap**2)
+    distance = error if settings.loss == "squared" else jnp.mean(jnp.abs(gap))
     unit = 1.0 if isinstance(actions, SquashedGaussian) else space.half_range
-    return error + jnp.mean((jnp.log(actions.std / unit) - jnp.log(spread)) ** 2), error
+    return distance + jnp.mean((jnp.log(actions.std / unit) - jnp.log(settings.spread)) ** 2), error

@@ -46,7 +46,9 @@ class GaussianMLP(eqx.Module):
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             h = silu(h @ weight + bias)
         mean, log_var = jnp.split(h @ self.weights[-1] + self.biases[-1], 2)
-        return mean, softly_bounded(log_var, self.min_log_var, self.max_log_var)
+        log_var = self.max_log_var - jax.nn.softplus(self.max_log_var - log_var)
+        log_var = self.min_log_var + jax.nn.softplus(log_var - self.min_log_var)
+        return mean, log_var
 
     def squared_weights(self) -> Float[Array, ""]:
         """Half the sum of the squared weights, without biases."""
@@ -55,12 +57,6 @@ class GaussianMLP(eqx.Module):
     def limits_gap(self) -> Float[Array, ""]:
         """The width between the limits of the log-variance, averaged over the outputs."""
         return jnp.mean(self.max_log_var - self.min_log_var)
-
-
-def softly_bounded(v: Float[Array, "e"], low: Float[Array, "e"], high: Float[Array, "e"]) -> Float[Array, "e"]:
-    """`v` between `low` and `high`, smoothly: nearly unchanged where it is well inside."""
-    v = high - jax.nn.softplus(high - v)
-    return low + jax.nn.softplus(v - low)
 
 
 def silu(x: Float[Array, "h"]) -> Float[Array, "h"]:

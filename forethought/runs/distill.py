@@ -18,7 +18,7 @@ from forethought.runs.driver import train
 from forethought.runs.run import Run
 
 Kind = Literal["dynamics", "policy"]
-ROUNDS = {"dynamics": 2, "policy": 8}  # by default
+ROUNDS = {"dynamics": 2, "policy": 12}  # by default
 
 
 def distill(
@@ -39,7 +39,7 @@ def distill(
         out: the run directory; by default `runs/ALGORITHM-ENV-seedSEED`.
         to: what the student is; by default this follows from the run, see `kind_of`.
         algorithm: settings of the distillation; its `teacher` is replaced by the run's.
-        iterations: number of rounds; by default 2 for dynamics and 8 for a policy.
+        iterations: number of rounds; by default 2 for dynamics and 12 for a policy.
         seed: the seed of all random numbers.
         resume: continue the run in `out`.
         progress: show progress on standard output.

@@ -1,5 +1,7 @@
 """Behavior cloning of controllers that are known."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -46,6 +48,17 @@ def test_discrete_choices_are_imitated():
     us = jnp.digitize(XS[:, 0], jnp.array([-0.5, 0.5]))
     fitted, report = CLONING.fit(policy, XS, us, 400, space=spaces.actions, key=jr.key(2))
     assert np.mean(np.asarray(jax.vmap(lambda x: fitted(x).mode)(XS) != us)) < 0.05 > float(report.error) - 0.02
+
+
+@pytest.mark.parametrize(("loss", "expected"), [("squared", 0.4), ("absolute", 1.0)])
+def test_squared_errors_fit_the_mean_and_absolute_errors_the_median(loss, expected):
+    """In one state seven actions of ten are 1, and three are -1."""
+    spaces = Spaces(Observations((2,)), BOX)
+    policy = on_policy(spaces, hidden=(8,), normalize=True, who="a test", key=jr.key(1))
+    us = jnp.tile(jnp.array([1.0] * 7 + [-1.0] * 3), 40)[:, None]
+    how = dataclasses.replace(CLONING, loss=loss, decay=True)
+    fitted, _ = how.fit(policy, jnp.ones_like(XS), us, 400, space=BOX, key=jr.key(2))
+    np.testing.assert_allclose(fitted(jnp.ones(2)).mode, [expected], atol=0.1)
 
 
 def test_settings_out_of_range_are_refused():

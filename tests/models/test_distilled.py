@@ -119,7 +119,7 @@ def test_padding_and_a_coordinate_that_never_varies_do_no_harm():
     z = Z.at[256:].set(jnp.nan)
     how = DistilledModel(hidden=(8,), updates=200, batch=32, draws=2)
     student, report = how.fit(
-        how.init(2, 2, key=jr.key(0)), Half(), jnp.where(jnp.isnan(z), 1e3, z), 256, key=jr.key(0)
+        how.init(2, 2, key=jr.key(0)), Half(jnp.array([0.1, 1e-6])), jnp.where(jnp.isnan(z), 1e3, z), 256, key=jr.key(0)
     )
     assert np.isfinite(float(report.last))
     np.testing.assert_allclose(student(Z[0]).mean[1], 3.0, atol=1e-3)
