@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 from common import ROOT
 from page import DOCS, interval_text, put_table
 from rows import REPORTING_SEEDS, Rows, fill, reporting
@@ -122,25 +123,22 @@ class HiddenPastEpisode:
     def advance(self, controller: Any, *, steps: int, on_step: Any = None) -> Any:
         from forethought.core import Transition
 
-        rows = self._episode.advance(seeing(controller, self._size), steps=steps, on_step=on_step)
+        rows = self._episode.advance(Seeing(controller, self._size), steps=steps, on_step=on_step)
         x, x_next = rows.x[:, : self._size], rows.x_next[:, : self._size]
         return Transition(x, rows.u, x_next, rows.reward, rows.terminated, rows.truncated)
 
 
-def seeing(controller: Any, size: int) -> Any:
-    """The controller, for observations with past actions, which it does not see."""
-    import equinox as eqx
+class Seeing(eqx.Module):
+    """A controller of the first `size` numbers of an observation."""
 
-    class Seeing(eqx.Module):
-        inner: Any
+    inner: Any
+    size: int = eqx.field(static=True)
 
-        def init(self, x0, *, key):
-            return self.inner.init(x0[:size], key=key)
+    def init(self, x0, *, key):
+        return self.inner.init(x0[: self.size], key=key)
 
-        def act(self, x, t, carry, *, key):
-            return self.inner.act(x[:size], t, carry, key=key)
-
-    return Seeing(controller)
+    def act(self, x, t, carry, *, key):
+        return self.inner.act(x[: self.size], t, carry, key=key)
 
 
 def table() -> list[tuple[str, ...]]:
