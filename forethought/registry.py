@@ -20,6 +20,7 @@ ALGORITHMS = {
     "policy-gradient": "forethought.algorithms.policy_gradient:PolicyGradient",
     "prioritized-sweeping": "forethought.algorithms.prioritized_sweeping:PrioritizedSweeping",
     "ppo": "forethought.algorithms.ppo:PPO",
+    "ppo-images": "forethought.algorithms.ppo_images:PPOImages",
     "sac": "forethought.algorithms.sac:SAC",
     "value-gradients": "forethought.algorithms.value_gradients:ValueGradients",
 }
@@ -44,7 +45,7 @@ MODELS = {
     "gp": "forethought.models.gp.process:GP",
 }
 
-MODEL_FREE = {name: ALGORITHMS[name] for name in ("policy-gradient", "ppo", "sac")}
+MODEL_FREE = {name: ALGORITHMS[name] for name in ("policy-gradient", "ppo", "ppo-images", "sac")}
 
 LEARNERS = {
     "sac": "forethought.learners.sac:SACLearner",

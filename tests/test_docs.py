@@ -20,6 +20,8 @@ import pytest
 from forethought.cli import main as cli
 from forethought.cli.flags import given_settings
 from forethought.cli.renamed import RENAMED
+from forethought.envs.arcade.atari import STICKY
+from forethought.envs.arcade.minatar_games import IDS, is_minatar
 from forethought.envs.grids.mazes import MAZES
 from forethought.envs.shipped import NAMESPACE, SHIPPED
 from forethought.registry import ALGORITHMS, MODELS, PLANNERS
@@ -159,6 +161,10 @@ def _status(words):
 def _exists(env):
     if env.startswith(NAMESPACE):
         return env.removeprefix(NAMESPACE) in SHIPPED | MAZES
+    if is_minatar(env):
+        return env in IDS
+    if env.startswith("ALE/"):
+        return env.rpartition("-")[2] in STICKY
     if env.endswith(".xml"):
         return Path(env).exists()
     module, _, name = env.rpartition(":")

@@ -9,6 +9,7 @@ import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+MINATAR = "minatar==1.0.15"
 TARGET = HERE.parents[1] / ".venv-sb3"
 
 
@@ -16,8 +17,10 @@ def main() -> None:
     venv.create(TARGET, with_pip=True, clear=True)
     python = str(TARGET / "bin" / "python")
     subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", str(HERE / "requirements-sb3.txt")], check=True)
+    # MinAtar's own requirements are for its window, which is not opened here.
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", MINATAR], check=True)
     # Fails here, and not in the middle of a benchmark, where an import is missing.
-    subprocess.run([python, "-c", "import stable_baselines3, gymnasium"], check=True)
+    subprocess.run([python, "-c", "import stable_baselines3, gymnasium, minatar"], check=True)
     print(f"Stable-Baselines3 is ready in {TARGET}")
 
 

@@ -7,10 +7,12 @@ algorithm's state, so that episodes go on from update to update and from round t
 copies start new episodes in each round, and those that run at its end are truncated there, which the value of their
 last observation makes up for; within a round episodes go on from update to update.
 
-Of the experience, returns and lengths of episodes are kept, and of each round one whole episode: on our own systems
-one more, in which the policy acts by its mode, counted as experience but not learned from; on others the last one.
+Of the experience, returns and lengths of episodes are kept.  With `record`, of each round also one whole episode: on
+our own systems one more, in which the policy acts by its mode, counted as experience but not learned from; on others
+the last one.
 """
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -23,6 +25,7 @@ from jaxtyping import Array, PRNGKeyArray
 from forethought.algorithms.protocol import Info
 from forethought.core import Learner, NumericalFailure, Spaces, Transition, UsageError
 from forethought.core.settings import settings
+from forethought.envs.compiled import CompiledEnv
 from forethought.envs.env import Env, collect, report_steps, spaces_of
 from forethought.envs.gym_env import GymEnv
 from forethought.envs.parallel import (
@@ -34,7 +37,6 @@ from forethought.envs.parallel import (
     own_system,
     start_copies,
 )
-from forethought.envs.system_env import SystemEnv
 from forethought.envs.vector import VectorRun
 from forethought.policies.acting import Acting
 
@@ -55,6 +57,7 @@ class Rollouts:
     environments: int | None = None  # copies of the environment side by side; none: 64 of our own systems, 8 of others
     steps: int = 2048  # steps of all copies together for one update; Schulman et al. (2017)
     round_steps: int = 20_480  # fewest steps of a round, in whole updates
+    record: bool = True  # whether the run keeps one whole episode of each round, besides the returns of all
 
     def __post_init__(self):
         """Refuse numbers below 1, and steps that the copies cannot share."""
@@ -90,7 +93,7 @@ class Rollouts:
         return self._on_vector(learner, state, env, key)
 
     def _on_copies(
-        self, learner: Learner, state: OnPolicyState, system: SystemEnv, env: Env, key: PRNGKeyArray
+        self, learner: Learner, state: OnPolicyState, system: CompiledEnv, env: Env, key: PRNGKeyArray
     ) -> tuple[OnPolicyState, Info]:
         """A round on one of our own systems."""
         learned, copies, told, summaries = state.learner, state.copies, [], []
@@ -104,8 +107,15 @@ class Rollouts:
             summaries.append(EpisodeSummary.of(ended))
             report_steps(env, (i + 1) * self.steps, last_return(summaries[-1]))
         metrics = _means(told)
-        episode = collect(system, Acting(learner.policy(learned), mode=True), key=jr.fold_in(key, self.updates))
-        return OnPolicyState(learned, copies), Info([episode], metrics, summary=joined(summaries))
+        state, summary = OnPolicyState(learned, copies), joined(summaries)
+        if not self.record:
+            return state, Info([], metrics, summary=summary)
+        episode = collect(system, self._mode(learner, learned), key=jr.fold_in(key, self.updates))
+        return state, Info([episode], metrics, summary=summary)
+
+    def _mode(self, learner: Learner, learned: Any) -> Acting:
+        """The controller of the recorded episode."""
+        return Acting(learner.policy(learned), mode=True)
 
     def _on_vector(
         self, learner: Learner, state: OnPolicyState, env: Env, key: PRNGKeyArray
@@ -113,15 +123,17 @@ class Rollouts:
         """A round on environments that are stepped one by one."""
         learned, told = state.learner, []
         run_key, update_key = jr.split(key)
-        run = vector_run(env, Acting(learner.policy(learned)), self.count(False), key=run_key)
+        run = vector_run(env, Acting(learner.policy(learned)), self.count(False), keep=self.record, key=run_key)
         for i in range(self.updates):
             run.controller = Acting(learner.policy(learned))
             while run.recorded < self.steps:
                 run.step()
                 report_steps(env, run.steps, run.last_return)
-            batch = run.batch(self.steps)
+            batch = _one_stream(run.batch(self.steps)) if self.record else run.streams()
             learned, metrics = _update(learner, learned, batch, jr.fold_in(update_key, i))
             told.append(metrics)
+        if not self.record:
+            return OnPolicyState(learned, None), Info([], _means(told), summary=summary_of(run))
         episodes = run.cut()
         kept = max(range(len(run.done)), default=len(episodes) - 1)  # the last whole episode, if there is one
         others = EpisodeSummary.of_episodes([e for i, e in enumerate(episodes) if i != kept])
@@ -133,8 +145,19 @@ def with_first_policy(state: OnPolicyState, policy: Any) -> OnPolicyState:
     return eqx.tree_at(lambda s: s.learner.policy, state, policy)
 
 
-def vector_run(env: Env, controller: Acting, count: int, *, key: PRNGKeyArray) -> VectorRun:
-    """Copies of an environment that is not one of our own systems.
+def summary_of(run: VectorRun) -> EpisodeSummary:
+    """The summary of the episodes that ended, and the number of all steps."""
+    done = EpisodeSummary.of_episodes([episode for _, episode in run.done])
+    return dataclasses.replace(done, steps=run.steps)
+
+
+def _one_stream(batch: Transition) -> Transition:
+    """Steps [T] as one stream [T, 1]."""
+    return jax.tree.map(lambda leaf: leaf[:, None], batch)
+
+
+def vector_run(env: Env, controller: Acting, count: int, *, keep: bool = True, key: PRNGKeyArray) -> VectorRun:
+    """Copies of an environment that is not one of our own systems; with `keep`, observations of episodes are kept.
 
     Raises:
         UsageError: neither one of our systems nor a Gymnasium environment.
@@ -143,7 +166,7 @@ def vector_run(env: Env, controller: Acting, count: int, *, key: PRNGKeyArray) -
     if not isinstance(inner, GymEnv):
         kind = type(inner).__name__
         raise UsageError(f"this learner collects from Gymnasium environments and from our own systems, not a {kind}.")
-    return VectorRun(inner.vector(count), controller, rules=inner, key=key)
+    return VectorRun(inner.vector(count), controller, rules=inner, keep=keep, key=key)
 
 
 def last_return(summary: EpisodeSummary) -> float:
@@ -176,7 +199,7 @@ def initial_state(learner: Any, spaces: Spaces, *, key: PRNGKeyArray) -> Any:
 
 @eqx.filter_jit
 def _collect_and_update(
-    learner: Any, learned: Any, system: SystemEnv, copies: Copies, steps: int, key: PRNGKeyArray
+    learner: Any, learned: Any, system: CompiledEnv, copies: Copies, steps: int, key: PRNGKeyArray
 ) -> tuple[Any, Copies, Ended, dict[str, Array]]:
     """Experience of the current policy, and an update on it."""
     act_key, update_key = jr.split(key)
@@ -190,5 +213,5 @@ def _collect_and_update(
 
 @eqx.filter_jit
 def _update(learner: Any, learned: Any, batch: Transition, key: PRNGKeyArray) -> tuple[Any, dict[str, Array]]:
-    """An update on one stream of steps [T]."""
-    return learner.update(learned, jax.tree.map(lambda leaf: jnp.asarray(leaf)[:, None], batch), key=key)
+    """An update on streams of steps [T, B]."""
+    return learner.update(learned, jax.tree.map(jnp.asarray, batch), key=key)

@@ -30,6 +30,7 @@ from forethought.algorithms.on_policy import initial_state, last_return
 from forethought.algorithms.protocol import Info
 from forethought.core import Buffer, Conditional, Controller, Transition
 from forethought.core.settings import settings
+from forethought.envs.compiled import CompiledEnv
 from forethought.envs.env import Env, collect, report_steps, spaces_of
 from forethought.envs.parallel import (
     Copies,
@@ -40,7 +41,6 @@ from forethought.envs.parallel import (
     own_system,
     start_copies,
 )
-from forethought.envs.system_env import SystemEnv
 from forethought.learners.sac import KeepPolicy, PolicyLoss, SACLearner, SACState
 from forethought.policies.acting import Acting
 from forethought.policies.network import SquashedGaussianPolicy
@@ -119,7 +119,7 @@ class SAC:
         return SACRunState(learner, buffer, steps, state.copies)
 
     def _on_copies(
-        self, state: SACRunState, system: SystemEnv, env: Env, key: PRNGKeyArray
+        self, state: SACRunState, system: CompiledEnv, env: Env, key: PRNGKeyArray
     ) -> tuple[SACRunState, Info]:
         """A round on one of our own systems."""
         blocks = -(-self.round_steps // self.block)
@@ -180,7 +180,7 @@ def _on_device(piece: Transition, size: int) -> Transition:
 # The state is given up: its buffer, up to hundreds of megabytes, is written to in place.
 @eqx.filter_jit(donate="all-except-first")
 def _collect_and_update(
-    fixed: tuple[SAC, SystemEnv, Array, Array, PRNGKeyArray], state: SACRunState
+    fixed: tuple[SAC, CompiledEnv, Array, Array, PRNGKeyArray], state: SACRunState
 ) -> tuple[SACRunState, Ended, Metrics]:
     """A block of experience of the copies, then updates."""
     algorithm, system, exploring, updates, key = fixed

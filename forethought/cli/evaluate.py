@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from forethought.cli.flags import Parser
 
 if TYPE_CHECKING:
+    from forethought.runs.games import GameScore
     from forethought.runs.run import Evaluation
 
 ABOUT = "run a trained controller on its environment; prints the mean and standard deviation of the return"
@@ -25,6 +26,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
 
 def run(values: argparse.Namespace) -> int:
     """Evaluate and print."""
+    from forethought.runs.games import evaluate_games, plays_several_games
     from forethought.runs.run import load
 
     run = load(values.run)
@@ -32,11 +34,24 @@ def run(values: argparse.Namespace) -> int:
     if code:
         print(f"note: runs code named in {values.run}/run.json: {', '.join(code)}", file=sys.stderr)
     evaluation = run.evaluate(episodes=values.episodes, seed=values.seed)
+    games = evaluate_games(run, episodes=values.episodes, seed=values.seed) if plays_several_games(run) else []
     if values.json:
-        print(json.dumps(evaluation.as_json(), allow_nan=False))
+        more = {"games": [score.as_json() for score in games]} if games else {}
+        print(json.dumps(evaluation.as_json() | more, allow_nan=False))
     else:
-        print("\n".join(_table(evaluation)))
+        print("\n".join([*_table(evaluation), *_games_table(games)]))
     return 0
+
+
+def _games_table(scores: "Sequence[GameScore]") -> Iterator[str]:
+    """Mean returns in each game, if there are several; the episodes above are of the first one."""
+    from forethought.report.games_table import HEAD, game_rows
+
+    if not scores:
+        return
+    yield ""
+    for row in (HEAD, *game_rows(list(scores))):
+        yield f"{row[0]:26}" + "".join(f"{cell:>16}" for cell in row[1:])
 
 
 def _table(e: "Evaluation") -> Iterator[str]:

@@ -33,11 +33,14 @@ def run(values: argparse.Namespace) -> int:
 
 def _lines(kind: str) -> Mapping[str, str]:
     if kind == "envs":
+        from forethought.envs.arcade.minatar_games import IDS
         from forethought.envs.grids.mazes import MAZES
         from forethought.envs.shipped import NAMESPACE, SHIPPED
 
         shipped = {NAMESPACE + name: one.description for name, one in (SHIPPED | MAZES).items()}
-        return shipped | {"any Gymnasium id": "HalfCheetah-v5, module:MyEnv-v0, ..."}
+        games = {id: game.description for id, game in IDS.items()}
+        games["ALE/NAME-v5"] = "Atari games: ALE/Pong-v5, ..., with sticky actions; ALE/Pong-v4, ..., without"
+        return shipped | games | {"any Gymnasium id": "HalfCheetah-v5, module:MyEnv-v0, ..."}
     if kind == "games":
         return {name: f"{one.title}: {one.about}" for name, one in GAMES.items()}
     homes = {"algorithms": ALGORITHMS, "models": MODELS, "planners": PLANNERS}[kind]

@@ -16,6 +16,8 @@ import numpy as np
 
 from forethought.core import CheckpointError, Transition, UsageError, nearest
 from forethought.dynamics.time_step import infer_dt
+from forethought.envs.arcade.atari import atari_env, is_atari
+from forethought.envs.arcade.minatar_games import full_id, is_minatar
 from forethought.envs.delayed import with_delay
 from forethought.envs.env import Env
 from forethought.envs.episode import join_pieces
@@ -63,6 +65,8 @@ class Environment:
         Raises:
             UsageError: an option of a wrong type or out of range.
         """
+        if isinstance(self.id, str):
+            object.__setattr__(self, "id", full_id(self.id))
         if isinstance(self.make_kwargs, Mapping | None):
             object.__setattr__(self, "make_kwargs", tuple((self.make_kwargs or {}).items()))
         _check(self.given())
@@ -102,11 +106,14 @@ class Environment:
         """The environment that episodes can be run on.
 
         Returns:
-            A `SystemEnv` for shipped systems (dynamics, cost and termination known), a `GymEnv` for all others.
+            A `SystemEnv` for shipped systems (dynamics, cost and termination known), a `MinAtarEnv` for MinAtar games,
+            a `GymEnv` for all others, Atari games among them.
         Raises:
             UsageError: unknown names (the message suggests the nearest known one), options that the environment does
                 not accept, or an environment with unsupported spaces.
         """
+        if isinstance(self.id, str) and (is_minatar(self.id) or is_atari(self.id)):
+            return self._game()
         env = self._own() if self._is_own else self._foreign()
         if self._is_own and self.physics is not None:
             env = with_physics(env, load_function(self.physics, "physics"))
@@ -132,6 +139,15 @@ class Environment:
             kind = type(self.id).__name__
             raise UsageError(f"An environment is a Gymnasium id, a gymnasium.Env or a SystemEnv, not a {kind}.")
         return self.id
+
+    def _game(self) -> Env:
+        """A game of MinAtar or Atari; it defines all options except the length of episodes."""
+        from forethought.envs.arcade.minatar_env import minatar_env
+
+        said = [name for name in self.given() if name != "horizon"]
+        if said:
+            raise UsageError(f"{self.name} takes only the option horizon, not {said[0]}.")
+        return (atari_env if is_atari(self.id) else minatar_env)(self.id, self.horizon)
 
     def _foreign(self) -> Env:
         options: dict[str, Any] = {

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from gymnasium.utils.seeding import np_random
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from jaxtyping import PRNGKeyArray
 
 from forethought.core import Controller, EnvironmentFailure, Observations, Transition, UsageError
@@ -63,6 +63,7 @@ class GymEnv:
         dt: float | None = None,
         physics: Any = None,
         make: Make | None = None,
+        vector: Callable[[int], VectorEnv] | None = None,
     ):
         """Read the attributes of the environment and check the options.
 
@@ -79,15 +80,17 @@ class GymEnv:
             physics: what is known of the dynamics, `physics(x [n], u [m]) -> [n]` or `Dynamics`; a learned residual
                 corrects it.
             make: makes another instance, given `render_mode`; by default `env.spec` is used.
+            vector: makes several instances side by side, which start episodes on request (AutoresetMode.DISABLED); by
+                default they are made by `make` and stepped one by one.
 
         Raises:
             UsageError: actions or observations of other kinds, no time limit, or functions that
                 JAX cannot trace.
         """
         self.name = name or (env.spec.id if env.spec else type(env.unwrapped).__name__)
-        self._env, self._make = env, make
+        self._env, self._make, self._make_vector = env, make, vector
         self._pictured: gym.Env | None = None
-        self._vectors: dict[int, SyncVectorEnv] = {}
+        self._vectors: dict[int, VectorEnv] = {}
         self._running: GymEpisode | None = None
         self.elapsed_steps: int | None = None  # told to a nonstationary environment; None: it counts by itself
         self._observation = ObservationCodec(env.observation_space, self.name)
@@ -228,12 +231,14 @@ class GymEnv:
         reward = self._reward(x, u, reward, t + 1)
         return reward, *self._endings(x_next, bool(ended), bool(cut), last=t + 1 == self.task.horizon)
 
-    def vector(self, count: int) -> SyncVectorEnv:
+    def vector(self, count: int) -> VectorEnv:
         """`count` further instances side by side, for `envs.vector.VectorRun`; they are kept for later calls.
 
         Raises:
             UsageError: the environment was given as an object that cannot be made again.
         """
+        if count not in self._vectors and self._make_vector is not None:
+            self._vectors[count] = self._make_vector(count)
         if count not in self._vectors:
             make = self._make or (self._env.spec.make if self._env.spec else None)
             if make is None and count > 1:

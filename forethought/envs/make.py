@@ -8,6 +8,7 @@ from gymnasium.envs.registration import load_env_creator
 
 from forethought.core import UsageError, nearest
 from forethought.dynamics.mujoco.messages import no_warnings
+from forethought.envs.arcade.minatar_games import IDS
 from forethought.envs.functions import import_module, importable_from_here
 from forethought.envs.grids.mazes import MAZES
 from forethought.envs.shipped import NAMESPACE, SHIPPED
@@ -57,7 +58,7 @@ def _suggest(name: str, module: str) -> str:
     base = name.rsplit("-v", 1)[0]
     if base in latest:
         return f"did you mean '{called[latest[base]]}'?"
-    hint = nearest(name, [*called, *(NAMESPACE + short for short in (*SHIPPED, *MAZES))])
+    hint = nearest(name, [*called, *(NAMESPACE + short for short in (*SHIPPED, *MAZES)), *IDS])
     if hint.startswith("did you mean"):
         found = hint.split("'")[1]
         return hint.replace(found, called.get(found, found))

@@ -1,4 +1,4 @@
-"""Many copies of one of our own systems, stepped together inside a compiled loop.
+"""Many copies of one compiled environment, stepped together inside a compiled loop.
 
 Symbols: B copies; T steps of each.  An episode that ends is followed by a new one at once; the rows keep the last
 observation of the old one as `x_next` and begin the new one with the next `x`, so no reset is ever a transition.
@@ -6,6 +6,7 @@ observation of the old one as `x_next` and begin the new one with the next `x`, 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -15,8 +16,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, Shaped
 
 from forethought.core import Transition
+from forethought.envs.compiled import CompiledEnv, CompiledSystem
 from forethought.envs.env import Env
-from forethought.envs.system_env import SystemEnv, one_step, read_sensors
 
 Act = Callable[..., Shaped[Array, "*m"]]  # act(x, key=key) -> action, for one copy
 
@@ -24,8 +25,8 @@ Act = Callable[..., Shaped[Array, "*m"]]  # act(x, key=key) -> action, for one c
 class Copies(eqx.Module):
     """B copies in the middle of their episodes."""
 
-    x: Float[Array, "B n"]  # states
-    seen: Float[Array, "B n"]  # what the sensors show of them
+    x: Any  # states, each leaf [B, ...]
+    seen: Shaped[Array, "B *n"]  # observations of them
     t: Int[Array, "B"]  # steps of the running episodes
     end: Int[Array, "B"]  # steps after which they are truncated
     total: Float[Array, "B"]  # returns of the running episodes
@@ -62,32 +63,32 @@ class EpisodeSummary:
         return EpisodeSummary(returns, lengths, int(over.size))
 
 
-def own_system(env: Env) -> SystemEnv | None:
-    """The system of ours that `env` is, or monitors; None for other environments."""
+def own_system(env: Env) -> CompiledEnv | None:
+    """The compiled environment that `env` is, or monitors; None for other environments."""
     inner = getattr(env, "env", env)
-    return inner if isinstance(inner, SystemEnv) else None
+    return inner if isinstance(inner, CompiledEnv) else None
 
 
-def start_copies(env: SystemEnv, count: int, *, key: PRNGKeyArray) -> Copies:
+def start_copies(env: CompiledEnv, count: int, *, key: PRNGKeyArray) -> Copies:
     """`count` copies in initial states.
 
     Their first episodes are truncated after different numbers of steps, evenly spread up to the horizon: otherwise all
     copies would be at the same step of their episodes for ever.
     """
     start_key, sensor_key = jr.split(key)
-    x, seen = _initial(env, jr.split(start_key, count), jr.split(sensor_key, count))
+    x, seen = _initial(env.system, jr.split(start_key, count), jr.split(sensor_key, count))
     horizon = env.task.horizon
     end = jnp.ceil(horizon * jnp.arange(1, count + 1) / count).astype(jnp.int32)
-    return Copies(x, seen, jnp.zeros(count, jnp.int32), jnp.maximum(end, 1), jnp.zeros(count, x.dtype))
+    return Copies(x, seen, jnp.zeros(count, jnp.int32), jnp.maximum(end, 1), jnp.zeros(count, jnp.result_type(float)))
 
 
 def advance_copies(
-    env: SystemEnv, copies: Copies, act: Act, steps: int, *, key: PRNGKeyArray
+    env: CompiledEnv, copies: Copies, act: Act, steps: int, *, key: PRNGKeyArray
 ) -> tuple[Copies, Transition, Ended]:
     """`steps` steps of every copy, to be compiled by the caller.
 
     Args:
-        env: the system.
+        env: the environment.
         copies: where they are.
         act: chooses the action of one copy: `act(x, key=key)`.
         steps: T.
@@ -100,7 +101,7 @@ def advance_copies(
         act_key, noise_key, reset_key, sensor_key = jr.split(key, 4)
         count = copies.t.shape[0]
         wishes = jax.vmap(lambda x, key: act(x, key=key))(copies.seen, jr.split(act_key, count))
-        x, done = jax.vmap(lambda *at: one_step(env.problem, env.sensors, *at))(
+        x, done = jax.vmap(lambda *at: env.system.step(*at[:-1], key=at[-1]))(
             copies.x, copies.seen, wishes, copies.t, jr.split(noise_key, count)
         )
         row, t, total = done.row, copies.t + 1, copies.total + done.row.reward
@@ -109,10 +110,10 @@ def advance_copies(
         row = eqx.tree_at(lambda r: r.truncated, row, cut)
         new = jax.lax.cond(
             jnp.any(over),
-            lambda: _initial(env, jr.split(reset_key, count), jr.split(sensor_key, count)),
+            lambda: _initial(env.system, jr.split(reset_key, count), jr.split(sensor_key, count)),
             lambda: (x, row.x_next),
         )
-        x, seen = (jnp.where(over[:, None], a, b) for a, b in zip(new, (x, row.x_next), strict=True))
+        x, seen = jax.tree.map(lambda a, b: jnp.where(_column(over, a), a, b), new, (x, row.x_next))
         after = Copies(
             x,
             seen,
@@ -126,12 +127,17 @@ def advance_copies(
     return copies, rows, ended
 
 
+@eqx.filter_jit
 def _initial(
-    env: SystemEnv, start_keys: Key[Array, "B"], sensor_keys: Key[Array, "B"]
-) -> tuple[Float[Array, "B n"], Float[Array, "B n"]]:
-    """Initial states and what the sensors show of them."""
-    x = jax.vmap(lambda key: env.task.initial(key=key))(start_keys)
-    return x, jax.vmap(lambda x, key: read_sensors(x, env.sensors, jnp.zeros((), jnp.int32), key))(x, sensor_keys)
+    system: CompiledSystem, start_keys: Key[Array, "B"], sensor_keys: Key[Array, "B"]
+) -> tuple[Any, Shaped[Array, "B *n"]]:
+    """Initial states and their observations."""
+    return jax.vmap(lambda key, sensor_key: system.first(key=key, sensor_key=sensor_key))(start_keys, sensor_keys)
+
+
+def _column(over: Bool[Array, "B"], like: Shaped[Array, "B *n"]) -> Bool[Array, "B ..."]:
+    """`over` with as many axes as `like`."""
+    return over.reshape(-1, *(1,) * (like.ndim - 1))
 
 
 def joined(summaries: list[EpisodeSummary]) -> EpisodeSummary:

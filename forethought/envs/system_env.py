@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -10,11 +9,9 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import (
-    Controller,
-    EnvironmentFailure,
     HasInitialStates,
     Problem,
     Task,
@@ -26,10 +23,9 @@ from forethought.core.data import AnyArray
 from forethought.core.delay import Delay
 from forethought.dynamics.residual import Physics, require_physics
 from forethought.dynamics.space import StateSpace
-from forethought.envs.acting import Actor, runs_on_host
-from forethought.envs.episode import OnStep, join_pieces, require_running, run_episode, truncated
+from forethought.envs.compiled import CompiledEpisode, Step
+from forethought.envs.episode import run_episode
 
-CHUNK = 10  # steps of one compiled call, and so between two calls of `on_step`, at most
 SENSORS = 0xFFFFFFFF  # folded into the key of the steps; they fold their number, from 0 up, into it
 
 
@@ -85,6 +81,11 @@ class SystemEnv(eqx.Module):
         stds = np.broadcast_to(np.asarray(self.observation_std, np.float64), (self.space.size,))
         return stds if stds.any() else None
 
+    @property
+    def system(self) -> "KnownSystem":
+        """See `CompiledEnv`."""
+        return KnownSystem(self.problem, self.sensors)
+
     run = run_episode
 
     def start(
@@ -94,7 +95,7 @@ class SystemEnv(eqx.Module):
         reset_key: PRNGKeyArray | None = None,
         options: Mapping[str, Any] | None = None,
         frames: list[np.ndarray] | None = None,
-    ) -> "SystemEpisode":
+    ) -> CompiledEpisode:
         """A new episode; see `Env.start`.  `options={"x0": state}` gives the initial state itself.
 
         If the task has a fixed set of initial states (`HasInitialStates`), `options={"condition": i}` chooses one.
@@ -105,7 +106,8 @@ class SystemEnv(eqx.Module):
         start_key, controller_key, step_key = jr.split(key, 3)
         x = _initial(self.problem, start_key if reset_key is None else reset_key)
         x = x if options is None else given_state(self, options, x)
-        return SystemEpisode(self, x, controller_key, step_key, frames)
+        seen = read_sensors(x, self.sensors, np.int32(0), step_key)
+        return CompiledEpisode(self, x, seen, controller_key, step_key, frames)
 
     def pictures(self, episode: Transition, start: int = 0) -> list[np.ndarray]:
         """The T + 1 states of steps that begin at step `start` as RGB pictures."""
@@ -123,109 +125,20 @@ class SystemEnv(eqx.Module):
         return self.renderer(self.problem, x, u, seconds)
 
 
-class SystemEpisode:
-    """An episode of a `SystemEnv`, see `Episode`; several of one environment may run side by side."""
+class KnownSystem(eqx.Module):
+    """A `Problem` and the noise of its sensors; see `CompiledSystem`.  An observation is a reading of the state."""
 
-    def __init__(
-        self,
-        env: SystemEnv,
-        x: Float[Array, "n"],
-        controller_key: PRNGKeyArray,
-        step_key: PRNGKeyArray,
-        frames: list[np.ndarray] | None,
-    ):
-        """In the state `x`."""
-        self.over = False
-        self._env, self._frames, self._key = env, frames, step_key
-        self._state = (x, read_sensors(x, env.sensors, np.int32(0), step_key))  # and what the sensors show of it
-        self._actor = Actor(key=controller_key)
-        self._t, self._total = 0, 0.0
-        if frames is not None:
-            frames.append(env.picture(np.asarray(x), None, 0.0))
+    problem: Problem
+    sensors: Float[np.ndarray, "n"] | None
 
-    @property
-    def x(self) -> np.ndarray:
-        """What the sensors show now."""
-        return np.asarray(self._state[1])
+    def first(self, *, key: PRNGKeyArray, sensor_key: PRNGKeyArray) -> tuple[Float[Array, "n"], Float[Array, "n"]]:
+        """An initial state and a reading of it."""
+        x = self.problem.task.initial(key=key)
+        return x, read_sensors(x, self.sensors, jnp.zeros((), jnp.int32), sensor_key)
 
-    def advance(self, controller: Controller, *, steps: int, on_step: OnStep | None = None) -> Transition:
-        """Up to `steps` further steps, compiled `CHUNK` by `CHUNK` where the controller allows; see `Episode.advance`.
-
-        Raises:
-            EnvironmentFailure: a number is not finite; its `episode` holds the steps of this call before that.
-            UsageError: the episode is over.
-        """
-        require_running(self, steps)
-        self._actor.take(controller, self.x, self._t)
-        some = self._one_on_host if runs_on_host(controller) else partial(self._chunk, controller)
-        end, pieces = min(self._t + steps, self._env.task.horizon), []
-        while self._t < end and not self.over:
-            piece = some(min(CHUNK, end - self._t))
-            pieces.append(piece.row)
-            self._note(piece, pieces)
-            if on_step is not None:
-                on_step(self._t, self._total)
-        rows = join_pieces(pieces)
-        self._draw(rows)
-        return rows
-
-    def _chunk(self, controller: Controller, count: int) -> "Step":
-        """Up to `count` steps in a compiled loop."""
-        env, moment = self._env, (*self._state, self._actor.memory)
-        start, most = np.int32(self._t), np.int32(count)
-        moment, trail, done = _advance(env.problem, env.sensors, controller, moment, start, most, self._key)
-        *self._state, self._actor.memory = moment
-        return jax.tree.map(lambda leaf: np.asarray(leaf)[: int(done)], trail)
-
-    def _one_on_host(self, count: int) -> "Step":
-        """One step with a controller that cannot be traced."""
-        del count
-        env, (x, seen) = self._env, self._state
-        wish = np.asarray(self._actor(self.x, self._t))
-        x, step = one_step(env.problem, env.sensors, x, seen, wish, np.int32(self._t), self._key)
-        self._state = (x, step.row.x_next)
-        return jax.tree.map(lambda leaf: np.asarray(leaf)[None], step)
-
-    def _note(self, piece: "Step", pieces: list[Transition]) -> None:
-        """Count the steps of `piece`, the last of `pieces`, and see whether they end the episode."""
-        row = piece.row
-        wrong = _first_not_finite(piece)
-        if wrong is not None:
-            i, culprit = wrong
-            self.over = True
-            before = jax.tree.map(lambda leaf: leaf[: leaf.shape[0] - len(row) + i], join_pieces(pieces))
-            what = f"{self._env.name}: {culprit} is not finite (NaN or infinite) at step {self._t + i}."
-            raise EnvironmentFailure(what, before if len(before) else None)
-        self._t, self._total = self._t + len(row), self._total + float(row.reward.sum())
-        self.over = bool(row.terminated[-1]) or self._t == self._env.task.horizon
-        if self.over:
-            pieces[-1] = truncated(row)
-
-    def _draw(self, rows: Transition) -> None:
-        """Pictures of these steps; the last state's is drawn again once it is known what acts there."""
-        if self._frames is not None:
-            self._frames.pop()
-            self._frames += self._env.pictures(rows, self._t - len(rows))
-
-
-class Step(eqx.Module):
-    """What a step leaves behind, leading axis [T]."""
-
-    row: Transition
-    action_finite: Bool[Array, "*T"] | Bool[np.ndarray, "*T"]
-
-
-def _first_not_finite(steps: Step) -> tuple[int, str] | None:
-    """The first step with a number that is not finite, and what it is; None where there is none."""
-    row = steps.row
-    culprits = {
-        "the state": ~np.isfinite(row.x).all(-1),
-        "the controller's action": ~steps.action_finite,
-        "the cost": ~np.isfinite(row.reward),
-        "the state after it": ~np.isfinite(row.x_next).all(-1),
-    }
-    bad = np.flatnonzero(np.any(list(culprits.values()), axis=0))
-    return (int(bad[0]), next(name for name, where in culprits.items() if where[bad[0]])) if bad.size else None
+    def step(self, state: Any, x: Any, wish: Any, t: Any, *, key: PRNGKeyArray) -> tuple[Any, Step]:
+        """The next state and the record of the step."""
+        return one_step(self.problem, self.sensors, state, x, wish, t, key)
 
 
 @eqx.filter_jit
@@ -255,48 +168,6 @@ def given_state(env: SystemEnv, options: Mapping[str, Any], x: Float[AnyArray, "
     if given.shape != x.shape:
         raise UsageError(f"{env.name} has states of shape {list(x.shape)}; x0 has {list(given.shape)}.")
     return given
-
-
-@eqx.filter_jit
-def _advance(
-    problem: Problem,
-    sensors: Any,
-    controller: Controller,
-    moment: Any,
-    start: Any,
-    count: Any,
-    key: PRNGKeyArray,
-) -> tuple[Any, Step, Int[Array, ""]]:
-    """Up to `count` steps from `moment = (x, its reading, carry)` at time `start`, fewer where one ends the task.
-
-    One program serves every `count` up to `CHUNK`: pieces of an episode join to the very numbers of the whole.
-    Returns the moment after them, the steps [CHUNK], and how many of them were done.
-    """
-    arrays, static = eqx.partition(moment, eqx.is_array)
-
-    def step(arrays: Any, t: Int[Array, ""]) -> tuple[Any, Step]:
-        x, seen, carry = eqx.combine(arrays, static)
-        wish, carry = controller.act(seen, t, carry, key=jr.split(jr.fold_in(key, t))[0])
-        x_next, done = one_step(problem, sensors, x, seen, wish, t, key)
-        return _strong(eqx.filter((x_next, done.row.x_next, carry), eqx.is_array)), done
-
-    arrays, start = _strong(arrays), jnp.asarray(start)
-    step = eqx.filter_closure_convert(step, arrays, start)  # traced once: the loop must know what a step leaves behind
-    blank = jax.tree.map(lambda a: jnp.zeros((CHUNK, *a.shape), a.dtype), jax.eval_shape(step, arrays, start)[1])
-
-    def once(loop: Any) -> Any:
-        i, arrays, trail, _ = loop
-        arrays, done = step(arrays, start + i)
-        return i + 1, arrays, jax.tree.map(lambda all, one: all.at[i].set(one), trail, done), done.row.terminated
-
-    begin = (jnp.zeros((), jnp.int32), arrays, blank, jnp.zeros((), bool))
-    done, arrays, trail, _ = jax.lax.while_loop(lambda loop: (loop[0] < count) & ~loop[3], once, begin)
-    return eqx.combine(arrays, static), trail, done
-
-
-def _strong(tree: Any) -> Any:
-    """Arrays without weak types: what goes into a step is of the type that comes out of it."""
-    return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype) if getattr(leaf, "weak_type", False) else leaf, tree)
 
 
 @eqx.filter_jit

@@ -68,7 +68,15 @@ class VectorRun:
     `resetting` [B]: the next step only resets (NEXT_STEP).
     """
 
-    def __init__(self, envs: VectorEnv, controller: Controller, *, rules: GymEnv | None = None, key: PRNGKeyArray):
+    def __init__(
+        self,
+        envs: VectorEnv,
+        controller: Controller,
+        *,
+        rules: GymEnv | None = None,
+        keep: bool = True,
+        key: PRNGKeyArray,
+    ):
         """All sub-environments in their initial states.
 
         Args:
@@ -76,10 +84,11 @@ class VectorRun:
             controller: chooses the actions.
             rules: whose cost, termination and time limit hold in place of the sub-environments' own; then the mode
                 is DISABLED, so that an episode can end where the sub-environment would go on.
+            keep: whether episodes keep their observations; otherwise these are arrays without entries.
             key: seeds the first reset and the controller.
         """
         self.envs, self.controller, self.mode = envs, controller, _autoreset_mode(envs)
-        self.rules = rules
+        self.rules, self.keep = rules, keep
         if rules is not None and self.mode != AutoresetMode.DISABLED:
             raise UsageError("VectorRun needs AutoresetMode.DISABLED where rules are given.")
         self.name = envs.spec.id if envs.spec is not None else type(envs).__name__
@@ -136,6 +145,15 @@ class VectorRun:
         rows = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *pieces)
         return _truncated(rows)
 
+    def streams(self) -> Transition:
+        """The steps since this was last asked for, leading axes [T, B]; each sub-environment made as many.
+
+        Only for the mode DISABLED, in which every call is a step of every sub-environment.
+        """
+        pieces = [log.whole() for log in self.recent]
+        self.recent = [EpisodeLog() for _ in self.recent]
+        return jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *pieces)
+
     def arrivals(self, starts: np.ndarray, over: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
         """The observations [B, *n] after the step, also if `starts` holds the first ones of new episodes."""
         if self.mode != AutoresetMode.SAME_STEP or not over.any():
@@ -150,8 +168,10 @@ class VectorRun:
         if not np.isfinite(reward):
             failure = f"{self.name} gave the reward {reward} in sub-environment {i} at step {self.calls}."
             raise EnvironmentFailure(failure, self.logs[i].episode())
-        for log in (self.logs[i], self.recent[i]):
-            log.append(np.asarray(self.xs[i]), u, x_next, reward, ended, cut)
+        x, none = np.asarray(self.xs[i]), np.zeros(0, x_next.dtype)
+        self.recent[i].append(x, u, x_next, reward, ended, cut)
+        kept = (x, x_next) if self.keep else (none, none)
+        self.logs[i].append(kept[0], u, kept[1], reward, ended, cut)
         self.steps += 1
         if ended or cut:
             self.done.append((i, self.logs[i].whole()))

@@ -10,7 +10,9 @@ from jaxtyping import Array, Float, Shaped
 from forethought.core import Conditional, Transition
 from forethought.learners.advantages import explained_variance, generalized_advantages
 from forethought.learners.value_function import ValueFunction
-from forethought.policies.network import HasSeen
+from forethought.policies.network import HasSeen, TrunkPolicy
+
+PASS = 1024  # images in one pass through a trunk outside of updates
 
 
 class ActorCritic(eqx.Module):
@@ -46,16 +48,43 @@ def prepared(
         returns the values explained.
     """
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch)
-    shape = batch.reward.shape
-    values, after = (jax.vmap(state.value)(xs).reshape(shape) for xs in (flat.x, flat.x_next))
+    judge = _judged_by_trunk if isinstance(state.policy, TrunkPolicy) else _judged
+    values, after, log_probs = judge(state, batch, flat)
     advantages = generalized_advantages(
         batch.reward, values, after, batch.terminated, batch.truncated, discount=discount, trace=trace
     ).reshape(-1)
     targets = advantages + values.reshape(-1)
-    log_probs = jax.vmap(lambda x, u: state.policy(x).log_prob(u))(flat.x, flat.u)
     rows = Rows(flat.x, flat.u, advantages, targets, log_probs)
     rescaled = eqx.tree_at(lambda s: s.value, state, state.value.rescaled(targets))
     return rescaled, rows, explained_variance(values.reshape(-1), targets)
+
+
+def _judged(state: ActorCritic, batch: Transition, flat: Transition) -> tuple[Array, Array, Array]:
+    """The values before and after each step [T, B], and the log-probabilities of the actions [T B]."""
+    shape = batch.reward.shape
+    values, after = (jax.vmap(state.value)(xs).reshape(shape) for xs in (flat.x, flat.x_next))
+    return values, after, jax.vmap(lambda x, u: state.policy(x).log_prob(u))(flat.x, flat.u)
+
+
+def _judged_by_trunk(state: ActorCritic, batch: Transition, flat: Transition) -> tuple[Array, Array, Array]:
+    """The same with one pass through the trunk; most values after a step are those before the next step."""
+    policy: Any = state.policy
+
+    def features_of(xs: Array) -> Array:
+        return jax.lax.map(policy.trunk, xs, batch_size=min(PASS, xs.shape[0]))
+
+    features = features_of(flat.x)
+    values = jax.vmap(state.value)(features).reshape(batch.reward.shape)
+    log_probs = jax.vmap(lambda h, u: policy.head(h).log_prob(u))(features, flat.u)
+    last = jax.vmap(state.value)(features_of(batch.x_next[-1]))
+    after = jnp.concatenate([values[1:], last[None]])
+    cut = batch.truncated & ~batch.terminated
+    after = jax.lax.cond(
+        jnp.any(cut[:-1]),  # then the observation after the step is not that of the next row
+        lambda: jnp.where(cut, jax.vmap(state.value)(features_of(flat.x_next)).reshape(cut.shape), after),
+        lambda: after,
+    )
+    return values, after, log_probs
 
 
 @runtime_checkable

@@ -7,9 +7,12 @@ Symbols: r = pi(u | x) / pi_old(u | x), the ratio of probabilities; A advantage,
 Source: Schulman et al. (2017), equation 7 and algorithm 1; details as in CleanRL's ppo_continuous_action.py, and
 Huang et al. (2022), The 37 implementation details of proximal policy optimization.
 Differs: returns are standardized instead of rewards (value_function.py); the value loss is not clipped; the learning
-rate is constant; actions are clipped to their limits before their probability is computed (policies/distributions.py);
-episodes that a time limit ends are followed by the value of their last observation (advantages.py).
+rate is constant by default; actions are clipped to their limits before their probability is computed
+(policies/distributions.py); episodes that a time limit ends are followed by the value of their last observation
+(advantages.py).
 """
+
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,7 +21,7 @@ import jax.random as jr
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from forethought.core import Conditional, Spaces, Transition
+from forethought.core import Conditional, Observations, Spaces, Transition, UsageError
 from forethought.core.settings import settings
 from forethought.learners.actor_critic import (
     ActorCritic,
@@ -31,7 +34,8 @@ from forethought.learners.actor_critic import (
 from forethought.learners.shuffle import permutation
 from forethought.learners.validation import require_rates
 from forethought.learners.value_function import ValueFunction
-from forethought.policies.network import on_policy
+from forethought.networks.trunk import Trunk
+from forethought.policies.network import TrunkPolicy, on_policy, on_trunk
 
 WHO = "PPO"
 
@@ -54,6 +58,9 @@ class PPOLearner:
     value_weight: float = 0.5  # factor on the value loss; CleanRL, Stable-Baselines3
     max_gradient_norm: float = 0.5  # longer gradients are scaled down to it; CleanRL, Stable-Baselines3
     normalize_observations: bool = True  # standardize by running moments; CleanRL for MuJoCo
+    shared_trunk: bool = False  # policy and value share all layers but the last, for images only; CleanRL for Atari
+    decay_steps: int | None = None  # environment steps in which the learning rate falls to zero; none: it is constant
+    reward_limit: float | None = None  # limit on absolute rewards in learning; none: no limit; Mnih et al. (2015): 1
 
     def __post_init__(self):
         """Refuse settings out of range."""
@@ -62,14 +69,22 @@ class PPOLearner:
             raise ValueError(f"PPOLearner needs epochs and minibatches >= 1, got {self.epochs} and {self.minibatches}.")
         if not self.clip > 0:
             raise ValueError(f"PPOLearner.clip must be positive, got {self.clip}.")
+        for name in ("decay_steps", "reward_limit"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ValueError(f"PPOLearner.{name} must be positive, got {getattr(self, name)}.")
 
-    @property
-    def optimizer(self) -> optax.GradientTransformation:
-        """Adam, gradients clipped to a norm; on all parameters as one vector, which saves many small kernels."""
+    def optimizer(self, rows: int = 1) -> optax.GradientTransformation:
+        """Adam, gradients clipped to a norm; on all parameters as one vector, which saves many small kernels.
+
+        `rows`: of a minibatch; `epochs` gradient steps use as many environment steps.
+        """
+        rate: Any = self.learning_rate
+        if self.decay_steps is not None:
+            rate = optax.linear_schedule(rate, 0.0, -(-self.decay_steps * self.epochs // rows))
         return optax.flatten(
             optax.chain(
                 optax.clip_by_global_norm(self.max_gradient_norm),
-                optax.adam(self.learning_rate, eps=1e-5),  # CleanRL, Stable-Baselines3
+                optax.adam(rate, eps=1e-5),  # CleanRL, Stable-Baselines3
             )
         )
 
@@ -78,20 +93,38 @@ class PPOLearner:
 
         Args:
             spaces: of the environment.
-            policy: what to start from; by default `policies.network.on_policy`.
+            policy: what to start from; by default `policies.network.on_policy`, or `on_trunk`.
             key: random key.
         """
         policy_key, value_key = jr.split(key)
+        if self.shared_trunk:
+            return self._init_with_trunk(spaces, policy, policy_key, value_key)
         hidden, normalize = self.hidden, self.normalize_observations
         if policy is None:
             policy = on_policy(spaces, hidden=hidden, normalize=normalize, who=WHO, key=policy_key)
         value = ValueFunction.init(spaces, hidden=hidden, normalize=normalize, who=WHO, key=value_key)
-        return ActorCritic(policy, value, self.optimizer.init(eqx.filter((policy, value), eqx.is_inexact_array)))
+        return ActorCritic(policy, value, self.optimizer().init(eqx.filter((policy, value), eqx.is_inexact_array)))
+
+    def _init_with_trunk(
+        self, spaces: Spaces, policy: Conditional | None, policy_key: PRNGKeyArray, value_key: PRNGKeyArray
+    ) -> ActorCritic:
+        """The value is a function of the features of the policy's trunk."""
+        if policy is None:
+            trunk = Trunk.init(spaces.observations, who=WHO, key=jr.fold_in(policy_key, 1))
+            policy = on_trunk(trunk, spaces.actions, who=WHO, key=policy_key)
+        if not isinstance(policy, TrunkPolicy):
+            raise UsageError(f"{WHO}: shared_trunk needs a first policy with a trunk, not a {type(policy).__name__}.")
+        features = Spaces(Observations((policy.trunk.size,)), spaces.actions)
+        value = ValueFunction.init(features, hidden=(), normalize=False, who=WHO, key=value_key)
+        return ActorCritic(policy, value, self.optimizer().init(eqx.filter((policy, value), eqx.is_inexact_array)))
 
     def update(
         self, state: ActorCritic, batch: Transition, *, key: PRNGKeyArray
     ) -> tuple[ActorCritic, dict[str, Float[Array, ""]]]:
         """One iteration of algorithm 1 on a batch [T, B]; rows beyond a multiple of `minibatches` are left out."""
+        if self.reward_limit is not None:
+            limited = jnp.clip(batch.reward, -self.reward_limit, self.reward_limit)
+            batch = eqx.tree_at(lambda b: b.reward, batch, limited)
         state, rows, explained = prepared(state, batch, discount=self.discount, trace=self.trace)  # lines 3-4
         count = rows.target.shape[0]
         size = max(count // self.minibatches, 1)
@@ -109,7 +142,7 @@ class PPOLearner:
         """One gradient step on a minibatch."""
         learned = (state.policy, state.value)
         (_, told), gradient = eqx.filter_value_and_grad(self.loss, has_aux=True)(learned, rows)
-        change, memory = self.optimizer.update(gradient, state.memory)
+        change, memory = self.optimizer(rows.target.shape[0]).update(gradient, state.memory)
         policy, value = eqx.apply_updates(learned, change)
         return ActorCritic(policy, value, memory), told
 
@@ -118,6 +151,9 @@ class PPOLearner:
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         """The loss of a minibatch, and its parts."""
         policy, value = learned
+        if isinstance(policy, TrunkPolicy):
+            rows = eqx.tree_at(lambda r: r.x, rows, jax.vmap(policy.trunk)(rows.x))
+            policy = policy.head
         log_prob, entropy = log_probs_and_entropies(policy, rows)
         log_ratio = log_prob - rows.log_prob
         policy_loss = clipped_loss(log_ratio, standardized(rows.advantage), self.clip)

@@ -35,10 +35,28 @@ def network_for(
         return MLP.init(
             size, outputs, hidden=hidden, activation=activation, initializer=initializer, last=last, key=key
         )
+    return convolution_for(inputs, outputs, initializer=initializer, last=last, who=who, key=key)
+
+
+def convolution_for(
+    inputs: Inputs,
+    outputs: int | None,
+    *,
+    hidden: tuple[int, ...] | None = None,
+    initializer: Initializer | None = None,
+    last: Initializer | None = None,
+    who: str,
+    key: PRNGKeyArray,
+) -> Convolution:
+    """A convolutional network from encoded images; arguments as in `Convolution.init`.
+
+    Raises:
+        UsageError: images of a shape that it does not take; `who` is the learner, for the message.
+    """
     remedy = "flatten them with gymnasium.wrappers.FlattenObservation"
     if len(inputs.shape) > 3:
         raise UsageError(f"{who}: observations of {inputs.observations} have more axes than images: {remedy}.")
     try:
-        return Convolution.init(inputs.shape, outputs, initializer=initializer, last=last, key=key)
+        return Convolution.init(inputs.shape, outputs, hidden=hidden, initializer=initializer, last=last, key=key)
     except ValueError as problem:
         raise UsageError(f"{who}: {str(problem).rstrip('.')}: {remedy}.") from problem

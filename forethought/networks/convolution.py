@@ -29,8 +29,9 @@ class Convolution(eqx.Module):
     @staticmethod
     def init(
         shape: tuple[int, ...],
-        e: int,
+        e: int | None,
         *,
+        hidden: tuple[int, ...] | None = None,
         initializer: Initializer | None = None,
         last: Initializer | None = None,
         key: PRNGKeyArray,
@@ -39,7 +40,8 @@ class Convolution(eqx.Module):
 
         Args:
             shape: of an image.
-            e: size of the output.
+            e: size of the output; by default that of the usual hidden layer.
+            hidden: units of the layers between convolutions and output; by default one layer of the usual size.
             initializer: of all weights but those of the output; by default uniform within 1 / sqrt(in).
             last: of the weights of the output; by default as the others.
             key: random key.
@@ -59,8 +61,8 @@ class Convolution(eqx.Module):
             height, width, channels = (height - side) // stride + 1, (width - side) // stride + 1, out
         head = MLP.init(
             height * width * channels,
-            e,
-            hidden=(units,),
+            e or units,
+            hidden=(units,) if hidden is None else hidden,
             activation=jax.nn.relu,
             initializer=initializer,
             last=last,

@@ -3,6 +3,7 @@
 real numbers [n]        all but the angles, then sines and cosines of the angles; standardized where `moments` are kept
 integers with counts    one-hot, one after the other
 images of integers      divided by the greatest value of their dtype; shape kept
+images of booleans      0 and 1
 images of real numbers  as they are
 """
 
@@ -59,7 +60,8 @@ class Inputs(eqx.Module):
             parts = [jax.nn.one_hot(i, n) for i, n in zip(x.reshape(-1), about.counts, strict=True)]
             return jnp.concatenate(parts)
         if about.is_image:
-            greatest = 1.0 if about.dtype.startswith("float") else float(jnp.iinfo(about.dtype).max)
+            whole = not about.dtype.startswith(("float", "bool"))
+            greatest = float(jnp.iinfo(about.dtype).max) if whole else 1.0
             return x.astype(jnp.result_type(float)) / greatest
         if not about.angles:
             return x.reshape(-1).astype(jnp.result_type(float))

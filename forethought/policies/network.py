@@ -5,7 +5,7 @@ standardize observations and the action limits are held fixed.
 """
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from forethought.core import Box, Categorical, Discrete, Spaces, UsageError
+from forethought.core import Box, Categorical, Conditional, Discrete, Observations, Spaces, UsageError
 from forethought.networks.build import Network, network_for
 from forethought.networks.inputs import Inputs
 from forethought.networks.mlp import orthogonal, uniform
+from forethought.networks.trunk import Trunk
 from forethought.policies.distributions import ClippedGaussian, SquashedGaussian
 
 MIN_LOG_STD, MAX_LOG_STD = -20.0, 2.0  # of the squashed Gaussian: Haarnoja et al.'s code and Stable-Baselines3
@@ -96,6 +97,28 @@ class CategoricalPolicy(eqx.Module):
     def seen(self, xs: Shaped[Array, "N *n"]) -> "CategoricalPolicy":
         """With the moments of N more observations."""
         return eqx.tree_at(lambda p: p.inputs, self, self.inputs.seen(xs))
+
+
+class TrunkPolicy(eqx.Module):
+    """A policy whose features are shared with other functions: `head(trunk(x))`."""
+
+    trunk: Trunk
+    head: Conditional  # a policy of the features
+
+    def __call__(self, x: Shaped[Array, "*n"]) -> Any:
+        """The distribution of the action."""
+        return self.head(self.trunk(x))
+
+    def draw(self, *, key: PRNGKeyArray) -> "TrunkPolicy":
+        """Itself: its weights are certain."""
+        del key
+        return self
+
+
+def on_trunk(trunk: Trunk, actions: Box | Discrete, *, who: str, key: PRNGKeyArray) -> TrunkPolicy:
+    """A policy that is affine in the features of `trunk`, nearly the same distribution for all observations."""
+    features = Spaces(Observations((trunk.size,)), actions)
+    return TrunkPolicy(trunk, on_policy(features, hidden=(), normalize=False, who=who, key=key))
 
 
 def on_policy(

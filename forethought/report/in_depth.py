@@ -14,6 +14,7 @@ from forethought.report.controller_picture import controller_sections
 from forethought.report.curves import Baseline, Curve
 from forethought.report.diagnostics import Calibration, ModelError, examine, reward_is_learned
 from forethought.report.error_sections import error_sections
+from forethought.report.games_table import games_sections
 from forethought.report.gp_picture import gp_sections
 from forethought.report.hints import Evidence, hints
 from forethought.report.mixture_picture import mixture_sections
@@ -57,6 +58,7 @@ def in_depth(run: Any, *, episodes: int, seed: int | None, video: bool) -> Page:
         top = [_hint_section(curve, findings)]
         if video:
             top = [replace(section, half=True) for section in (_video_section(run, findings, seed), *top)]
+        games = games_sections(run, episodes=episodes, seed=seed)
         tables = value_map_sections(run)
         learned = [
             *tables,
@@ -68,7 +70,7 @@ def in_depth(run: Any, *, episodes: int, seed: int | None, video: bool) -> Page:
             *gp_sections(run.path, findings.problem),
             *mixture_sections(run.path, findings.problem),
         ]
-        sections = [*top, *sections, *learned, *_plan_sections(findings, replans(run.algorithm))]
+        sections = [*top, *games, *sections, *learned, *_plan_sections(findings, replans(run.algorithm))]
     version = info.get("versions", {}).get("forethought") or ""
     return Page(
         title=f"{name} on {info['env']['name']}",

@@ -53,7 +53,7 @@ def round_line(
         "iteration": after.iteration,
         "env_steps": after.env_steps,
         "episodes": after.episodes,
-        "return": returns[-1] if returns else None,
+        "return": (summarized + returns)[-1] if summarized or returns else None,
         "return_mean": float(np.mean(summarized + returns)) if summarized or returns else None,
         "solved": solved,
         "model_error": None,

@@ -1,0 +1,34 @@
+"""The section of a report on a student of several games: its score and its expert's in each game."""
+
+from typing import Any
+
+import numpy as np
+
+from forethought.report.page import Section, Table
+from forethought.report.record import number
+from forethought.runs.games import GameScore, evaluate_games, mean_share, plays_several_games
+
+HEAD = ("game", "student", "expert", "random actions", "share kept")
+
+
+def games_sections(run: Any, *, episodes: int, seed: int | None) -> list[Section]:
+    """A table of all games; nothing for a run of one environment."""
+    if not plays_several_games(run):
+        return []
+    scores = evaluate_games(run, episodes=episodes, seed=seed)
+    text = (
+        f"Mean return of {episodes} new episodes of the student and of the expert that it learned from, by their most "
+        "probable actions. Share kept: (student - random) / (expert - random). The rest of this page is about the "
+        "first game."
+    )
+    return [Section("All games", text=[text], table=Table(HEAD, game_rows(scores)))]
+
+
+def game_rows(scores: list[GameScore]) -> list[list[str]]:
+    """One row for each game, and the mean share."""
+    rows = [
+        [score.game, *(number(float(np.mean(some)), 3) for some in (score.student, score.expert, score.random))]
+        + [f"{score.share:.0%}"]
+        for score in scores
+    ]
+    return [*rows, ["mean", "", "", "", f"{mean_share(scores):.0%}"]]
