@@ -28,6 +28,7 @@ ALGORITHMS = {
 STUDENTS = {
     "dynamics": "forethought.algorithms.distill:DistillDynamics",
     "policy": "forethought.algorithms.distill:DistillPolicy",
+    "games": "forethought.algorithms.distill_games:DistillGames",
 }
 
 PLANNERS = {

@@ -24,7 +24,7 @@ from forethought.envs.arcade.atari import STICKY
 from forethought.envs.arcade.minatar_games import IDS, is_minatar
 from forethought.envs.grids.mazes import MAZES
 from forethought.envs.shipped import NAMESPACE, SHIPPED
-from forethought.registry import ALGORITHMS, MODELS, PLANNERS
+from forethought.registry import ALGORITHMS, MODELS, PLANNERS, STUDENTS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")])
@@ -235,6 +235,7 @@ def _needed(script):
 def _all_flags():
     """Of every command, with every choice of algorithm, planner and model."""
     words = [["plan", "ENV", "--planner", *PLANNERS], ["plan", "ENV"], *([name] for name in cli.COMMANDS)]
+    words += [["distill", "--to", kind] for kind in STUDENTS]
     for algorithm in ALGORITHMS:
         words += [["train", algorithm], *(["train", algorithm, "--planner", name] for name in PLANNERS)]
         words += [["train", algorithm, "--model", name] for name in MODELS]

@@ -1,7 +1,8 @@
 """`distill`: a student of trained runs, as a run of its own; what is distilled follows from the runs.
 
 A run that plans with a learned model of several networks gives its dynamics: the student plans with one network.  Any
-other run gives its controller: the student is a policy network.  `to` decides where both are possible.
+other run gives its controller: the student is a policy network.  `to` decides where both are possible.  Several runs
+give their policies: the student plays all their games, with a head for each.
 """
 
 import dataclasses
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from forethought.algorithms.distill import DistillDynamics, DistillPolicy
+from forethought.algorithms.distill_games import DistillGames, policy_of
 from forethought.algorithms.experience import Experience
 from forethought.core import OnHost, UsageError
 from forethought.envs.environment import Environment
@@ -17,8 +19,8 @@ from forethought.registry import STUDENTS
 from forethought.runs.driver import train
 from forethought.runs.run import Run
 
-Kind = Literal["dynamics", "policy"]
-ROUNDS = {"dynamics": 2, "policy": 12}  # by default
+Kind = Literal["dynamics", "policy", "games"]
+ROUNDS = {"dynamics": 2, "policy": 12, "games": 20}  # by default
 
 
 def distill(
@@ -26,7 +28,7 @@ def distill(
     *,
     out: str | Path | None = None,
     to: Kind | None = None,
-    algorithm: DistillDynamics | DistillPolicy | None = None,
+    algorithm: DistillDynamics | DistillPolicy | DistillGames | None = None,
     iterations: int | None = None,
     seed: int = 0,
     resume: bool = False,
@@ -38,8 +40,8 @@ def distill(
         runs: the directory of a run, or several.
         out: the run directory; by default `runs/ALGORITHM-ENV-seedSEED`.
         to: what the student is; by default this follows from the run, see `kind_of`.
-        algorithm: settings of the distillation; its `teacher` is replaced by the run's.
-        iterations: number of rounds; by default 2 for dynamics and 12 for a policy.
+        algorithm: settings of the distillation; its `teacher`, or its games and experts, are those of the runs.
+        iterations: number of rounds; by default 2 for dynamics, 12 for a policy and 20 for games.
         seed: the seed of all random numbers.
         resume: continue the run in `out`.
         progress: show progress on standard output.
@@ -50,12 +52,16 @@ def distill(
     paths = [runs] if isinstance(runs, str | Path) else list(runs)
     teachers = [Run(path) for path in paths]
     kind = kind_of(teachers, to)
-    settings = {"dynamics": DistillDynamics, "policy": DistillPolicy}[kind]() if algorithm is None else algorithm
-    (teacher,) = teachers
-    settings = dataclasses.replace(settings, teacher=teacher.algorithm)
+    kinds: Mapping[str, Any] = {"dynamics": DistillDynamics, "policy": DistillPolicy, "games": DistillGames}
+    settings = kinds[kind]() if algorithm is None else algorithm
+    learned = [teacher.algorithm for teacher in teachers]
+    if kind == "games":
+        settings = dataclasses.replace(settings, games=tuple(map(_game_of, teachers)), experts=tuple(learned))
+    else:
+        settings = dataclasses.replace(settings, teacher=learned[0])
     return train(
         settings,
-        Environment.from_record(teacher.info["env"]),
+        Environment.from_record(teachers[0].info["env"]),
         iterations=iterations or ROUNDS[kind],
         seed=seed,
         out=out,
@@ -75,6 +81,9 @@ def kind_of(runs: Sequence[Run], to: Kind | None = None) -> Kind:
         raise UsageError("name a run to distill.")
     if to is not None and to not in STUDENTS:
         raise UsageError(f"a student is one of {', '.join(STUDENTS)}, not '{to}'.")
+    if to == "games" or (to is None and len(runs) > 1):
+        _require_games(runs)
+        return "games"
     if len(runs) > 1:
         _require_one_action_space(runs)
         raise UsageError(f"one student learns from one run, not from {len(runs)}: distill each by itself.")
@@ -86,6 +95,26 @@ def kind_of(runs: Sequence[Run], to: Kind | None = None) -> Kind:
     if to == "policy" and isinstance(run.controller, OnHost):
         raise UsageError(f"the controller of {run.path} runs on the host, so it cannot label many states.")
     return to or ("dynamics" if members > 1 else "policy")
+
+
+def _require_games(runs: Sequence[Run]) -> None:
+    """Raise `UsageError` unless the runs are experts of different games."""
+    for run in runs:
+        policy_of(run.algorithm, run.state)
+    games = [_game_of(run) for run in runs]
+    twice = next((game for i, game in enumerate(games) if game in games[:i]), None)
+    if twice is not None:
+        raise UsageError(f"two runs were trained on {twice}: name one run for each game.")
+
+
+def _game_of(run: Run) -> str:
+    """The id of the environment that a run was trained on."""
+    environment = Environment.from_record(run.info["env"])
+    said = sorted(environment.given())
+    if said or not isinstance(environment.id, str):
+        what = f"with the option {said[0]}" if said else "on an object"
+        raise UsageError(f"{run.path} was trained {what}: a student of several games needs runs on plain ids.")
+    return environment.id
 
 
 def _members(run: Run) -> int:
@@ -102,7 +131,7 @@ def _require_one_action_space(runs: Sequence[Run]) -> None:
         if actions != first[1]:
             raise UsageError(
                 f"{first[0]} has {first[1]} and {path} has {actions}: one policy cannot imitate both without a head "
-                "for each action space; distill each by itself."
+                "for each action space; use --to games, or distill each by itself."
             )
 
 
@@ -112,6 +141,10 @@ def _actions(run: Run) -> str:
 
 
 def _kind_of_settings(algorithm: Any) -> Kind:
+    if isinstance(algorithm, DistillGames):
+        return "games"
     if isinstance(algorithm, DistillDynamics | DistillPolicy):
         return "dynamics" if isinstance(algorithm, DistillDynamics) else "policy"
-    raise UsageError(f"algorithm must be DistillDynamics(...) or DistillPolicy(...), not {algorithm!r:.60}.")
+    raise UsageError(
+        f"algorithm must be DistillDynamics(...), DistillPolicy(...) or DistillGames(...), not {algorithm!r:.60}."
+    )

@@ -11,9 +11,8 @@ import pytest
 
 from forethought.core import Discrete, Observations, Spaces, Transition, UsageError
 from forethought.learners import PPOLearner
-from forethought.learners.actor_critic import ActorCritic, Rows, prepared
-from forethought.networks.trunk import Trunk
-from forethought.policies.network import TrunkPolicy
+from forethought.learners.actor_critic import Rows, prepared
+from forethought.learners.advantages import generalized_advantages
 
 SPACES = Spaces(Observations((6, 6, 2), "bool"), Discrete(3))
 LEARNER = PPOLearner(epochs=2, minibatches=2, shared_trunk=True, learning_rate=1e-2)
@@ -38,36 +37,32 @@ def batch():
 
 
 def test_rows_are_those_of_a_policy_and_a_value_that_share_nothing(state, batch):
-    class Value(eqx.Module):
-        trunk: Trunk
-        head: eqx.Module
+    _, rows, _ = eqx.filter_jit(prepared)(state, batch, discount=0.9, trace=0.8)
 
-        def __call__(self, x):
-            return self.head(self.trunk(x))
+    @eqx.filter_jit
+    def expected(state, batch):
+        def value(x):
+            return state.value(state.policy.trunk(x))
 
-        def rescaled(self, targets):
-            return self
+        values, after = (jax.vmap(jax.vmap(value))(xs) for xs in (batch.x, batch.x_next))
+        ends = (batch.terminated, batch.truncated)
+        advantages = generalized_advantages(batch.reward, values, after, *ends, discount=0.9, trace=0.8)
+        log_probs = jax.vmap(jax.vmap(lambda x, u: state.policy(x).log_prob(u)))(batch.x, batch.u)
+        return advantages, values + advantages, log_probs
 
-    class Plain(eqx.Module):
-        policy: TrunkPolicy
-
-        def __call__(self, x):
-            return self.policy(x)
-
-    apart = ActorCritic(Plain(state.policy), Value(state.policy.trunk, state.value), None)
-    one, other = (eqx.filter_jit(prepared)(s, batch, discount=0.9, trace=0.8)[1:] for s in (state, apart))
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+    for a, b in zip((rows.advantage, rows.target, rows.log_prob), expected(state, batch), strict=True):
+        np.testing.assert_allclose(a, b.reshape(-1), rtol=2e-4, atol=2e-5)
 
 
 def test_an_update_raises_the_probability_of_better_actions(state, batch):
     better = eqx.tree_at(lambda b: b.reward, batch, (batch.u == 2).astype(jnp.float32))
-    after = state
+    learner, after = dataclasses.replace(LEARNER, discount=0.01), state
     for _ in range(10):
-        after = update(LEARNER, after, better)
+        after = update(learner, after, better)
     flat = batch.x.reshape(-1, 6, 6, 2)
-    probs = [float(jnp.mean(jax.vmap(lambda x, s=s: s.policy(x).probs[2])(flat))) for s in (state, after)]
-    assert probs[0] < 0.4 and probs[1] > 0.7
+    probs = [np.asarray(jax.vmap(lambda x, s=s: s.policy(x).probs[2])(flat)) for s in (state, after)]
+    rewarded = np.asarray(batch.u).reshape(-1) == 2
+    assert probs[0].max() < 0.4 and probs[1][rewarded].min() > 0.6
     assert not np.allclose(after.policy.trunk.network.kernels[0], state.policy.trunk.network.kernels[0])
 
 

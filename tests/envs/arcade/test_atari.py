@@ -1,5 +1,6 @@
 import importlib
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -22,11 +23,14 @@ def env():
     env.close()
 
 
-class Random6:
+class Random6(eqx.Module):
     """Uniform over six actions."""
 
     def __call__(self, x):
         return Categorical(jnp.zeros(6))
+
+    def draw(self, *, key):
+        return self
 
 
 def test_observations_are_the_last_four_pictures(env):

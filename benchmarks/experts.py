@@ -1,0 +1,130 @@
+"""Experts on games, and one student of all of them: what `minatar.py` and `atari.py` share.
+
+Each expert is one `forethought train ppo-images`, each student one `forethought distill` of the experts with its seed;
+both are resumable, and are evaluated when they are done.  Rows go to benchmarks/results/NAME.json as they come.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from common import RESULTS, ROOT, table
+from learning import forethought
+from rows import Row, Rows, fill, saved
+
+SEEDS = (40, 41, 42)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Games, budgets and settings."""
+
+    name: str
+    games: dict[str, str]  # id: published score, with its source
+    steps: int  # of each expert
+    rounds: int  # of a student
+    expert: str  # flags of the experts
+    student: str  # flags of the students
+    episodes: int = 30  # of an evaluation
+
+
+def main(suite: Suite, about: str | None) -> None:
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["experts", "students", "show"])
+    parser.add_argument("--games", nargs="+", default=list(suite.games), choices=list(suite.games), metavar="ID")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--losses", nargs="+", default=["kl", "nll", "mse"], choices=["kl", "nll", "mse"])
+    parser.add_argument("--data", nargs="+", default=["student"], choices=["teacher", "student"], help="who acts")
+    parser.add_argument("--steps", type=int, default=suite.steps, help="environment steps of an expert")
+    parser.add_argument("--rounds", type=int, default=suite.rounds, help="of a student")
+    parser.add_argument("--episodes", type=int, default=suite.episodes, help="of an evaluation, in each game")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / suite.name, help="where the runs are kept")
+    parser.add_argument("--quick", action="store_true", help="nothing is saved: does everything run?")
+    flags = parser.parse_args()
+    if flags.part == "show":
+        show(suite)
+        return
+    parts = {"experts": experts, "students": students}
+    fill(flags.part, suite.name, parts[flags.part](suite, flags), quick=flags.quick)
+
+
+def experts(suite: Suite, flags: argparse.Namespace) -> Rows:
+    """One row for each game and seed."""
+    for seed in flags.seeds:
+        for game in flags.games:
+            about = {"part": "expert", "game": game, "seed": seed, "env_steps": flags.steps}
+            yield about, _later(expert, suite, flags, game, seed)
+
+
+def expert(suite: Suite, flags: argparse.Namespace, game: str, seed: int) -> Row:
+    """Train and evaluate an expert."""
+    out = expert_path(flags.runs, game, seed)
+    words = ["--env-steps", str(flags.steps), "--learner.decay-steps", str(flags.steps), "--seed", str(seed)]
+    forethought("train", "ppo-images", game, *suite.expert.split(), *words, "--out", str(out), "--resume")
+    evaluation = evaluated(out, flags.episodes)
+    rounds = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return {
+        "wall_s": rounds[-1]["wall_s"],
+        "steps_per_s": rounds[-1]["env_steps"] / rounds[-1]["wall_s"],
+        "mean": evaluation["mean"],
+        "std": evaluation["std"],
+        "returns": evaluation["returns"],
+        "training_return": rounds[-1]["return_mean"],
+        "curve": [[line["env_steps"], line["return_mean"], line["wall_s"]] for line in rounds],
+    }
+
+
+def students(suite: Suite, flags: argparse.Namespace) -> Rows:
+    """One row for each loss, data and seed."""
+    for seed in flags.seeds:
+        for loss in flags.losses:
+            for data in flags.data:
+                about = {"part": "student", "games": flags.games, "loss": loss, "data": data, "seed": seed}
+                yield about, _later(student, suite, flags, loss, data, seed)
+
+
+def student(suite: Suite, flags: argparse.Namespace, loss: str, data: str, seed: int) -> Row:
+    """Distill the experts of a seed, and evaluate the student on all games."""
+    out = flags.runs / f"student{len(flags.games)}-{loss}-{data}-seed{seed}"
+    teachers = [str(expert_path(flags.runs, game, seed)) for game in flags.games]
+    words = ["--loss", loss, "--data", data, "--iterations", str(flags.rounds), "--seed", str(seed)]
+    begin = time.perf_counter()
+    forethought("distill", *teachers, *suite.student.split(), *words, "--out", str(out), "--resume")
+    wall = time.perf_counter() - begin
+    games = evaluated(out, flags.episodes)["games"]
+    shares = [game["share"] for game in games]
+    return {"wall_s": wall, "games": flags.games, "scores": games, "mean_share": sum(shares) / len(shares)}
+
+
+def evaluated(out: Path, episodes: int) -> dict:
+    """The evaluation of a run."""
+    return json.loads(forethought("evaluate", str(out), "--episodes", str(episodes), "--json", quiet=True))
+
+
+def expert_path(runs: Path, game: str, seed: int) -> Path:
+    """Where an expert's run is."""
+    return runs / f"{game.rpartition('/')[2]}-seed{seed}"
+
+
+def _later(measure: Callable[..., Row], *inputs: object) -> Callable[[], Row]:
+    return lambda: measure(*inputs)
+
+
+def show(suite: Suite) -> None:
+    """The saved rows."""
+    rows = saved(RESULTS / f"{suite.name}.json")
+    lines = [
+        [row["game"], row["seed"], row["mean"], suite.games[row["game"]], row["wall_s"] / 3600, row["steps_per_s"]]
+        for row in rows
+        if row["part"] == "expert"
+    ]
+    print(table(["expert", "seed", "mean return", "published", "hours", "steps per s"], lines))
+    lines = [
+        [f"{row['loss']}, {row['data']} acts", row["seed"], row["mean_share"], *(one["share"] for one in row["scores"])]
+        for row in rows
+        if row["part"] == "student"
+    ]
+    print(table(["student", "seed", "mean share", *suite.games][: len(lines[0]) if lines else 3], lines))
