@@ -27,7 +27,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
-from forethought.algorithms.on_policy import Rollouts, summary_of, vector_run
+from forethought.algorithms.on_policy import Rollouts, vector_run
 from forethought.algorithms.protocol import Algorithm, Info, StartsFromPolicy
 from forethought.core import Categorical, Conditional, Controller, NumericalFailure, UsageError
 from forethought.core.settings import settings
@@ -35,6 +35,7 @@ from forethought.envs.compiled import CompiledEnv
 from forethought.envs.env import Env, report_steps, spaces_of
 from forethought.envs.environment import Environment
 from forethought.envs.parallel import Copies, EpisodeSummary, advance_copies, joined, own_system, start_copies
+from forethought.envs.vector import VectorRun
 from forethought.learners.shuffle import permutation
 from forethought.learners.soft_labels import LOSSES, LossName
 from forethought.policies.acting import Acting
@@ -141,19 +142,20 @@ class DistillGames:
         envs = self.environments_of(env)
         told: dict[str, float | None] = {}
         notes: tuple[str, ...] = ()
-        score_key, *keys = jr.split(key, self.rollouts.updates + 1)
+        score_key, place_key, *keys = jr.split(key, self.rollouts.updates + 2)
         if int(state.rounds) == 0:
             told, notes = self._compare(state, envs, key=score_key)
         summaries: list[list[EpisodeSummary]] = [[] for _ in envs]
         metrics: list[dict[str, Array]] = []
-        student, memory, copies = state.student, state.memory, list(state.copies)
+        student, memory = state.student, state.memory
+        places = self._places(state, envs, key=place_key)
         for i, step_key in enumerate(keys):
             update_key, *game_keys = jr.split(step_key, len(envs) + 1)
             rows = []
             for k, game in enumerate(envs):
                 actor = student.policy(k) if self.data == "student" else state.experts[k]
-                copies[k], labeled, summary = self._label(
-                    game, copies[k], actor, state.experts[k], False, key=game_keys[k]
+                places[k], labeled, summary = self._label(
+                    game, places[k], actor, state.experts[k], False, key=game_keys[k]
                 )  # lines 1 and 2
                 rows.append(labeled)
                 summaries[k].append(summary)
@@ -161,7 +163,8 @@ class DistillGames:
             metrics.append(one)
             report_steps(env, (i + 1) * self.steps * len(envs), float("nan"))
         told |= self._means(metrics, summaries)
-        after = GamesStudent(state.experts, student, memory, tuple(copies), state.rounds + 1)
+        copies = tuple(None if isinstance(place, VectorRun) else place for place in places)
+        after = GamesStudent(state.experts, student, memory, copies, state.rounds + 1)
         everything = joined([one for some in summaries for one in some])
         return after, Info([], told, notes, summary=everything)
 
@@ -189,25 +192,35 @@ class DistillGames:
         return [inner if name == inner.name else open_game(name) for name in self.games]
 
     def _copies(self, env: Env, *, key: PRNGKeyArray) -> Copies | None:
+        """New copies of a compiled game; None for other games."""
         system = own_system(env)
         return None if system is None else start_copies(system, self.rollouts.count(True), key=key)
 
+    def _places(self, state: GamesStudent, envs: Sequence[Env], *, key: PRNGKeyArray) -> list[Copies | VectorRun]:
+        """Where each game goes on; games that are not compiled begin new episodes in each round."""
+        keys = jr.split(key, len(envs))
+        parts = zip(envs, state.copies, state.experts, keys, strict=True)
+        return [copies or self._run(game, expert, key=k) for game, copies, expert, k in parts]
+
+    def _run(self, env: Env, policy: Any, *, key: PRNGKeyArray) -> VectorRun:
+        """Copies of a game that is not compiled."""
+        return vector_run(env, _acting(policy, False), self.rollouts.count(False), keep=False, key=key)
+
     def _label(
-        self, env: Env, copies: Copies | None, actor: Any, expert: Any, uniform: bool, *, key: PRNGKeyArray
-    ) -> tuple[Copies | None, Labeled, EpisodeSummary]:
+        self, env: Env, place: Copies | VectorRun, actor: Any, expert: Any, uniform: bool, *, key: PRNGKeyArray
+    ) -> tuple[Copies | VectorRun, Labeled, EpisodeSummary]:
         """Steps of a game in which `actor` acts, or random actions with `uniform`, and the expert's logits."""
-        system = own_system(env)
-        if system is not None:
-            assert copies is not None
-            steps = self.steps // copies.t.shape[0]
-            random = jnp.asarray(uniform)
-            copies, labeled, ended = _compiled_steps(system, copies, actor, expert, random, steps, key)
-            return copies, labeled, EpisodeSummary.of(ended)
-        policy = Acting(_Mixed(actor, jnp.asarray(uniform)))
-        run = vector_run(env, policy, self.rollouts.count(False), keep=False, key=key)
-        while run.recorded < self.steps:
-            run.step()
-        return None, _labeled(expert, jnp.asarray(run.streams().x)), summary_of(run)
+        if isinstance(place, Copies):
+            system, steps, random = own_system(env), self.steps // place.t.shape[0], jnp.asarray(uniform)
+            assert system is not None
+            place, labeled, ended = _compiled_steps(system, place, actor, expert, random, steps, key)
+            return place, labeled, EpisodeSummary.of(ended)
+        earlier, place.controller = len(place.done), _acting(actor, uniform)
+        while place.recorded < self.steps:
+            place.step()
+        summary = EpisodeSummary.of_episodes([episode for _, episode in place.done[earlier:]])
+        labeled = _labeled(expert, jnp.asarray(place.streams().x))
+        return place, labeled, dataclasses.replace(summary, steps=self.steps)
 
     def _compare(self, state: GamesStudent, envs: Sequence[Env], *, key: PRNGKeyArray) -> tuple[dict, tuple[str, ...]]:
         """The mean returns of experts and of random actions; notes about experts that are no better."""
@@ -228,10 +241,10 @@ class DistillGames:
 
     def _score(self, env: Env, expert: Any, uniform: bool, *, key: PRNGKeyArray) -> float:
         """The mean return of at least `SCORED` episodes, if they end in time."""
-        copies, steps = self._copies(env, key=key), 0
+        place, steps = self._copies(env, key=key) or self._run(env, expert, key=key), 0
         returns: list[float] = []
         while len(returns) < SCORED and steps < SCORED * env.task.horizon:
-            copies, _, summary = self._label(env, copies, expert, expert, uniform, key=jr.fold_in(key, steps))
+            place, _, summary = self._label(env, place, expert, expert, uniform, key=jr.fold_in(key, steps))
             returns += [*summary.returns]
             steps += summary.steps
         return float(np.mean(returns)) if returns else float("nan")
@@ -268,6 +281,11 @@ class _Mixed(eqx.Module):
     def draw(self, *, key: PRNGKeyArray) -> "_Mixed":
         del key
         return self
+
+
+def _acting(policy: Any, uniform: bool) -> Acting:
+    """A controller by samples of a policy, or by random actions."""
+    return Acting(_Mixed(policy, jnp.asarray(uniform)))
 
 
 def policy_of(expert: Algorithm, state: Any) -> Conditional:
