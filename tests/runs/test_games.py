@@ -1,0 +1,41 @@
+"""Experts on two MinAtar games, and their student, by the command line."""
+
+import json
+
+import pytest
+
+import forethought as ft
+from forethought.cli.main import main
+from forethought.runs.games import GameScore, mean_share
+
+TINY = "--iterations 1 --rollouts.environments 4 --rollouts.steps 64 --rollouts.round-steps 128"
+STUDENT = "--environments 4 --steps 64 --round-steps 128 --batch 16 --units 16"
+
+
+def test_the_share_is_measured_from_random_actions():
+    good, bad = (GameScore("a", (8.0, 6.0), expert, (1.0, 3.0)) for expert in ((10.0, 14.0), (1.0, 2.0)))
+    assert good.share == pytest.approx(0.5) and good.as_json()["share"] == pytest.approx(0.5)
+    assert bad.as_json()["share"] is None and mean_share([good, good]) == pytest.approx(0.5)
+
+
+@pytest.mark.slow
+def test_two_experts_and_their_student(tmp_path, capsys):
+    pytest.importorskip("pgx")
+    runs = {name: str(tmp_path / name) for name in ("Breakout", "Freeway", "both")}
+    for game in ("Breakout", "Freeway"):
+        words = ["train", "ppo-images", f"minatar/{game}", *TINY.split(), "--out", runs[game]]
+        assert main(words) == 0, capsys.readouterr().err
+    words = ["distill", runs["Breakout"], runs["Freeway"], *STUDENT.split(), "--out", runs["both"]]
+    assert main([*words, "--iterations", "1"]) == 0, capsys.readouterr().err
+    assert main([*words, "--iterations", "2", "--resume"]) == 0, capsys.readouterr().err
+    run = ft.load(runs["both"])
+    assert run.algorithm.games == ("MinAtar/Breakout-v1", "MinAtar/Freeway-v1")
+    first, second = run.metrics
+    assert "expert_return_Breakout" in first and "expert_return_Breakout" not in second
+    assert first["env_steps"] == 2 * 128 and second["disagreement_Freeway"] <= 1
+    capsys.readouterr()
+    assert main(["evaluate", runs["both"], "--episodes", "1", "--json"]) == 0
+    games = json.loads(capsys.readouterr().out)["games"]
+    assert [one["game"] for one in games] == list(run.algorithm.games) and len(games[0]["returns"]) == 1
+    assert main(["distill", runs["Breakout"], runs["Breakout"], "--out", str(tmp_path / "no")]) == 2
+    assert "two runs were trained on MinAtar/Breakout-v1" in capsys.readouterr().err
