@@ -70,7 +70,7 @@ def common_observations(tasks: Sequence[Spaces], who: str) -> Observations:
     return Observations(most.shape, first.dtype)
 
 
-def with_channels(x: Shaped[Array, "*n"], wanted: Observations) -> Shaped[Array, "*n"]:
+def with_channels(x: Shaped[Array, "*n"], wanted: Observations) -> Shaped[Array, "*wider"]:
     """An image with the channels of `wanted`; those that it lacks are zeros."""
     return jnp.pad(x, [(0, most - own) for own, most in zip(x.shape, wanted.shape, strict=True)])
 

@@ -119,8 +119,6 @@ def test_channels_that_a_game_lacks_are_zeros(begun):
 def test_what_does_not_fit_is_refused(begun):
     with pytest.raises(UsageError, match="this student plays toy/Two-v0, toy/Three-v0, and not toy/Other-v0"):
         SETTINGS.controller(begun, dot_game("toy/Other-v0", 2, 1))
-    with pytest.raises(UsageError, match="parameters and its teachers together 0"):
-        SETTINGS.with_teachers(begun, [_Known(begun.experts[0]), _Known(begun.experts[1])])
     with pytest.raises(UsageError, match="not by PETS"):
         module.policy_of(PETS(), None)
     with pytest.raises(ValueError, match="weights must be one for each"):
@@ -132,8 +130,13 @@ def test_what_does_not_fit_is_refused(begun):
         TaskHeads.init(sizes, units=4, who="test", key=jr.key(0))
 
 
-class _Known:
-    """A state of PPO with this policy."""
-
-    def __init__(self, policy):
-        self.learner = type("Learned", (), {"policy": policy})()
+def test_experts_are_those_of_the_runs_and_the_student_is_smaller(begun):
+    teachers = [PPOImages().init(env, key=jr.key(k)) for k, env in enumerate(GAMES.values())]
+    taught = SETTINGS.with_teachers(begun, teachers)
+    for expert, teacher in zip(taught.experts, teachers, strict=True):
+        np.testing.assert_array_equal(expert.head.network.weights[0], teacher.learner.policy.head.network.weights[0])
+    large = dataclasses.replace(SETTINGS, units=1024)
+    with pytest.raises(
+        UsageError, match=r"the student has [\d,]+ parameters and its teachers together [\d,]+: give it"
+    ):
+        large.with_teachers(large.init(FIRST, key=jr.key(0)), teachers)
