@@ -229,7 +229,8 @@ def test_flags_in_sentences_exist(monkeypatch):
 
 def _needed(script):
     """Arguments without which a script's parser refuses."""
-    return {"benchmarks/learning.py": ["cartpole"], "benchmarks/pilco.py": ["cartpole"]}.get(script, [])
+    needed = {"learning": "cartpole", "pilco": "cartpole", "minatar": "show", "atari": "show"}
+    return [needed[name]] if (name := Path(script).stem) in needed else []
 
 
 def _all_flags():
