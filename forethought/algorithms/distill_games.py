@@ -43,7 +43,6 @@ from forethought.policies.heads import TaskHeads
 
 WHO = "distillation of several games"
 PASS = 1024  # images in one pass through an expert
-SCORED = 8  # episodes that measure experts and random actions
 
 
 class GamesStudent(eqx.Module):
@@ -240,10 +239,15 @@ class DistillGames:
         return told, tuple(notes)
 
     def _score(self, env: Env, expert: Any, uniform: bool, *, key: PRNGKeyArray) -> float:
-        """The mean return of at least `SCORED` episodes, if they end in time."""
-        place, steps = self._copies(env, key=key) or self._run(env, expert, key=key), 0
+        """The mean return of about one episode of each copy, if they end in time.
+
+        The first few to end would be the short ones.
+        """
+        start, steps = self._copies(env, key=key), 0
+        place: Any = self._run(env, expert, key=key) if start is None else _whole_episodes(start, env.task.horizon)
+        count = self.rollouts.count(start is not None)
         returns: list[float] = []
-        while len(returns) < SCORED and steps < SCORED * env.task.horizon:
+        while len(returns) < count and steps < count * env.task.horizon:
             place, _, summary = self._label(env, place, expert, expert, uniform, key=jr.fold_in(key, steps))
             returns += [*summary.returns]
             steps += summary.steps
@@ -281,6 +285,11 @@ class _Mixed(eqx.Module):
     def draw(self, *, key: PRNGKeyArray) -> "_Mixed":
         del key
         return self
+
+
+def _whole_episodes(copies: Copies, horizon: int) -> Copies:
+    """New copies none of whose first episodes is truncated before the horizon."""
+    return eqx.tree_at(lambda c: c.end, copies, jnp.full_like(copies.end, horizon))
 
 
 def _acting(policy: Any, uniform: bool) -> Acting:
