@@ -68,7 +68,7 @@ def test_a_student_plays_both_games_as_well_as_the_experts(loss, begun):
 def test_the_first_round_compares_experts_with_random_actions(begun):
     bad = dataclasses.replace(begun, experts=(DotExpert(2), DotExpert(3, skill=-5.0)))
     _, (info,) = trained(SETTINGS, bad, rounds=1)
-    assert info.metrics["expert_return_Two"] > 7 > 5 > info.metrics["random_return_Two"] > 3
+    assert info.metrics["expert_return_Two"] > 7 > 5.5 > info.metrics["random_return_Two"] > 2.5
     (note,) = info.notes
     assert note.startswith("the expert's return on toy/Three-v0, 0") and "no better than that of random actions" in note
 
