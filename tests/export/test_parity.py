@@ -187,7 +187,7 @@ def test_networks_for_images(shape):
     session = onnxruntime.InferenceSession(model)
     images = np.random.default_rng(0).integers(0, 256, (8, *shape)).astype(np.uint8)
     wanted = np.asarray(jax.vmap(lambda x: policy(x).logits)(images))
-    assert len(set(np.argmax(wanted, axis=1))) > 1
+    assert np.ptp(wanted, axis=0).min() > 0.1  # images matter
     for image, logits in zip(images, wanted, strict=True):
         value = image
         for one in operations.steps[:-1]:  # without argmax
