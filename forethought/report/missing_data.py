@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
-from scipy.spatial import cKDTree
 
 from forethought.dynamics.space import StateSpace
 from forethought.report.page import Picture, Section, Table
@@ -47,6 +46,8 @@ def gaps(space: StateSpace, data: Float[np.ndarray, "N n"], asked: Float[np.ndar
     known, new = (np.asarray(jax.vmap(space.features)(jnp.asarray(rows)), np.float64) for rows in (data, asked))
     std = known.std(0)
     scale = np.where(std > 1e-6 * np.maximum(1, np.abs(known).max(0)), std, 1)
+    from scipy.spatial import cKDTree  # changes the warning filters, so it is imported where it is needed
+
     tree = cKDTree(known / scale)
     among = tree.query(known / scale, k=2)[0][:, -1] if len(known) > 1 else np.ones(1)
     near = max(float(np.quantile(among, TYPICAL)), 1e-12)
