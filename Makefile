@@ -7,7 +7,7 @@ RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 SEED := 0
 WORKERS := 2
 
-.PHONY: demo test test-slow lint gate clean
+.PHONY: demo test test-slow lint gate docs wheel versions clean
 
 demo: $(VENV)/.installed
 	$(BIN)/forethought train pilco forethought/CartPoleSwingUp-v0 --seed $(SEED) --observation-noise 0.01 \
@@ -31,6 +31,25 @@ lint: $(VENV)/.installed-dev
 
 gate: lint test
 
+# The documentation site, in build/site; a warning is an error (--quiet would hide it from --strict).
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "build/site/index.html"
+
+# Builds the wheel, installs it alone in a new environment, and runs there the first example of README.
+wheel:
+	$(PYTHON) tests/wheel.py
+
+# The same, and the fast tests, with every supported Python that this machine has.
+versions:
+	@for version in 3.11 3.12 3.13; do \
+	  if python$$version -c '' 2>/dev/null; then \
+	    echo "Python $$version"; \
+	    $(MAKE) wheel PYTHON=python$$version && \
+	    $(MAKE) test FAST=1 PYTHON=python$$version VENV=.venv-$$version || exit 1; \
+	  else echo "Python $$version: not on this machine"; fi; \
+	done
+
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
@@ -46,4 +65,8 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,games,atari,minari,data,export]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	@touch $@ $(VENV)/.installed

@@ -27,7 +27,7 @@ from forethought.envs.shipped import NAMESPACE, SHIPPED
 from forethought.registry import ALGORITHMS, MODELS, PLANNERS, STUDENTS
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
 LINKING = [*PAGES, ROOT / "CHANGELOG.md"]
 
 # Budgets that are made small when a page runs; the first text must be on the page.
@@ -39,7 +39,16 @@ SMALL = {
     "deploy.md": {"iterations=6": "iterations=1", "--iterations 6": "--iterations 1"},
     "games.md": {"games=100": "games=2", "simulations=200": "simulations=4"},
 }
-SLOW = {"README.md", "deploy.md", "dyna.md", "games.md", "learners.md", "pilco.md"}
+SLOW = {
+    "README.md",
+    "deploy.md",
+    "dyna.md",
+    "fit_and_plan.md",
+    "games.md",
+    "imagined_and_real.md",
+    "learners.md",
+    "pilco.md",
+}
 RUN = [
     "forethought list",
     "forethought train pets --help",

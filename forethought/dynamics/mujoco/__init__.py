@@ -1,0 +1,1 @@
+"""MuJoCo models as dynamics: simulation, derivatives, the shipped scenes, kinematic trees."""

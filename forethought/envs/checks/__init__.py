@@ -1,0 +1,1 @@
+"""Checks of an environment and its functions on real transitions."""

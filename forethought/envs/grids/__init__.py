@@ -1,0 +1,1 @@
+"""Mazes and other environments with transition tables."""

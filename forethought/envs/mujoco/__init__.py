@@ -1,0 +1,1 @@
+"""Known models of MuJoCo environments, and their reward and end on simulated states."""
