@@ -42,12 +42,10 @@ wheel:
 
 # The same, and the fast tests, with every supported Python that this machine has.
 versions:
-	@for version in 3.11 3.12 3.13; do \
-	  if python$$version -c '' 2>/dev/null; then \
-	    echo "Python $$version"; \
-	    $(MAKE) wheel PYTHON=python$$version && \
-	    $(MAKE) test FAST=1 PYTHON=python$$version VENV=.venv-$$version || exit 1; \
-	  else echo "Python $$version: not on this machine"; fi; \
+	@for python in $$(.ci/pythons); do \
+	  $$python --version; \
+	  $(MAKE) wheel PYTHON=$$python && \
+	  $(MAKE) test FAST=1 PYTHON=$$python VENV=.venv-$$(basename $$python) || exit 1; \
 	done
 
 clean:
