@@ -16,6 +16,7 @@ PROJECT = {f"{name}.md": f"project/{name.lower()}.md" for name in ("README", "CO
 LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[)#])")
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
+SHAPES = re.compile(r"\]( ?)\[(?=[^\[\]]*\](?!\())")
 HIDDEN = "search:\n  exclude: true"
 
 
@@ -45,7 +46,7 @@ def on_page_markdown(markdown, page, **_):
     if page.file.src_uri.startswith(("reference/", "source/")):
         return markdown
     text = COMMENT.sub("", markdown)
-    text = "".join(part if part.startswith("`") else part.replace("][", "]\\[") for part in CODE.split(text))
+    text = "".join(part if part.startswith("`") else SHAPES.sub(r"]\1\\[", part) for part in CODE.split(text))
     here = posixpath.dirname(page.file.src_uri)
     return LINK.sub(lambda match: _changed(match[1], page.file.src_uri, here), text)
 
