@@ -31,9 +31,12 @@ lint: $(VENV)/.installed-dev
 
 gate: lint test
 
-# The documentation site, in build/site; a warning is an error (--quiet would hide it from --strict).
+# The documentation site, in build/site; a warning is an error (--quiet would hide it from --strict), and a
+# page that loads a font, script or picture from the network fails too.
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@! grep -rlE '<(script|link|img)[^>]*(src|href)="?https?://' build/site --include=*.html || \
+	  { echo "these pages need the network" >&2; exit 1; }
 	@echo "build/site/index.html"
 
 # Builds the wheel, installs it alone in a new environment, and runs there the first example of README.
