@@ -43,9 +43,7 @@ SLOW = {
     "README.md",
     "deploy.md",
     "dyna.md",
-    "fit_and_plan.md",
     "games.md",
-    "imagined_and_real.md",
     "learners.md",
     "pilco.md",
 }
