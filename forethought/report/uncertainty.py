@@ -7,7 +7,6 @@ import jax
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from scipy.stats import spearmanr
 
 from forethought.core import Dynamics, Transition
 from forethought.dynamics.recalibration import one_step_predictions
@@ -75,6 +74,8 @@ def uncertainty(dynamics: Dynamics, space: StateSpace, episodes: Sequence[Transi
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
+    from scipy.stats import spearmanr  # changes the warning filters, so it is imported where it is needed
+
     return float(spearmanr(a, b).statistic)
 
 

@@ -81,7 +81,7 @@ def kind_of(runs: Sequence[Run], to: Kind | None = None) -> Kind:
         raise UsageError("name a run to distill.")
     if to is not None and to not in STUDENTS:
         raise UsageError(f"a student is one of {', '.join(STUDENTS)}, not '{to}'.")
-    if to == "games" or (to is None and len(runs) > 1):
+    if to == "games" or (to is None and len(runs) > 1 and all(map(_is_expert, runs))):
         _require_games(runs)
         return "games"
     if len(runs) > 1:
@@ -95,6 +95,15 @@ def kind_of(runs: Sequence[Run], to: Kind | None = None) -> Kind:
     if to == "policy" and isinstance(run.controller, OnHost):
         raise UsageError(f"the controller of {run.path} runs on the host, so it cannot label many states.")
     return to or ("dynamics" if members > 1 else "policy")
+
+
+def _is_expert(run: Run) -> bool:
+    """Whether the run has a policy that a student of several games could learn from."""
+    try:
+        policy_of(run.algorithm, run.state)
+    except UsageError:
+        return False
+    return True
 
 
 def _require_games(runs: Sequence[Run]) -> None:

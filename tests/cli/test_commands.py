@@ -140,6 +140,7 @@ def evaluated(monkeypatch):
 
     class Run:
         foreign_code = ("costs:good",)
+        algorithm = PETS()
 
         def evaluate(self, **options):
             calls.append(options)

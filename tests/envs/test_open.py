@@ -86,7 +86,7 @@ def test_names_that_do_not_exist(here):
     refused("did you mean 'HalfCheetah-v5'", "HalfCheetah-v9")
     refused("did you mean 'someones:Made-v1'", "someones:Maid-v1")
     refused("Please use `Made-v1` instead", "someones:Made-v0")
-    refused("give module:Qqqq-v0", "Qqqq-v0")
+    refused("give module:Xyxyxyxyx-v0", "Xyxyxyxyx-v0")
     refused("cannot be made: Malformed", "no such thing")
     refused("Pendulum-v1", "Pendulum-v0")
     refused("No module named 'nowhere' for environment", "nowhere:Made-v1")
