@@ -34,7 +34,9 @@ def run(values: argparse.Namespace) -> int:
     if code:
         print(f"note: runs code named in {values.run}/run.json: {', '.join(code)}", file=sys.stderr)
     evaluation = run.evaluate(episodes=values.episodes, seed=values.seed)
-    games = evaluate_games(run, episodes=values.episodes, seed=values.seed) if plays_several_games(run) else []
+    games = (
+        evaluate_games(run, episodes=values.episodes, seed=values.seed) if plays_several_games(run.algorithm) else []
+    )
     if values.json:
         more = {"games": [score.as_json() for score in games]} if games else {}
         print(json.dumps(evaluation.as_json() | more, allow_nan=False))

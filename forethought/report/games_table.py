@@ -13,7 +13,7 @@ HEAD = ("game", "student", "expert", "random actions", "share kept")
 
 def games_sections(run: Any, *, episodes: int, seed: int | None) -> list[Section]:
     """A table of all games; nothing for a run of one environment."""
-    if not plays_several_games(run):
+    if not plays_several_games(run.algorithm):
         return []
     scores = evaluate_games(run, episodes=episodes, seed=seed)
     text = (

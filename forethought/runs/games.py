@@ -58,9 +58,9 @@ class GameScore:
         return {"game": self.game, **means, "share": share, "returns": list(self.student)}
 
 
-def plays_several_games(run: Run) -> bool:
-    """Whether a run is a student of several games."""
-    return isinstance(run.algorithm, PlaysSeveralGames)
+def plays_several_games(algorithm: Any) -> bool:
+    """Whether its runs are students of several games."""
+    return isinstance(algorithm, PlaysSeveralGames)
 
 
 def evaluate_games(run: Run, *, episodes: int, seed: int | None = None) -> list[GameScore]:

@@ -1,0 +1,1 @@
+"""MinAtar and Atari games."""
