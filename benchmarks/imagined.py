@@ -1,6 +1,6 @@
 """Learning from imagined experience over seeds, beside SAC in the same number of real steps.  Data of docs/imagined.md.
 
-    python benchmarks/imagined.py cheetah_value_gradients --seeds 40 41 42  # an hour a seed; resumes
+    python benchmarks/imagined.py cheetah_value_gradients --seeds 40 41 42  # hours a seed; resumes
     python benchmarks/imagined.py hopper_mbpo --seeds 40 41 42               # hours a seed
     python benchmarks/imagined.py --list
     python benchmarks/imagined.py --draw                                     # table and figure of docs/imagined.md
