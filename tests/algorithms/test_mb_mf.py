@@ -118,7 +118,9 @@ def test_what_cannot_be_a_first_policy_is_refused_in_one_line(trained, tmp_path,
     said = capsys.readouterr().err.strip()
     assert "has observations of 2 and actions of 1 numbers; Pendulum-v1 has observations of 3" in said
     assert "\n" not in said and not (tmp_path / "a").exists()
-    with pytest.raises(UsageError, match="an initial policy is for policy-gradient, ppo, ppo-images, sac; PETS does not"):
+    with pytest.raises(
+        UsageError, match="an initial policy is for policy-gradient, ppo, ppo-images, sac; PETS does not"
+    ):
         ft.train(ft.PETS(), NAME, iterations=1, out=tmp_path / "b", init_policy=first.path)
     with pytest.raises(UsageError):
         ft.train(FREE, NAME, iterations=1, out=tmp_path / "c", init_policy=tmp_path / "nothing")
