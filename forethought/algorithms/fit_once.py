@@ -8,6 +8,7 @@ Source: the first pass of `forethought.algorithms.iterative`.
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
@@ -37,6 +38,8 @@ class FitOnce:
     feedback: bool = True  # act by the plan's feedback gains; false: replay the planned actions
     final_weight: float = 1.0  # factor on the cost of a plan's last state
     integrate: bool = False  # positions are integrated from learned velocities, if the environment names them
+
+    keeps_constraints: ClassVar[bool] = True
 
     def __post_init__(self):
         """Refuse settings that cannot work."""

@@ -9,6 +9,7 @@ reinforcement learning", without their share of exploration data; as in Deisenro
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
@@ -48,6 +49,8 @@ class Iterative:
     refit_growth: float = 0.0  # growth of the data since the last fit, as a share of them, that triggers the next fit
     final_weight: float = 1.0  # factor on the cost of a plan's last state
     integrate: bool = False  # positions are integrated from learned velocities, if the environment names them
+
+    keeps_constraints: ClassVar[bool] = True
 
     def __post_init__(self):
         """Refuse settings that cannot work."""

@@ -4,12 +4,15 @@ A round is one episode, so that evaluation, report, video and distillation work 
 `forethought plan` compares planners in single episodes and writes no run.
 """
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from forethought.algorithms.experience import require_planner
 from forethought.algorithms.protocol import Info
+from forethought.algorithms.safety import with_backup
 from forethought.core import Controller, Planner, Problem, UsageError
 from forethought.core.settings import settings
 from forethought.envs.env import Env, collect
@@ -28,6 +31,9 @@ class KnownMPC:
     """Settings of MPC with a known model."""
 
     planner: Planner = ICEM()
+    backup: str | None = None  # "module:function" that makes the controller for where no plan keeps the constraints
+
+    keeps_constraints: ClassVar[bool] = True
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> KnownMPCState:
         """Nothing to learn.
@@ -49,8 +55,8 @@ class KnownMPC:
         return self._known(env)
 
     def controller(self, state: KnownMPCState, env: Env) -> Controller:
-        """MPC."""
-        return MPC(self.planner, self.problem(state, env))
+        """MPC; the backup where no plan keeps the constraints."""
+        return with_backup(MPC(self.planner, self.problem(state, env)), self.backup, env)
 
     def _known(self, env: Env) -> Problem:
         problem = getattr(env, "problem", None)

@@ -8,6 +8,7 @@ reward or termination that the task does not know is learned; the final cost may
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
@@ -23,6 +24,7 @@ from forethought.algorithms.experience import (
 )
 from forethought.algorithms.model_learning import ModelLearning
 from forethought.algorithms.protocol import Info
+from forethought.algorithms.safety import with_backup
 from forethought.core import Controller, Planner, Problem, Regression, Transition
 from forethought.core.settings import settings
 from forethought.envs.env import Env, collect_episodes
@@ -46,7 +48,10 @@ class LearnedMPC:
     round_steps: int = 40  # fewest steps of experience in a round, collected in whole episodes
     refit_growth: float = 0.05  # growth of the data since the last fit, as a share of them, that triggers the next fit
     final_weight: float = 1.0  # factor on the cost of a plan's last state: a crude value beyond the horizon
+    backup: str | None = None  # "module:function" that makes the controller for where no plan keeps the constraints
     integrate: bool = False  # positions are integrated from learned velocities, if the environment names them
+
+    keeps_constraints: ClassVar[bool] = True
 
     def __post_init__(self):
         """Refuse settings that cannot work together."""
@@ -90,5 +95,6 @@ class LearnedMPC:
         return state.learned.problem(env, final_weight=self.final_weight)
 
     def controller(self, state: Experience, env: Env) -> Controller:
-        """MPC with the learned dynamics."""
-        return for_observations(env, MPC(self.planner, self.problem(state, env)))
+        """MPC with the learned dynamics; the backup where no plan keeps the constraints."""
+        mpc = for_observations(env, MPC(self.planner, self.problem(state, env)))
+        return with_backup(mpc, self.backup, env)  # type: ignore[arg-type]

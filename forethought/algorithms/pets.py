@@ -9,6 +9,7 @@ is learned; the final cost may be weighted.
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
@@ -36,6 +37,9 @@ class PETS:
     round_steps: int = 40  # fewest steps of experience in a round, collected in whole episodes
     refit_growth: float = 0.05  # growth of the data since the last fit, as a share of them, that triggers the next fit
     final_weight: float = 1.0  # factor on the cost of a plan's last state: a crude value beyond the horizon
+    backup: str | None = None  # "module:function" that makes the controller for where no plan keeps the constraints
+
+    keeps_constraints: ClassVar[bool] = True
 
     def __post_init__(self):
         """Refuse settings that cannot work together."""
@@ -55,6 +59,7 @@ class PETS:
             round_steps=self.round_steps,
             refit_growth=self.refit_growth,
             final_weight=self.final_weight,
+            backup=self.backup,
         )
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> Experience:

@@ -14,6 +14,7 @@ EARLIER = {"velocities": "--speeds"}  # earlier names, still accepted
 METAVARS = {
     "angles": "I",
     "observation_noise": "STD",
+    "risk": "P",
     "horizon": "STEPS",
     "dt": "SECONDS",
     "names": "NAME",

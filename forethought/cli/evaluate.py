@@ -21,6 +21,14 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     parser.add_argument("run", metavar="RUN", help="a run directory")
     parser.add_argument("--episodes", type=int, default=10, metavar="N", help="number of episodes (default: 10)")
     parser.add_argument("--seed", type=int, metavar="S", help="random seed of the episodes (default: the training's)")
+    parser.add_argument(
+        "--constraint",
+        metavar="MODULE:FUNCTION",
+        help="constraint(x, u), values that must not be positive, in place of the training's; planners keep them",
+    )
+    parser.add_argument(
+        "--risk", type=float, metavar="P", help="largest probability with which a plan may violate the constraint"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -29,7 +37,8 @@ def run(values: argparse.Namespace) -> int:
     from forethought.runs.games import evaluate_games, plays_several_games
     from forethought.runs.run import load
 
-    run = load(values.run)
+    given = {"constraint": values.constraint, "risk": values.risk}
+    run = load(values.run, **{name: value for name, value in given.items() if value is not None})
     code = run.foreign_code
     if code:
         print(f"note: runs code named in {values.run}/run.json: {', '.join(code)}", file=sys.stderr)
@@ -63,4 +72,6 @@ def _table(e: "Evaluation") -> Iterator[str]:
     yield ""
     yield f"return    {e.mean:.5g} +- {e.std:.3g} (mean and standard deviation of {e.episodes} episodes)"
     yield "success   " + ("the task has no success test" if e.success is None else f"{e.success:.0%} of the episodes")
+    if e.violations is not None:
+        yield f"limits    {e.violations}"
     yield f"training  {e.env_steps} environment steps, {e.experience_s:.5g} s of experience"

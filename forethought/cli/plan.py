@@ -12,6 +12,7 @@ from forethought.cli.settings_reader import read_settings
 from forethought.core.errors import UsageError, nearest
 from forethought.registry import PLANNERS
 
+KNOWN = ("cost", "termination", "horizon", "dt")  # options that the known system takes
 ABOUT = "plan on a known model, without learning; compares several planners in one table"
 
 
@@ -21,7 +22,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
         "       forethought plan ENV --planner NAME NAME ... [options] [--NAME.SETTING VALUE ...]"
     )
     where = "a system of `forethought list envs`, a MuJoCo id such as HalfCheetah-v5, or an MJCF file (with --cost)"
-    add_environment(parser, only=("cost", "termination", "horizon", "dt"), about=where)
+    add_environment(parser, only=(*KNOWN, "constraint", "risk"), about=where)
     known = ", ".join(PLANNERS)
     parser.add_argument(
         "--planner",
@@ -67,11 +68,16 @@ def run(values: argparse.Namespace) -> int:
 
 
 def _plan(planners: dict, values: argparse.Namespace) -> int:
+    from forethought.envs.constrained import constrained_problem
     from forethought.envs.mujoco.known_model import known_system
     from forethought.report.plan_page import table, write_plans
     from forethought.runs.plan_episode import plan_on
 
-    env, problem = known_system(values.env, **given_options(values))
+    given = given_options(values)
+    limits = {name: given.pop(name) for name in ("constraint", "risk") if name in given}
+    env, problem = known_system(values.env, **given)
+    if limits:
+        problem = constrained_problem(problem, **limits)
     if values.model is not None:
         from forethought.runs.learned_problem import learned_problem
 

@@ -14,7 +14,6 @@ class Result(enum.IntEnum):
     not_positive_definite = 3
     stalled = 4
     not_stabilizing = 5
-    constraints_ignored = 6
     no_variation = 7
     infeasible = 8
 
@@ -34,7 +33,7 @@ class Result(enum.IntEnum):
             raise NumericalFailure(self.message)
 
 
-_USABLE = (Result.converged, Result.budget_exhausted, Result.stalled, Result.constraints_ignored)
+_USABLE = (Result.converged, Result.budget_exhausted, Result.stalled)
 _MESSAGES = {
     Result.converged: "converged",
     Result.budget_exhausted: "stopped at its iteration budget; the best answer so far was returned",
@@ -47,9 +46,6 @@ _MESSAGES = {
     Result.not_stabilizing: (
         "no stabilizing controller was found; every mode that does not decay must be reached by the actions "
         "(stabilizable) and seen by the cost (detectable)"
-    ),
-    Result.constraints_ignored: (
-        "the task has state constraints, which this planner ignores; plan with iLQR, which keeps them"
     ),
     Result.no_variation: (
         "the rollouts do not vary in an action at some step, so its effect is unknown; raise the controller's noise, "

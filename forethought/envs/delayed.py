@@ -89,7 +89,9 @@ def _delayed_gym(env: GymEnv, steps: int) -> GymEnv:
         dt=task.dt,
         make=None if make is None else lambda **options: DelayedActions(_flattened(make(**options)), steps),
     )
-    made.task, made.delay, made.physics = replace(made.task, action_space=actions), delay, env.physics
+    limit = None if task.constraint_function is None else DelayedFunction(task.constraint_function, delay)
+    made.task = replace(made.task, action_space=actions, constraint_function=limit, risk=task.risk)
+    made.delay, made.physics = delay, env.physics
     return made
 
 

@@ -18,6 +18,7 @@ from forethought.core import CheckpointError, Transition, UsageError, nearest
 from forethought.dynamics.time_step import infer_dt
 from forethought.envs.arcade.atari import atari_env, is_atari
 from forethought.envs.arcade.minatar_games import full_id, is_minatar
+from forethought.envs.constrained import NO_CONSTRAINT, RISK, with_constraint
 from forethought.envs.delayed import with_delay
 from forethought.envs.env import Env
 from forethought.envs.episode import join_pieces
@@ -33,7 +34,14 @@ Function = Callable[..., Any]
 
 TRIED_STEPS = 200  # steps of random actions from which an unknown time step is inferred
 NO_TIME_LIMIT = 10_000  # maximum length of an episode if the environment has no registered time limit, steps
-ADDED = ("observation_noise", "physics", "action_delay", "observation_delay")  # options of shipped systems too
+ADDED = (
+    "observation_noise",
+    "physics",
+    "constraint",
+    "risk",
+    "action_delay",
+    "observation_delay",
+)  # options of shipped systems too
 ALIASES = {"speeds": "velocities"}  # earlier names of options, in calls, flags and records
 
 
@@ -48,6 +56,8 @@ class Environment:
     id: Any  # Gymnasium id, "module:Name-v0", shipped system ("forethought/CartPoleSwingUp-v0"), gymnasium.Env or Env
     cost: str | Function | None = None  # cost function cost(x, u), in place of a learned reward
     termination: str | Function | None = None  # termination function termination(x), in place of a learned one
+    constraint: str | Function | None = None  # constraint(x, u), values that must not be positive; planners keep them
+    risk: float | None = None  # largest probability with which a plan may violate the constraint (default: 0.05)
     angles: tuple[int, ...] | None = None  # indices of observation entries that are angles, rad
     velocities: tuple[tuple[int, int], ...] | None = None  # pairs i:j of entries, j being the rate of change of i, 1/s
     names: tuple[str, ...] | None = None  # names of the observation entries with units, as "pole angle (rad)"
@@ -70,6 +80,8 @@ class Environment:
         if isinstance(self.make_kwargs, Mapping | None):
             object.__setattr__(self, "make_kwargs", tuple((self.make_kwargs or {}).items()))
         _check(self.given())
+        if self.risk is not None and self.constraint is None:
+            raise UsageError(NO_CONSTRAINT)
 
     @classmethod
     def of(cls, env: Any, *, known: tuple[str, ...] = (), **options: Any) -> "Environment":
@@ -118,6 +130,9 @@ class Environment:
         if self._is_own and self.physics is not None:
             env = with_physics(env, load_function(self.physics, "physics"))
         env = env if self.observation_noise is None else with_observation_noise(env, self.observation_noise)
+        if self.constraint is not None:
+            function: Any = load_function(self.constraint, "constraint")
+            env = with_constraint(env, function, RISK if self.risk is None else self.risk)
         delay = (self.action_delay or 0) + (self.observation_delay or 0)
         return with_delay(env, delay) if delay else env
 
@@ -199,6 +214,8 @@ class Environment:
         """
         later: dict[str, Any] = {
             "physics": name_of(self.physics),
+            "constraint": name_of(self.constraint),
+            "risk": self.risk,
             "velocities": _plain(self.velocities),
             "names": _plain(self.names),
             "observation_noise": self._noise(),
@@ -328,6 +345,8 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("cost", _is_function, 'a function cost(x, u) or its "module:function"'),
     ("termination", _is_function, 'a function termination(x) or its "module:function"'),
     ("physics", _is_function, 'a function physics(x, u), dynamics, or the "module:function" of either'),
+    ("constraint", _is_function, 'a function constraint(x, u) or its "module:function"'),
+    ("risk", lambda v: _is_number(v) and 0 <= v < 1, "a probability, at least 0 and less than 1"),
     ("angles", _are(_is_index), "indices of observation entries, from 0"),
     (
         "velocities",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from forethought.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from forethought.planning.backup import WithBackup
     from forethought.planning.batch import solve_batch
     from forethought.planning.cem import CEM
     from forethought.planning.dare import solve_dare, solve_infinite_lqr
@@ -33,6 +34,7 @@ __all__ = [
     "TimedMPC",
     "TrustRegionStep",
     "WholePlan",
+    "WithBackup",
     "bracket_multiplier",
     "constrained_step",
     "dual_gradient_ascent",

@@ -8,32 +8,19 @@ Source: Nocedal & Wright, Numerical Optimization (2006), section 17.4, equations
 Manchester (2019), "ALTRO", section III, for trajectories.
 """
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import Problem, Task, Trajectory, step_cost
+from forethought.core import Problem, Trajectory, step_cost
+from forethought.core.constraints import has_constraints
 from forethought.tasks.wrapped_task import WrappedTask
 
 IMPROVED = 0.25  # ratio of new to old residual below which the penalty does not change
 MOST_PENALTY = 1e8  # largest penalty, relative to the initial one; larger penalties make the problem ill-conditioned
-
-
-@runtime_checkable
-class HasConstraints(Protocol):
-    """Capability of a task: functions of state and action whose values must not be positive."""
-
-    def constraint(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, "k"]: ...
-
-    def final_constraint(self, x: Float[Array, "n"]) -> Float[Array, "j"]: ...
-
-
-def has_constraints(task: Task) -> bool:
-    """Whether the task has constraints on states and actions beyond the limits of its action space."""
-    return isinstance(task, HasConstraints)
 
 
 class ConstraintValues(eqx.Module):
@@ -98,8 +85,8 @@ class PenalizedTask(WrappedTask):
 
 def constraint_values(problem: Problem, xs: Float[Array, "T1 n"], us: Float[Array, "T m"]) -> ConstraintValues | None:
     """The constraints along a trajectory, T1 = T + 1; None for a task without constraints."""
-    task = problem.task
-    if not isinstance(task, HasConstraints):
+    task: Any = problem.task
+    if not has_constraints(task):
         return None
     stage = jax.vmap(task.constraint)(xs[:-1], us, problem.times(us.shape[0]))
     return ConstraintValues(stage, task.final_constraint(xs[-1]))

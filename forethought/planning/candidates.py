@@ -1,7 +1,7 @@
 """Candidate action sequences with their costs: the best one so far, and the elites.
 
 Symbols: S candidates us [S, T, m], or [S, T] of discrete actions, with costs [S]; a cost that is not finite is set to
-infinity.
+infinity, and one of a candidate that violates constraints is at least INFEASIBLE (`planning/particles.py`).
 """
 
 import equinox as eqx
@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Shaped
+
+INFEASIBLE = 1e20  # cost from which on a candidate violates constraints with too large a probability
 
 
 class BestSequence(eqx.Module):
@@ -33,9 +35,9 @@ class BestSequence(eqx.Module):
         return BestSequence(jnp.where(cheaper, us, self.us), jnp.where(cheaper, cost, self.cost))
 
     def or_else(self, us: Shaped[Array, "T *m"], cost: Float[Array, ""]) -> "BestSequence":
-        """Replace the sequence by `us` if only `us` has a finite cost."""
-        missing = ~jnp.isfinite(self.cost)
-        return BestSequence(jnp.where(missing & jnp.isfinite(cost), us, self.us), jnp.where(missing, cost, self.cost))
+        """Replace the sequence by `us` if its cost is not finite, or is infeasible, and `us` is cheaper."""
+        better = ~(self.cost < INFEASIBLE) & (cost < self.cost)
+        return BestSequence(jnp.where(better, us, self.us), jnp.where(better, cost, self.cost))
 
 
 class Elites(eqx.Module):

@@ -5,6 +5,8 @@ so that one step size works for every coordinate of the action.  After every ste
 The initial guesses are the middle of the action range and sinusoids of several frequencies: the cost of a swing-up has
 many local minima, and zero gradient at rest.  All sequences are warm starts of the next control step.  The plan is the
 sequence of lowest cost since the start of the search, without feedback.
+Constraints of the task become costs (`forethought.planning.augmented_lagrangian`), whose multipliers change every
+`TIGHTEN` iterations.  As the model's noise and uncertainty are ignored, its mean keeps the constraints.
 Source: Kingma & Ba (2015), algorithm 1 (Adam); Nocedal & Wright (2006), algorithm 7.5, with a line search (L-BFGS).
 Differs: both methods are projected onto the limits after each step; for L-BFGS this is a heuristic that works well if
 few limits are active.
@@ -18,17 +20,28 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from forethought.core import HasSimulate, Plan, Problem, UsageError
+from forethought.core.constraints import trajectory_excess
 from forethought.core.settings import settings
 from forethought.planning.anytime import one_step_later, run_search
-from forethought.planning.candidates import BestSequence
+from forethought.planning.augmented_lagrangian import (
+    MOST_PENALTY,
+    Multipliers,
+    constraint_values,
+    first_multipliers,
+    penalized,
+    updated,
+)
+from forethought.planning.candidates import INFEASIBLE, BestSequence
 from forethought.planning.initial_guesses import action_scale, limits
 from forethought.planning.particles import open_loop_plan, predicted_states
 from forethought.planning.rollout import stage_costs
 
 Method = Literal["adam", "l-bfgs"]
+TIGHTEN = 10  # iterations between two updates of the multipliers
+TOLERANCE = 1e-4  # sum of violations up to which constraints count as kept, in their units
 AMPLITUDE = 0.5  # of the sinusoids, as a share of half the action range
 
 
@@ -44,6 +57,8 @@ class GradientShootingSearch(eqx.Module):
     v: Float[Array, "*G T m"]  # actions as shares of half their range
     memory: Any  # state of the optimizer
     best: BestSequence  # best sequence of each descent
+    multipliers: Multipliers | None  # of the constraints; None without constraints
+    steps: Int[Array, "*G"]  # iterations so far
 
 
 @settings
@@ -55,6 +70,8 @@ class GradientShooting:
     iterations: int = 50  # descent steps per plan
     method: Method = "adam"  # optimizer: adam or l-bfgs
     step: float = 0.05  # step size of Adam, as a share of half the action range; L-BFGS has a line search
+    penalty: float = 1.0  # initial penalty per squared unit of constraint violation
+    penalty_growth: float = 10.0  # factor on the penalty where violations fall too slowly
 
     def __post_init__(self):
         """Check the settings."""
@@ -64,8 +81,11 @@ class GradientShooting:
         if self.method not in get_args(Method):
             known = ", ".join(get_args(Method))
             raise ValueError(f"GradientShooting.method must be one of {known}; got '{self.method}'.")
-        if self.step <= 0:
-            raise ValueError(f"GradientShooting.step must be positive, got {self.step}.")
+        for name in ("step", "penalty"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"GradientShooting.{name} must be positive, got {getattr(self, name)}.")
+        if self.penalty_growth < 1:
+            raise ValueError(f"GradientShooting.penalty_growth must be at least 1, got {self.penalty_growth}.")
 
     def init(self, problem: Problem) -> GradientShootingState:
         """The initial guesses.
@@ -90,7 +110,10 @@ class GradientShooting:
         us = jnp.clip(state.us.astype(x0.dtype), low[None], high[None])
         middle, scale = _frame(problem, x0.dtype)
         v = (us - middle[None]) / scale[None]
-        return GradientShootingSearch(v, jax.vmap(self._optimizer.init)(v), jax.vmap(BestSequence.none_yet)(us))
+        xs = jnp.broadcast_to(x0, (self.horizon + 1, *x0.shape))  # for the number of constraints alone
+        first = lambda us: first_multipliers(problem, xs, us, self.penalty)  # noqa: E731
+        memory, steps = jax.vmap(self._optimizer.init)(v), jnp.zeros(self.guesses, jnp.int32)
+        return GradientShootingSearch(v, memory, jax.vmap(BestSequence.none_yet)(us), jax.vmap(first)(us), steps)
 
     def improve(
         self, problem: Problem, x0: Float[Array, "n"], search: GradientShootingSearch, i: int, *, key: PRNGKeyArray
@@ -114,24 +137,45 @@ class GradientShooting:
         middle, scale = _frame(problem, x0.dtype)
         low, high = ((limit - middle) / scale for limit in limits(problem.task, x0.dtype))
 
+        charged = penalized(problem, search.multipliers)
+
         def cost(v: Float[Array, "T m"]) -> Float[Array, ""]:
             us = middle + scale * v
-            return jnp.sum(stage_costs(problem, predicted_states(problem, x0, us), us))
+            return jnp.sum(stage_costs(charged, predicted_states(problem, x0, us), us))
 
         value, gradient = jax.value_and_grad(cost)(search.v)
         us = jnp.clip(middle + scale * search.v, *limits(problem.task, x0.dtype))
-        best = search.best.or_cheaper(us, value)
+        multipliers, own = search.multipliers, value
+        if multipliers is not None:
+            xs = predicted_states(problem, x0, us)
+            multipliers, own = self._tighten(problem, search, xs, us), _feasible_cost(problem, xs, us)
+        best = search.best.or_cheaper(us, own)
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
         held = ((search.v <= low) & (gradient > 0)) | ((search.v >= high) & (gradient < 0))
         gradient = jnp.where(held | ~finite, 0, gradient)
         more = {"value": value, "grad": gradient, "value_fn": cost} if self.method == "l-bfgs" else {}
         change, memory = self._optimizer.update(gradient, search.memory, search.v, **more)
         v = jnp.clip(search.v + jnp.where(finite, change, 0), low, high)
-        return GradientShootingSearch(v, memory, best)
+        return GradientShootingSearch(v, memory, best, multipliers, search.steps + 1)
+
+    def _tighten(self, problem: Problem, search: GradientShootingSearch, xs: Array, us: Array) -> Multipliers:
+        """The next estimate of the multipliers, every `TIGHTEN` iterations."""
+        before, values = search.multipliers, constraint_values(problem, xs, us)
+        assert before is not None and values is not None
+        after = updated(before, values, self.penalty_growth, self.penalty * MOST_PENALTY)
+        due = search.steps % TIGHTEN == TIGHTEN - 1
+        return jax.tree.map(lambda new, old: jnp.where(due, new, old), after, before)
 
     @property
     def _optimizer(self) -> optax.GradientTransformationExtraArgs:
         return optax.lbfgs() if self.method == "l-bfgs" else optax.with_extra_args_support(optax.adam(self.step))
+
+
+def _feasible_cost(problem: Problem, xs: Float[Array, "T1 n"], us: Float[Array, "T m"]) -> Float[Array, ""]:
+    """The cost without charges; of a trajectory that violates constraints as in `planning/particles.py`."""
+    excess = trajectory_excess(problem.task, xs, us, problem.times(us.shape[0]))
+    cost = jnp.sum(stage_costs(problem, xs, us))
+    return jnp.where(excess.amount > TOLERANCE, INFEASIBLE * (2 - 1 / (1 + excess.amount)), cost)
 
 
 def sinusoids(count: int, steps: int, actions: int) -> Float[np.ndarray, "count steps actions"]:

@@ -152,7 +152,9 @@ class ILQR:
         values = jax.vmap(lambda one: constraint_values(problem, one.xs, one.us))(search)
         if values is not None:
             violations = jax.vmap(lambda value: value.violation)(values)
-            costs = jnp.where(violations <= jnp.maximum(10 * self.violation, jnp.min(violations)), costs, jnp.inf)
+            kept, least = violations <= 10 * self.violation, jnp.min(violations)
+            costs = jnp.where(kept | (violations <= least), costs, jnp.inf)
+            search = eqx.tree_at(lambda s: s.result, search, jnp.where(kept, search.result, Result.infeasible))
         best = jax.tree.map(lambda a: a[cheapest(costs, 1)[0]], search)
         return as_plan(problem, best), ILQRState(one_step_later(best.us))
 

@@ -8,7 +8,12 @@ x_{t+1} ~ p_k(x' | x_t, u_t), where p_k is a function sampled from the model's p
 The expected cost is the mean over particles, and hence over the members of an ensemble.  The step that leads to a
 terminal state is charged, later steps are not (`forethought.core.timing`).  If a particle diverges, the cost of its
 candidate is infinite.
-Source: Chua et al. (2018), section 5.1.
+Under constraints (`forethought.core.constraints`) a candidate is feasible if at most a share `risk` of its particles
+violates any of them at any step.  An infeasible candidate costs, whatever its steps cost,
+    INFEASIBLE (1 + share of violating particles - risk + mean over particles of a / (1 + a)),     a: sum of violations
+so any feasible candidate is cheaper, and among infeasible ones the search goes to where violations are rarer and less.
+Source: Chua et al. (2018), section 5.1; Deb (2000), "An efficient constraint handling method for genetic algorithms",
+section 3, for the comparison of infeasible candidates by their violation alone.
 """
 
 from typing import Any, Literal
@@ -31,13 +36,15 @@ from forethought.core import (
     draw_many,
     step_cost,
 )
+from forethought.core.constraints import Excess, final_excess, has_constraints, risk_of, step_excess, trajectory_excess
 from forethought.core.draws import HasDrawMany
-from forethought.planning.augmented_lagrangian import has_constraints
+from forethought.planning.candidates import INFEASIBLE
 from forethought.planning.noise import quick_split
 from forethought.planning.rollout import follow, stage_costs
 
 Propagation = Literal["ts-inf", "ts1", "mean"]
 over_functions = eqx.if_array(0)
+TINY = 1e-6  # rounding error of a share of particles
 FEW = 8  # largest number of coordinates for which each coordinate has its own array
 
 
@@ -52,26 +59,44 @@ def expected_cost(
 ) -> Float[Array, "S"]:
     """The cost of each candidate, averaged over `particles`; infinity if it is not finite.
 
+    At least `INFEASIBLE` if the candidate violates the task's constraints with a probability above its risk.
+
     Raises: ValueError if `particles` is not a multiple of the number of ensemble members.
     """
     if isinstance(problem.dynamics, HasSimulate):  # no noise and no model uncertainty: all particles would be equal
         xs = problem.dynamics.simulate(x0, us)
-        cost = jax.vmap(lambda xs, us: trajectory_cost(problem, xs, us))(xs, us)
-        return jnp.where(jnp.isfinite(cost), cost, jnp.inf)
+        return _expected(problem.task, jax.vmap(lambda xs, us: _simulated(problem, xs, us))(xs, us), 1)
     if is_certain(problem, x0, us[0, 0]):
-        cost = _walk(problem, problem.dynamics, x0, jnp.moveaxis(us, 1, 0), key=None)
-        return jnp.where(jnp.isfinite(cost), cost, jnp.inf)
+        return _expected(problem.task, _walk(problem, problem.dynamics, x0, jnp.moveaxis(us, 1, 0), key=None), 1)
     draw_key, walk_key = quick_split(key, 2)
     functions, copies = draw_many(problem.dynamics, particles, key=draw_key)
     groups = particles // copies
     # Rows are pairs of copy and candidate, so that a group is one matrix product.
     us = jnp.tile(jnp.moveaxis(us, 1, 0), (1, copies, *[1] * (us.ndim - 2)))
     if propagation == "ts1":
-        cost = _walk_together(problem, functions, groups, copies, x0, us, key=walk_key)
+        outcome = _walk_together(problem, functions, groups, copies, x0, us, key=walk_key)
     else:
-        cost = _walk_apart(problem, functions, groups, x0, us, propagation == "mean", key=walk_key)
-    mean = jnp.mean(cost.reshape(particles, -1), axis=0)
-    return jnp.where(jnp.isfinite(mean), mean, jnp.inf)
+        outcome = _walk_apart(problem, functions, groups, x0, us, propagation == "mean", key=walk_key)
+    return _expected(problem.task, outcome, particles)
+
+
+class Outcome(eqx.Module):
+    """What became of the rows of a rollout: their cost, and their violation of constraints, None without any."""
+
+    cost: Float[Array, "*g R"]
+    excess: Excess | None
+
+
+def _expected(task: Task, outcome: Outcome, particles: int) -> Float[Array, "S"]:
+    """The mean over particles, which are the leading part of the rows."""
+    outcome = jax.tree.map(lambda a: a.reshape(particles, -1), outcome)
+    cost = jnp.mean(outcome.cost, axis=0)
+    cost = jnp.where(jnp.isfinite(cost), cost, jnp.inf)
+    if outcome.excess is None:
+        return cost
+    share = jnp.mean(outcome.excess.violated, axis=0, dtype=cost.dtype) - risk_of(task)
+    amount = jnp.mean(1 - 1 / (1 + outcome.excess.amount), axis=0)
+    return jnp.where(share > TINY, INFEASIBLE * (1 + share + amount), cost)
 
 
 def is_certain(problem: Problem, x0: Float[Array, "n"], u: Shaped[Array, "*m"]) -> bool:
@@ -102,13 +127,15 @@ class _Cloud(eqx.Module):
     states: Float[Array, "*g R n"] | tuple[Float[Array, "*g R"], ...]
     alive: Bool[Array, "*g R"]
     cost: Float[Array, "*g R"]
+    excess: Excess | None  # of the constraints; None without any
 
     @staticmethod
-    def start(x0: Float[Array, "n"], *rows: int) -> "_Cloud":
+    def start(task: Task, x0: Float[Array, "n"], *rows: int) -> "_Cloud":
         n = x0.shape[0]
         apart = tuple(jnp.broadcast_to(x0[i], rows) for i in range(n))
         states = apart if n <= FEW else jnp.broadcast_to(x0, (*rows, n))
-        return _Cloud(states, jnp.ones(rows, bool), jnp.zeros(rows, x0.dtype))
+        excess = Excess.none(rows, x0.dtype) if has_constraints(task) else None
+        return _Cloud(states, jnp.ones(rows, bool), jnp.zeros(rows, x0.dtype), excess)
 
     @property
     def xs(self) -> Float[Array, "*g R n"]:
@@ -128,14 +155,22 @@ class _Cloud(eqx.Module):
         charge = jax.vmap(lambda x, u, x_next: step_cost(task, x, u, x_next, t), (0, 0, rows))(xs, u, after)
         alive = self.alive & ~jax.vmap(task.terminal, rows)(after)
         states = tuple(after[i] for i in range(after.shape[0])) if apart else after
-        return _Cloud(states, alive, self.cost + jnp.where(self.alive, charge, 0))
+        excess = self.excess
+        if excess is not None:
+            excess = excess.plus(jax.vmap(lambda x, u: step_excess(task, x, u, t))(xs, u), self.alive)
+            ends = jax.vmap(lambda x: final_excess(task, x), rows)(after)
+            excess = excess.plus(ends, self.alive & ~alive)
+        return _Cloud(states, alive, self.cost + jnp.where(self.alive, charge, 0), excess)
 
-    def total_cost(self, task: Task) -> Float[Array, "R"]:
-        """The cost of each row, plus the final cost if its episode did not end."""
-        return self.cost + jnp.where(self.alive, jax.vmap(task.final_cost)(self.xs), 0)
+    def outcome(self, task: Task) -> Outcome:
+        """The cost of each row, plus the final cost if its episode did not end, and its violations."""
+        cost = self.cost + jnp.where(self.alive, jax.vmap(task.final_cost)(self.xs), 0)
+        if self.excess is None:
+            return Outcome(cost, None)
+        return Outcome(cost, self.excess.plus(jax.vmap(lambda x: final_excess(task, x))(self.xs), self.alive))
 
 
-def _walk_apart(problem: Problem, functions: Any, groups: int, x0, us, noiseless: bool, *, key) -> Float[Array, "G R"]:
+def _walk_apart(problem: Problem, functions: Any, groups: int, x0, us, noiseless: bool, *, key) -> Outcome:
     """Roll out each group to the horizon with its own function.
 
     On a CPU the groups run one after the other, because the activations of one group fit the cache.
@@ -143,7 +178,7 @@ def _walk_apart(problem: Problem, functions: Any, groups: int, x0, us, noiseless
     arrays, static = eqx.partition(functions, eqx.is_array)
     keys = None if noiseless else quick_split(key, groups)
 
-    def walk(group) -> Float[Array, "R"]:
+    def walk(group) -> Outcome:
         arrays, key = group
         return _walk(problem, eqx.combine(arrays, static), x0, us, key=key)
 
@@ -151,7 +186,7 @@ def _walk_apart(problem: Problem, functions: Any, groups: int, x0, us, noiseless
     return (jax.lax.map if one_by_one else _at_once)(walk, (arrays, keys))
 
 
-def _walk(problem: Problem, function: Any, x0, us: Shaped[Array, "T R *m"], *, key) -> Float[Array, "R"]:
+def _walk(problem: Problem, function: Any, x0, us: Shaped[Array, "T R *m"], *, key) -> Outcome:
     """Roll out all rows to the horizon with one function; without noise if there is no key."""
 
     def step(cloud: _Cloud, inputs):
@@ -159,15 +194,15 @@ def _walk(problem: Problem, function: Any, x0, us: Shaped[Array, "T R *m"], *, k
         keys = None if key is None else quick_split(key, u.shape[0])
         return cloud.step(problem.task, function, u, t, keys), None
 
-    cloud, _ = jax.lax.scan(step, _Cloud.start(x0, us.shape[1]), _clock(problem, us, key))
-    return cloud.total_cost(problem.task)
+    cloud, _ = jax.lax.scan(step, _Cloud.start(problem.task, x0, us.shape[1]), _clock(problem, us, key))
+    return cloud.outcome(problem.task)
 
 
 def _at_once(f, stacked):
     return jax.vmap(f)(stacked)
 
 
-def _walk_together(problem: Problem, functions: Any, groups: int, copies: int, x0, us, *, key) -> Float[Array, "G R"]:
+def _walk_together(problem: Problem, functions: Any, groups: int, copies: int, x0, us, *, key) -> Outcome:
     """Advance all groups step by step; after each step, a permutation per candidate moves particles between groups."""
     task, particles = problem.task, groups * copies
 
@@ -190,13 +225,19 @@ def _walk_together(problem: Problem, functions: Any, groups: int, copies: int, x
 
         return jax.tree.map(exchange, cloud)
 
-    cloud, _ = jax.lax.scan(step, _Cloud.start(x0, groups, us.shape[1]), _clock(problem, us, key))
-    return jax.vmap(lambda h: h.total_cost(task))(cloud)
+    cloud, _ = jax.lax.scan(step, _Cloud.start(task, x0, groups, us.shape[1]), _clock(problem, us, key))
+    return jax.vmap(lambda h: h.outcome(task))(cloud)
 
 
 def _clock(problem: Problem, us: Shaped[Array, "T R *m"], key) -> tuple[Array, Array, Array | None]:
     """Time, actions and a key (or None) for each step."""
     return problem.times(us.shape[0]), us, None if key is None else quick_split(key, us.shape[0])
+
+
+def _simulated(problem: Problem, xs: Float[Array, "T1 n"], us: Shaped[Array, "T *m"]) -> Outcome:
+    task, cost = problem.task, trajectory_cost(problem, xs, us)
+    excess = trajectory_excess(task, xs, us, problem.times(us.shape[0])) if has_constraints(task) else None
+    return Outcome(cost, excess)
 
 
 def trajectory_cost(
@@ -216,11 +257,14 @@ def predicted_states(problem: Problem, x0: Float[Array, "n"], us: Shaped[Array, 
 def open_loop_plan(problem: Problem, x0: Float[Array, "n"], us: Shaped[Array, "T *m"], cost: Float[Array, ""]) -> Plan:
     """The plan that executes `us` without feedback; its states are the means of the predictive distribution.
 
-    `cost` is the expected cost of `us`.  The result is `budget_exhausted`, since the search has no test of
-    convergence, or `not_finite` if the cost is not finite.
+    `cost` is that of `us` by `expected_cost`; of an infeasible plan the result's is infinity.  The result is
+    `budget_exhausted`, since the search has no test of convergence, `infeasible` if the plan violates constraints with
+    too large a probability, or `not_finite` if the cost is not finite.
     """
-    end = Result.constraints_ignored if has_constraints(problem.task) else Result.budget_exhausted
-    result = jnp.where(jnp.isfinite(cost), end, Result.not_finite).astype(int)
+    result = jnp.where(jnp.isfinite(cost), Result.budget_exhausted, Result.not_finite).astype(int)
+    if has_constraints(problem.task):
+        infeasible = jnp.isfinite(cost) & (cost >= INFEASIBLE)
+        result, cost = jnp.where(infeasible, Result.infeasible, result), jnp.where(infeasible, jnp.inf, cost)
     policy = _without_feedback(us, x0.shape[0])
     return Plan(policy, predicted_states(problem, x0, us), cost, result, problem.task.action_space)
 

@@ -23,6 +23,7 @@ COLUMNS: dict[str, Callable[[Planned], str]] = {
     "cost": lambda one: f"{one.cost:.4g}",
     "steps": lambda one: f"{one.length}",
     "success": lambda one: {None: "-", True: "yes", False: "no"}[one.success],
+    "violation": lambda one: "-" if one.violations is None else f"{max(one.violations.largest, 0):.2g}",
     "converged": lambda one: {None: "-", True: "yes", False: "no"}[one.converged],
     "iterations": lambda one: "-" if one.iterations is None else f"{one.iterations:.3g}",
     "planning": lambda one: seconds(one.wall_s),
@@ -35,7 +36,9 @@ COLUMNS: dict[str, Callable[[Planned], str]] = {
 
 def table(planned: Sequence[Planned]) -> list[list[str]]:
     """The head and a row for each planner, as text."""
-    return [list(COLUMNS), *([cell(one) for cell in COLUMNS.values()] for one in planned)]
+    constrained = any(one.violations is not None for one in planned)
+    columns = {name: cell for name, cell in COLUMNS.items() if constrained or name != "violation"}
+    return [list(columns), *([cell(one) for cell in columns.values()] for one in planned)]
 
 
 def seconds(value: float) -> str:

@@ -14,6 +14,7 @@ from forethought.core import NumericalFailure, Trajectory, Transition
 from forethought.envs.env import Env
 from forethought.runs.checkpoint import TrainingProgress
 from forethought.runs.files import finite, open_own, storage_errors, write_whole
+from forethought.runs.violations import Violations
 
 # Metrics with these prefixes measure the model; if one is not finite, the fit failed.
 _OF_THE_MODEL = ("model_error", "loss", "nll")
@@ -48,6 +49,7 @@ def round_line(
         wall_s=before.wall_s + wall_s,
         solved=solved,
     )
+    violated = Violations.of(env.task, info.episodes)
     given = {name: None if value is None else float(value) for name, value in info.metrics.items()}
     line = {
         "iteration": after.iteration,
@@ -58,6 +60,7 @@ def round_line(
         "solved": solved,
         "model_error": None,
         **given,
+        **({} if violated is None else violated.metrics),
         "wall_s": after.wall_s,
         "experience_s": after.env_steps * float(env.task.dt),
         "steps_per_s": steps / wall_s if wall_s > 0 else None,

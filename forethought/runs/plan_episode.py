@@ -22,6 +22,7 @@ from forethought.envs.env import Env
 from forethought.planning.anytime import AnytimePlanner
 from forethought.planning.mpc import Latency, TimedMPC
 from forethought.runs import metrics
+from forethought.runs.violations import Violations
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,17 @@ class Planned:
     latency: Latency  # statistics of the planning time per plan
     success: bool | None  # result of the task's success test; None if it has none
     length: int  # steps
+    violations: Violations | None  # of the problem's constraints in the episode; None if it has none
     plan: Plan  # the first
     episode: Transition
 
     def as_json(self) -> dict[str, Any]:
         """The numbers as a JSON object."""
         names = "planner receding cost planned_cost converged iterations wall_s compile_s success length"
-        return metrics.finite({name: getattr(self, name) for name in names.split()} | {"latency_s": vars(self.latency)})
+        numbers = {name: getattr(self, name) for name in names.split()} | {"latency_s": vars(self.latency)}
+        if self.violations is not None:
+            numbers["violations"] = vars(self.violations)
+        return metrics.finite(numbers)
 
 
 def plan_on(
@@ -92,6 +97,7 @@ def plan_on(
         latency=Latency.of(watch.seconds),
         success=metrics.is_solved(env, episode),
         length=len(episode),
+        violations=Violations.of(problem.task, [episode]),
         plan=first,
         episode=episode,
     )

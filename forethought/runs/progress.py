@@ -186,6 +186,8 @@ def describe(line: dict[str, Any], budget: Budget, left: float | None) -> str:
     ]
     if line["solved"]:
         parts.append("solved")
+    if line.get("violated_steps"):
+        parts.append(f"constraint violated in {line['violated_steps']} steps, by {number(line['largest_violation'])}")
     return "  ".join(parts)
 
 

@@ -23,6 +23,7 @@ from forethought.runs.checkpoint import TrainingProgress
 from forethought.runs.directory import RunDirectory
 from forethought.runs.files import finite
 from forethought.runs.serialization import from_plain
+from forethought.runs.violations import Violations
 
 # Rounds fold in their numbers, from 0 up; these numbers are larger than any round's.
 INIT, EVALUATE, ACT = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
@@ -42,10 +43,12 @@ class Evaluation:
     experience_s: float  # duration of the experience it was trained on, s
     seed: int
     trajectories: tuple[Transition, ...]  # the episodes themselves, each with leading axis [T]
+    violations: Violations | None = None  # of the task's constraints; None if it has none
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for JSON, without the trajectories; null for NaN."""
-        return finite({name: value for name, value in vars(self).items() if name != "trajectories"})
+        plain = {name: value for name, value in vars(self).items() if name not in ("trajectories", "violations")}
+        return finite(plain | ({} if self.violations is None else {"violations": vars(self.violations)}))
 
 
 class Run:
@@ -100,9 +103,10 @@ class Run:
 
     @property
     def foreign_code(self) -> tuple[str, ...]:
-        """The user's code that opening the environment imports and calls: "module:name" as recorded."""
+        """The user's code that environment and controller import and call: "module:name" as recorded."""
         record = self.info["env"]
-        named = (record["spec"], record["cost"], record["termination"], record.get("physics"))
+        named = [record["spec"], *(record.get(kind) for kind in ("cost", "termination", "physics", "constraint"))]
+        named.append(getattr(self.algorithm, "backup", None))
         return tuple(name for name in named if name is not None and ":" in name)
 
     @functools.cached_property
@@ -205,6 +209,7 @@ class Run:
             experience_s=self.progress.env_steps * float(self.env.task.dt),
             seed=seed,
             trajectories=tuple(done),
+            violations=Violations.of(self.env.task, done),
         )
 
 

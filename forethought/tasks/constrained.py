@@ -1,4 +1,4 @@
-"""A task with constraints on states and actions, for planners that respect them."""
+"""A task with constraints on states and actions, which planners keep; see `forethought.core.constraints`."""
 
 from collections.abc import Callable
 
@@ -13,12 +13,24 @@ from forethought.tasks.wrapped_task import WrappedTask
 class Constrained(WrappedTask):
     """The task `base` with constraints: `limit(x, u, t) <= 0` [k] at each step, `final_limit(x) <= 0` [j] at the last.
 
-    Costs, action limits and the test of success are those of the base task.
+    Where the model is uncertain, a plan may violate them with a probability of at most `risk`, in [0, 1).  Costs, action
+    limits and the test of success are those of the base task.
     """
 
     base: Task
     limit: Callable[[Array, Array, Array], Array] = eqx.field(static=True)
     final_limit: Callable[[Array], Array] | None = eqx.field(static=True, default=None)
+    risk: float = eqx.field(static=True, default=0.0)  # largest probability with which a plan may violate them
+
+    def __check_init__(self) -> None:
+        """A probability."""
+        if not 0 <= self.risk < 1:
+            raise ValueError(f"Constrained.risk is a probability in [0, 1), got {self.risk}.")
+
+    @property
+    def constrained(self) -> bool:
+        """True."""
+        return True
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "n"]:
         """An initial state of the base task."""

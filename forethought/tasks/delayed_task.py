@@ -52,6 +52,15 @@ class DelayedTask(WrappedTask):
         us = jax.vmap(self.delay.applied)(trajectory.xs[:-1])
         return self.base.solved(Trajectory(xs, us, trajectory.costs, trajectory.alive))
 
+    def constraint(self, x: Float[Array, "s"], u: Shaped[Array, "*m"], t: Int[Array, ""]) -> Float[Array, "k"]:
+        """The base task's constraints on the state and the action that acts, if it is `constrained`."""
+        del u
+        return self.base.constraint(self.delay.state(x), self.delay.applied(x), t)  # type: ignore[attr-defined]
+
+    def final_constraint(self, x: Float[Array, "s"]) -> Float[Array, "j"]:
+        """The base task's constraints of the last state, if it is `constrained`."""
+        return self.base.final_constraint(self.delay.state(x))  # type: ignore[attr-defined]
+
 
 class DelayedFunction(eqx.Module):
     """A user's function of the system's state and the acting action, for states with past actions; hashable."""

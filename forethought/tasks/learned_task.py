@@ -11,7 +11,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import ContinuousConditional, Controller, Task, Trajectory, UsageError, step_cost
+from forethought.core import ContinuousConditional, Controller, Plan, Task, Trajectory, UsageError, step_cost
 from forethought.tasks.wrapped_task import WrappedTask
 
 
@@ -57,7 +57,7 @@ class LearnedTask(WrappedTask):
         """Whether the episode ends in `x`."""
         if self.never_terminal:
             return jnp.zeros((), bool)
-        o = x[:-1] if self.reward_in_state else x
+        o = self._observed(x)
         if self.termination is None:
             return self.base.terminal(o)
         return self.termination(o).mean[0] > 0
@@ -65,6 +65,17 @@ class LearnedTask(WrappedTask):
     def solved(self, trajectory: Trajectory) -> Bool[Array, ""] | None:
         """Whether the trajectory passes the base task's test of success."""
         return self.base.solved(trajectory)
+
+    def constraint(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, "k"]:
+        """The base task's constraints, if it is `constrained`."""
+        return self.base.constraint(self._observed(x), u, t)  # type: ignore[attr-defined]
+
+    def final_constraint(self, x: Float[Array, "n"]) -> Float[Array, "j"]:
+        """The base task's constraints of the last state, if it is `constrained`."""
+        return self.base.final_constraint(self._observed(x))  # type: ignore[attr-defined]
+
+    def _observed(self, x: Float[Array, "n"]) -> Float[Array, "o"]:
+        return x[:-1] if self.reward_in_state else x
 
     def _extend(self, o: Float[Array, "o"]) -> Float[Array, "n"]:
         return jnp.pad(o, (0, int(self.reward_in_state)))
@@ -84,3 +95,7 @@ class FromObservation(eqx.Module):
     ) -> tuple[Float[Array, "m"], Any]:
         """The inner controller's action."""
         return self.inner.act(jnp.pad(x, (0, 1)), t, carry, key=key)
+
+    def plan(self, x: Float[Array, "n"], t: Int[Array, ""] | int, carry: Any, *, key: PRNGKeyArray) -> tuple[Plan, Any]:
+        """The inner controller's plan, if it replans."""
+        return self.inner.plan(jnp.pad(x, (0, 1)), t, carry, key=key)  # type: ignore[attr-defined]

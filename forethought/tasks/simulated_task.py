@@ -60,6 +60,14 @@ class SimulatedTask(WrappedTask):
             return self.base.terminal(x[: self.size])
         return x[-1] > 0.5 if self.simulated else jnp.zeros((), bool)
 
+    def constraint(self, x: Float[Array, "n"], u: Float[Array, "m"], t: Int[Array, ""]) -> Float[Array, "k"]:
+        """The base task's constraints, if it is `constrained`."""
+        return self.base.constraint(x[: self.size], u, t)
+
+    def final_constraint(self, x: Float[Array, "n"]) -> Float[Array, "j"]:
+        """The base task's constraints of the last state, if it is `constrained`."""
+        return self.base.final_constraint(x[: self.size])
+
     def solved(self, trajectory: Trajectory) -> None:
         """None: the task has no test of success."""
         del trajectory

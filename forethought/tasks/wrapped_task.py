@@ -3,6 +3,7 @@
 import equinox as eqx
 
 from forethought.core import Box, Discrete, Task
+from forethought.core.constraints import has_constraints, risk_of
 
 
 class WrappedTask(eqx.Module):
@@ -24,3 +25,13 @@ class WrappedTask(eqx.Module):
     def action_space(self) -> Box | Discrete:
         """The actions that the base task allows."""
         return self.base.action_space
+
+    @property
+    def constrained(self) -> bool:
+        """Whether the base task has constraints; see `HasConstraints`."""
+        return has_constraints(self.base)
+
+    @property
+    def risk(self) -> float:
+        """The largest probability with which a plan may violate the base task's constraints."""
+        return risk_of(self.base)
