@@ -48,8 +48,8 @@ class LearnedMPC:
     round_steps: int = 40  # fewest steps of experience in a round, collected in whole episodes
     refit_growth: float = 0.05  # growth of the data since the last fit, as a share of them, that triggers the next fit
     final_weight: float = 1.0  # factor on the cost of a plan's last state: a crude value beyond the horizon
-    backup: str | None = None  # "module:function" that makes the controller for where no plan keeps the constraints
     integrate: bool = False  # positions are integrated from learned velocities, if the environment names them
+    backup: str | None = None  # "module:function" that makes the controller for where no plan keeps the constraints
 
     keeps_constraints: ClassVar[bool] = True
 

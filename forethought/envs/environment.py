@@ -56,8 +56,6 @@ class Environment:
     id: Any  # Gymnasium id, "module:Name-v0", shipped system ("forethought/CartPoleSwingUp-v0"), gymnasium.Env or Env
     cost: str | Function | None = None  # cost function cost(x, u), in place of a learned reward
     termination: str | Function | None = None  # termination function termination(x), in place of a learned one
-    constraint: str | Function | None = None  # constraint(x, u), values that must not be positive; planners keep them
-    risk: float | None = None  # largest probability with which a plan may violate the constraint (default: 0.05)
     angles: tuple[int, ...] | None = None  # indices of observation entries that are angles, rad
     velocities: tuple[tuple[int, int], ...] | None = None  # pairs i:j of entries, j being the rate of change of i, 1/s
     names: tuple[str, ...] | None = None  # names of the observation entries with units, as "pole angle (rad)"
@@ -68,6 +66,8 @@ class Environment:
     physics: str | Function | None = None  # known physics (x, u) -> x', which a learned residual corrects
     action_delay: int | None = None  # steps from the choice of an action until it acts; past actions join the state
     observation_delay: int | None = None  # age of the observations when they are seen, steps; adds to the action delay
+    constraint: str | Function | None = None  # constraint(x, u), values that must not be positive; planners keep them
+    risk: float | None = None  # largest probability with which a plan may violate the constraint (default: 0.05)
 
     def __post_init__(self):
         """Check the types and ranges of the options.

@@ -6,15 +6,17 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
-from forethought.core import Controller, Plan, Result
+from forethought.core import Controller, Result
 
 
 class Replanning(Controller, Protocol):
     """A controller that plans at each step, as `MPC` does."""
 
-    def plan(
+    def act_with_result(
         self, x: Float[Array, "n"], t: Int[Array, ""] | int, carry: Any, *, key: PRNGKeyArray
-    ) -> tuple[Plan, Any]: ...
+    ) -> tuple[Shaped[Array, "*m"], Int[Array, ""], Any]:
+        """The action, the `Result` of the plan that it begins, and the next carry."""
+        ...
 
 
 class WithBackup(eqx.Module):
@@ -35,8 +37,7 @@ class WithBackup(eqx.Module):
         self, x: Float[Array, "n"], t: Int[Array, ""] | int, carry: tuple[Any, Any], *, key: PRNGKeyArray
     ) -> tuple[Shaped[Array, "*m"], tuple[Any, Any]]:
         """The first action of a new plan, or the backup's."""
-        plan, planned = self.mpc.plan(x, t, carry[0], key=key)
-        u = plan.act(x, 0)
+        u, result, planned = self.mpc.act_with_result(x, t, carry[0], key=key)
         instead, held = self.backup.act(x, t, carry[1], key=key)
-        usable = jnp.isin(plan.result, jnp.array([result for result in Result if result.usable]))
+        usable = jnp.isin(result, jnp.array([one for one in Result if one.usable]))
         return jnp.where(usable & jnp.all(jnp.isfinite(u)), u, instead.astype(u.dtype)), (planned, held)

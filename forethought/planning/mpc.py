@@ -42,8 +42,15 @@ class MPC(eqx.Module):
         self, x: Float[Array, "n"], t: Int[Array, ""] | int, carry: Any, *, key: PRNGKeyArray
     ) -> tuple[Shaped[Array, "*m"], Any]:
         """The first action of a new plan, within the task's limits."""
+        u, _, carry = self.act_with_result(x, t, carry, key=key)
+        return u, carry
+
+    def act_with_result(
+        self, x: Float[Array, "n"], t: Int[Array, ""] | int, carry: Any, *, key: PRNGKeyArray
+    ) -> tuple[Shaped[Array, "*m"], Int[Array, ""], Any]:
+        """As `act`, with the plan's `Result`."""
         plan, carry = self.plan(x, t, carry, key=key)
-        return plan.act(x, 0), carry
+        return plan.act(x, 0), plan.result, carry
 
 
 @dataclass(frozen=True)

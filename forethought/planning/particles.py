@@ -179,11 +179,11 @@ def _walk_apart(problem: Problem, functions: Any, groups: int, x0, us, noiseless
     keys = None if noiseless else quick_split(key, groups)
 
     def walk(group) -> Outcome:
-        arrays, key = group
+        arrays, key, _ = group
         return _walk(problem, eqx.combine(arrays, static), x0, us, key=key)
 
     one_by_one = jax.default_backend() == "cpu"
-    return (jax.lax.map if one_by_one else _at_once)(walk, (arrays, keys))
+    return (jax.lax.map if one_by_one else _at_once)(walk, (arrays, keys, jnp.arange(groups)))
 
 
 def _walk(problem: Problem, function: Any, x0, us: Shaped[Array, "T R *m"], *, key) -> Outcome:

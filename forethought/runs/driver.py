@@ -17,6 +17,7 @@ import jax
 import jax.random as jr
 
 from forethought.algorithms.protocol import Algorithm, HasBudgetCheck
+from forethought.algorithms.safety import require_kept
 from forethought.core import CheckpointError, EnvironmentFailure, Transition, UsageError
 from forethought.envs.env import Env
 from forethought.envs.environment import Environment, opening_notes
@@ -90,6 +91,7 @@ def train(
     seed = check_seed(seed)
     environment = Environment.of(env, known=tuple(inspect.signature(train).parameters), **options)
     opened = environment.open()
+    require_kept(algorithm, opened)
     if until_solved and not has_test(opened):
         raise UsageError(f"until_solved: the task of '{opened.name}' has no success test; give a number of steps.")
     identity = {"algorithm": to_plain(algorithm, "algorithm"), "env": environment.record(), "seed": seed}
@@ -320,7 +322,7 @@ class Session:
 def notices(environment: Environment) -> tuple[str, ...]:
     """Notices for the user about an environment, shown before training."""
     found = []
-    for kind in ("cost", "termination", "physics"):
+    for kind in ("cost", "termination", "physics", "constraint"):
         function = getattr(environment, kind)
         if not can_be_loaded(function):
             how = f"ft.load(path, {kind}=...)"

@@ -35,7 +35,7 @@ class Violations:
         return Violations(len(episodes), sum(count > 0 for count in bad), sum(bad), largest)
 
     @property
-    def metrics(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, int | float]:
         """For the record of a round."""
         return {
             "violated_episodes": self.episodes,

@@ -13,8 +13,8 @@ from forethought.tasks.wrapped_task import WrappedTask
 class Constrained(WrappedTask):
     """The task `base` with constraints: `limit(x, u, t) <= 0` [k] at each step, `final_limit(x) <= 0` [j] at the last.
 
-    Where the model is uncertain, a plan may violate them with a probability of at most `risk`, in [0, 1).  Costs, action
-    limits and the test of success are those of the base task.
+    Where the model is uncertain, a plan may violate them with a probability of at most `risk`, in [0, 1).  Costs,
+    action limits and the test of success are those of the base task.
     """
 
     base: Task

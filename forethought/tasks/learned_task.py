@@ -11,7 +11,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from forethought.core import ContinuousConditional, Controller, Plan, Task, Trajectory, UsageError, step_cost
+from forethought.core import ContinuousConditional, Controller, Task, Trajectory, UsageError, step_cost
 from forethought.tasks.wrapped_task import WrappedTask
 
 
@@ -96,6 +96,8 @@ class FromObservation(eqx.Module):
         """The inner controller's action."""
         return self.inner.act(jnp.pad(x, (0, 1)), t, carry, key=key)
 
-    def plan(self, x: Float[Array, "n"], t: Int[Array, ""] | int, carry: Any, *, key: PRNGKeyArray) -> tuple[Plan, Any]:
-        """The inner controller's plan, if it replans."""
-        return self.inner.plan(jnp.pad(x, (0, 1)), t, carry, key=key)  # type: ignore[attr-defined]
+    def act_with_result(
+        self, x: Float[Array, "n"], t: Int[Array, ""] | int, carry: Any, *, key: PRNGKeyArray
+    ) -> tuple[Float[Array, "m"], Int[Array, ""], Any]:
+        """The inner controller's action with the result of its plan, if it plans in each step."""
+        return self.inner.act_with_result(jnp.pad(x, (0, 1)), t, carry, key=key)  # type: ignore[attr-defined]
