@@ -8,7 +8,6 @@ Source: the first pass of `forethought.algorithms.iterative`.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
@@ -39,8 +38,6 @@ class FitOnce:
     final_weight: float = 1.0  # factor on the cost of a plan's last state
     integrate: bool = False  # positions are integrated from learned velocities, if the environment names them
 
-    keeps_constraints: ClassVar[bool] = True
-
     def __post_init__(self):
         """Refuse settings that cannot work."""
         require_at_least(self, base_episodes=1, final_weight=0)
@@ -63,6 +60,11 @@ class FitOnce:
             final_weight=self.final_weight,
             integrate=self.integrate,
         )
+
+    @property
+    def keeps_constraints(self) -> bool:
+        """True: its plans keep the constraints of the task."""
+        return True
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> Experience:
         """No experience; an untrained model."""

@@ -9,7 +9,6 @@ reinforcement learning", without their share of exploration data; as in Deisenro
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
@@ -50,8 +49,6 @@ class Iterative:
     final_weight: float = 1.0  # factor on the cost of a plan's last state
     integrate: bool = False  # positions are integrated from learned velocities, if the environment names them
 
-    keeps_constraints: ClassVar[bool] = True
-
     def __post_init__(self):
         """Refuse settings that cannot work."""
         require_at_least(self, base_episodes=1, refit_growth=0, final_weight=0)
@@ -65,6 +62,11 @@ class Iterative:
     def learning(self) -> ModelLearning:
         """Settings of what is learned from the data."""
         return ModelLearning(self.model, self.classifier, self.refit_growth, self.integrate)
+
+    @property
+    def keeps_constraints(self) -> bool:
+        """True: its plans keep the constraints of the task."""
+        return True
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> Experience:
         """No experience; an untrained model."""

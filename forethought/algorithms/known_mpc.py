@@ -4,8 +4,6 @@ A round is one episode, so that evaluation, report, video and distillation work 
 `forethought plan` compares planners in single episodes and writes no run.
 """
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
@@ -33,7 +31,10 @@ class KnownMPC:
     planner: Planner = ICEM()
     backup: str | None = None  # "module:function" that makes the controller for where no plan keeps the constraints
 
-    keeps_constraints: ClassVar[bool] = True
+    @property
+    def keeps_constraints(self) -> bool:
+        """True: its plans keep the constraints of the task."""
+        return True
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> KnownMPCState:
         """Nothing to learn.

@@ -8,7 +8,6 @@ reward or termination that the task does not know is learned; the final cost may
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
@@ -51,8 +50,6 @@ class LearnedMPC:
     integrate: bool = False  # positions are integrated from learned velocities, if the environment names them
     backup: str | None = None  # "module:function" that makes the controller for where no plan keeps the constraints
 
-    keeps_constraints: ClassVar[bool] = True
-
     def __post_init__(self):
         """Refuse settings that cannot work together."""
         require_at_least(self, base_episodes=1, trial_steps=1, round_steps=1, refit_growth=0, final_weight=0)
@@ -67,6 +64,11 @@ class LearnedMPC:
     def learning(self) -> ModelLearning:
         """Settings of what is learned from the data."""
         return ModelLearning(self.model, self.classifier, self.refit_growth, self.integrate)
+
+    @property
+    def keeps_constraints(self) -> bool:
+        """True: its plans keep the constraints of the task."""
+        return True
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> Experience:
         """No experience; an untrained model."""

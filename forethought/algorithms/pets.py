@@ -9,7 +9,6 @@ is learned; the final cost may be weighted.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
@@ -39,8 +38,6 @@ class PETS:
     final_weight: float = 1.0  # factor on the cost of a plan's last state: a crude value beyond the horizon
     backup: str | None = None  # "module:function" that makes the controller for where no plan keeps the constraints
 
-    keeps_constraints: ClassVar[bool] = True
-
     def __post_init__(self):
         """Refuse settings that cannot work together."""
         require_at_least(self, random_episodes=1, trial_steps=1, round_steps=1, refit_growth=0, final_weight=0)
@@ -61,6 +58,11 @@ class PETS:
             final_weight=self.final_weight,
             backup=self.backup,
         )
+
+    @property
+    def keeps_constraints(self) -> bool:
+        """True: its plans keep the constraints of the task."""
+        return True
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> Experience:
         """See `LearnedMPC`."""

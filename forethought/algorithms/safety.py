@@ -21,7 +21,7 @@ def with_backup(mpc: Replanning, backup: str | None, env: Env) -> Controller:
 def require_kept(algorithm: Any, env: Env) -> None:
     """Raise `UsageError` where the task has constraints that the algorithm does not keep.
 
-    An algorithm keeps them if its class says so: `keeps_constraints`.
+    An algorithm that keeps them has the property `keeps_constraints`.
     """
     if not has_constraints(env.task) or getattr(algorithm, "keeps_constraints", False):
         return

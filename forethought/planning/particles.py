@@ -83,7 +83,7 @@ def expected_cost(
 class Outcome(eqx.Module):
     """What became of the rows of a rollout: their cost, and their violation of constraints, None without any."""
 
-    cost: Float[Array, "*g R"]
+    cost: Float[Array, "*r"]
     excess: Excess | None
 
 

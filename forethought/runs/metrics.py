@@ -12,9 +12,9 @@ import numpy as np
 from forethought.algorithms.protocol import Info
 from forethought.core import NumericalFailure, Trajectory, Transition
 from forethought.envs.env import Env
+from forethought.envs.violations import Violations
 from forethought.runs.checkpoint import TrainingProgress
 from forethought.runs.files import finite, open_own, storage_errors, write_whole
-from forethought.runs.violations import Violations
 
 # Metrics with these prefixes measure the model; if one is not finite, the fit failed.
 _OF_THE_MODEL = ("model_error", "loss", "nll")

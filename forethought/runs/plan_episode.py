@@ -19,10 +19,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.core import Plan, Planner, Problem, Result, Transition, UsageError
 from forethought.envs.env import Env
+from forethought.envs.violations import Violations
 from forethought.planning.anytime import AnytimePlanner
 from forethought.planning.mpc import Latency, TimedMPC
 from forethought.runs import metrics
-from forethought.runs.violations import Violations
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ from forethought.envs.delayed import delay_of
 from forethought.envs.env import Env, spaces_of, tell_elapsed_steps
 from forethought.envs.environment import Environment
 from forethought.envs.logged.logged_env import LoggedEnv
+from forethought.envs.violations import Violations
 from forethought.runs import checkpoint, metrics
 from forethought.runs.checkpoint import TrainingProgress
 from forethought.runs.directory import RunDirectory
 from forethought.runs.files import finite
 from forethought.runs.serialization import from_plain
-from forethought.runs.violations import Violations
 
 # Rounds fold in their numbers, from 0 up; these numbers are larger than any round's.
 INIT, EVALUATE, ACT = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD

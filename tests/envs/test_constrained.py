@@ -9,11 +9,12 @@ import pytest
 import forethought as ft
 from forethought.core import Transition, UsageError
 from forethought.core.constraints import has_constraints, risk_of
+from forethought.envs.checks.check_env import check_env
 from forethought.envs.constrained import constrained_problem
 from forethought.envs.environment import RISK, Environment
 from forethought.envs.open import open_env
+from forethought.envs.violations import Violations, violation_values
 from forethought.policies.uniform import Uniform
-from forethought.runs.violations import Violations, violation_values
 
 PENDULUM = "forethought/PendulumSwingUp-v0"
 NOW = jnp.array(0)
@@ -22,6 +23,10 @@ NOW = jnp.array(0)
 def slow(x, u):
     """At most 1 rad/s."""
     return jnp.abs(x[1]) - 1.0
+
+
+def still(x, u):
+    return jnp.abs(x[1]) - 0.01
 
 
 def slow_and_gentle(x, u):
@@ -154,11 +159,11 @@ def test_training_counts_violations_and_evaluation_can_be_given_a_constraint(tmp
         trial_steps=20,
         round_steps=20,
     )
-    run = ft.train(algorithm, PENDULUM, constraint=slow, risk=0.0, iterations=2, out=tmp_path / "run", progress=False)
+    run = ft.train(algorithm, PENDULUM, constraint=still, risk=0.0, iterations=2, out=tmp_path / "run", progress=False)
     line = run.metrics[0]
     assert line["violated_steps"] > 0 and line["violated_episodes"] == 1 and line["largest_violation"] > 0
     again = ft.load(tmp_path / "run", constraint=slow_and_gentle)
-    assert "tests.envs.test_constrained:slow" in ft.load(tmp_path / "run").foreign_code
+    assert "tests.envs.test_constrained:still" in ft.load(tmp_path / "run").foreign_code
     evaluation = again.evaluate(episodes=1)
     assert evaluation.violations.total == 1
     assert evaluation.as_json()["violations"]["steps"] == evaluation.violations.steps
@@ -184,3 +189,14 @@ def test_whole_numbers_and_choices_can_be_constrained():
     values = violation_values(env.task, episode)
     np.testing.assert_allclose(values[1:3], 3 + 0.5 * episode.u[1:] - 3.2, rtol=1e-5)
     assert values[3] == pytest.approx(-0.2, abs=1e-5)  # the resting choice, 0
+
+
+def wrong_sign(x, u):
+    return 1.0 - jnp.abs(x[1])
+
+
+def test_the_check_tells_what_random_actions_do_and_a_wrong_sign():
+    for function, level in ((slow, "ok"), (wrong_sign, "warn")):
+        report = check_env(PENDULUM, constraint=function, episodes=1)
+        (finding,) = [one for one in report.findings if one.name == "constraint"]
+        assert finding.level == level and ("sign" in finding.remedy) == (level == "warn")

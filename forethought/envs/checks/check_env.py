@@ -28,6 +28,7 @@ from forethought.envs.make import make_gym
 from forethought.envs.random_actions import RandomActions
 from forethought.envs.repeatability import first_difference
 from forethought.envs.shipped import NAMESPACE
+from forethought.envs.violations import Violations
 from forethought.tasks.function_task import CostFunction, TerminationFunction, first_line
 
 LEAST_STEPS = 200  # smallest total number of steps
@@ -91,6 +92,14 @@ def _check_gym(
     return CheckReport(name, (*findings, *_gymnasium(raw)), len(trial), sum(map(len, trial)))
 
 
+def _constraint(violations: Violations) -> Finding:
+    detail = f"by random actions {violations}"
+    if not violations.started:
+        return Finding("constraint", "ok", detail)
+    where = f"it is violated in the first state of {violations.started} episodes, before any action"
+    return Finding("constraint", "warn", f"{detail}; {where}", "check its sign: its values must not be positive")
+
+
 def _data_and_functions(
     env: Env,
     trial: list[Transition],
@@ -107,6 +116,9 @@ def _data_and_functions(
         if cost is not None:
             yield from check_cost(cost, trial)
         yield from check_termination(termination, trial)
+        violations = Violations.of(env.task, trial)
+        if violations is not None:
+            yield _constraint(violations)
 
 
 def _velocities(env: Env, trial: list[Transition]) -> Finding:

@@ -22,6 +22,7 @@ class Violations:
     total: int  # episodes
     episodes: int  # episodes with a violation
     steps: int  # steps whose state or action violates a constraint, last states included
+    started: int  # episodes whose first state violates a constraint
     largest: float  # largest value of a constraint, in its unit; not positive if all were kept
 
     @staticmethod
@@ -32,7 +33,8 @@ class Violations:
         values = [violation_values(task, episode) for episode in episodes]
         bad = [int(np.sum(~(one <= 0))) for one in values]
         largest = max(float(np.max(np.where(np.isnan(one), np.inf, one))) for one in values)
-        return Violations(len(episodes), sum(count > 0 for count in bad), sum(bad), largest)
+        started = sum(not one[0] <= 0 for one in values)
+        return Violations(len(episodes), sum(count > 0 for count in bad), sum(bad), started, largest)
 
     @property
     def metrics(self) -> dict[str, int | float]:
