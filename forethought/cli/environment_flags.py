@@ -20,6 +20,7 @@ METAVARS = {
     "names": "NAME",
     "action_delay": "STEPS",
     "observation_delay": "STEPS",
+    "action_rate": "RATE",
 }
 
 

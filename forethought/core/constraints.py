@@ -63,12 +63,12 @@ class Excess(eqx.Module):
         return Excess(self.violated | (other.violated & where), self.amount + jnp.where(where, other.amount, 0))
 
 
-def step_excess(task: HasConstraints, x: Float[Array, "n"], u: Shaped[Array, "*m"], t: Int[Array, ""]) -> Excess:
+def step_excess(task: Any, x: Float[Array, "n"], u: Shaped[Array, "*m"], t: Int[Array, ""]) -> Excess:
     """The violation of one step."""
     return Excess.of(task.constraint(x, u, t).astype(x.dtype))
 
 
-def final_excess(task: HasConstraints, x: Float[Array, "n"]) -> Excess:
+def final_excess(task: Any, x: Float[Array, "n"]) -> Excess:
     """The violation of the state in which an episode ends."""
     return Excess.of(task.final_constraint(x).astype(x.dtype))
 

@@ -109,6 +109,6 @@ def next_state(
 ) -> Delta | WithPast:
     """The distribution of the state, with past actions, after `s` and the choice of `u`."""
     x = jnp.concatenate([delay.state(s), s[delay.whole_size :]])
-    after, past = system(x, delay.applied(s), t), delay.pushed(delay.past(s), u)
+    after, past = system(x, delay.applied(s, u), t), delay.pushed(delay.past(s), u)
     whole = WithPast(after, past, delay)
     return Delta(whole.mean) if isinstance(after, Delta) else whole

@@ -40,6 +40,7 @@ ADDED = (
     "constraint",
     "risk",
     "action_delay",
+    "action_rate",
     "observation_delay",
 )  # options of shipped systems too
 ALIASES = {"speeds": "velocities"}  # earlier names of options, in calls, flags and records
@@ -66,6 +67,7 @@ class Environment:
     physics: str | Function | None = None  # known physics (x, u) -> x', which a learned residual corrects
     action_delay: int | None = None  # steps from the choice of an action until it acts; past actions join the state
     observation_delay: int | None = None  # age of the observations when they are seen, steps; adds to the action delay
+    action_rate: float | tuple[float, ...] | None = None  # largest change of an action per second, one or one for each
     constraint: str | Function | None = None  # constraint(x, u), values that must not be positive; planners keep them
     risk: float | None = None  # largest probability with which a plan may violate the constraint (default: 0.05)
 
@@ -134,7 +136,7 @@ class Environment:
             function: Any = load_function(self.constraint, "constraint")
             env = with_constraint(env, function, RISK if self.risk is None else self.risk)
         delay = (self.action_delay or 0) + (self.observation_delay or 0)
-        return with_delay(env, delay) if delay else env
+        return with_delay(env, delay, self.action_rate) if delay or self.action_rate is not None else env
 
     @property
     def _is_own(self) -> bool:
@@ -223,6 +225,7 @@ class Environment:
             "dt": self.dt,
             "make_kwargs": dict(self.make_kwargs) or None,
             "action_delay": self.action_delay,
+            "action_rate": _plain(self.action_rate),
             "observation_delay": self.observation_delay,
         }
         return {
@@ -361,6 +364,11 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ),
     ("horizon", lambda v: _is_index(v) and v > 0, "a whole number of steps, at least 1"),
     ("dt", _is_positive, "a positive number of seconds per step"),
+    (
+        "action_rate",
+        lambda v: _is_positive(v) or (_are(_is_positive)(v) and bool(v)),
+        "a positive number, the largest change of an action per second, or one for each of its coordinates",
+    ),
     ("action_delay", _is_index, "a whole number of steps, at least 0"),
     ("observation_delay", _is_index, "a whole number of steps, at least 0"),
 )

@@ -55,6 +55,7 @@ class Deployable(eqx.Module):
         after = tuple(jnp.where(valid, new, old) for new, old in zip(after, own, strict=True))
         if self.delay is None or past is None:
             return u, valid, planned, after
+        u = self.delay.sent(past, u).astype(u.dtype)
         return u, valid, planned, (self.delay.pushed(past, u), *after)
 
     def memory_names(self) -> list[str]:

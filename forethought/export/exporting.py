@@ -286,9 +286,14 @@ def _delay(source: Deployable) -> dict[str, Any] | None:
     if source.delay is None:
         return None
     return {
-        "past_actions": source.delay.steps,
+        "steps": source.delay.steps,
+        "past_actions": source.delay.slots,
+        "largest_change": None if source.delay.change is None else list(source.delay.change),
         "initial_action": np.asarray(resting_action(source.actions)).tolist(),
-        "meaning": "steps from the time of an observation to the time when the action chosen for it acts",
+        "meaning": (
+            "steps: from the time of an observation to the time when the action chosen for it acts; "
+            "largest_change: of each coordinate of the action between two steps"
+        ),
     }
 
 

@@ -154,7 +154,8 @@ def _random(
 
 def _case(controller: Deployable, whole: np.ndarray, t: int, key, first, past, memory, u, *, fresh: bool) -> Case:
     x = whole if controller.delay is None else whole[: controller.delay.size]
-    u = np.asarray(controller.actions.clip(u)).astype(np.float64)
+    u = controller.actions.clip(u)
+    u = np.asarray(u if controller.delay is None else controller.delay.sent(past, u)).astype(np.float64)
     return Case(x, t, key, first, past, memory if past is None else (past, *memory), u, fresh)
 
 

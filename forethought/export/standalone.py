@@ -143,6 +143,7 @@ class Controller:
         if not self.valid:
             self.fallbacks, u, self.planned = self.fallbacks + 1, self._fallback, None
         if self._past is not None:
+            u = self._past.sent(u)
             self._past.append(u)
             self._program.acted(self._past.actions)
         return np.array(u, self._action_dtype)
@@ -183,12 +184,21 @@ class PastActions:
     def __init__(self, manifest: dict[str, Any]):
         self._count = manifest["delay"]["past_actions"]
         self._choices = manifest["action"].get("choices")
+        change = manifest["delay"].get("largest_change")
+        self._change = None if change is None else np.asarray(change, np.float32)
         self._rest = np.asarray(manifest["delay"]["initial_action"], np.dtype(manifest["action"]["dtype"]))
         self.reset()
 
     def reset(self) -> None:
         """What was applied before the episode."""
         self.actions = np.tile(self._numbers(self._rest), self._count)
+
+    def sent(self, u: Any) -> Any:
+        """The nearest action that differs from the last one by no more than the system allows."""
+        if self._change is None:
+            return u
+        last = self.actions[: self._change.size]
+        return np.clip(u, last - self._change, last + self._change)
 
     def append(self, u: Any) -> None:
         """One more action; the oldest is forgotten."""

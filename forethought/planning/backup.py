@@ -34,7 +34,7 @@ class WithBackup(eqx.Module):
         return self.mpc.init(x0, key=key), self.backup.init(x0, key=key)
 
     def act(
-        self, x: Float[Array, "n"], t: Int[Array, ""] | int, carry: tuple[Any, Any], *, key: PRNGKeyArray
+        self, x: Float[Array, "n"], t: Int[Array, ""], carry: tuple[Any, Any], *, key: PRNGKeyArray
     ) -> tuple[Shaped[Array, "*m"], tuple[Any, Any]]:
         """The first action of a new plan, or the backup's."""
         u, result, planned = self.mpc.act_with_result(x, t, carry[0], key=key)

@@ -171,7 +171,8 @@ class Run:
         u, carry = _act(self.controller, x, jnp.asarray(steps if t is None else int(t), jnp.int32), carry, step_key)
         self._carry = (steps + 1, carry)
         if delay is not None and self._past is not None:
-            self._past = delay.pushed(self._past, spaces.actions.clip(u))
+            u = delay.sent(self._past, spaces.actions.clip(u))
+            self._past = delay.pushed(self._past, u)
         return np.asarray(u)
 
     @functools.cached_property

@@ -27,16 +27,14 @@ class DelayedTask(WrappedTask):
         return jnp.concatenate([x, self.delay.resting(self.base.action_space).astype(x.dtype)])
 
     def cost(self, x: Float[Array, "s"], u: Shaped[Array, "*m"], t: Int[Array, ""]) -> Float[Array, ""]:
-        """The cost of the action that acts now; `u` costs when it acts."""
-        del u
-        return self.base.cost(self.delay.state(x), self.delay.applied(x), t)
+        """The cost of the action that acts now; a delayed `u` costs when it acts."""
+        return self.base.cost(self.delay.state(x), self.delay.applied(x, u), t)
 
     def step_cost(
         self, x: Float[Array, "s"], u: Shaped[Array, "*m"], x_next: Float[Array, "s"], t: Int[Array, ""]
     ) -> Float[Array, ""]:
         """As `cost`, for a base task whose cost depends on the next state."""
-        del u
-        return step_cost(self.base, self.delay.state(x), self.delay.applied(x), self.delay.state(x_next), t)
+        return step_cost(self.base, self.delay.state(x), self.delay.applied(x, u), self.delay.state(x_next), t)
 
     def final_cost(self, x: Float[Array, "s"]) -> Float[Array, ""]:
         """The base task's."""
@@ -49,13 +47,12 @@ class DelayedTask(WrappedTask):
     def solved(self, trajectory: Trajectory) -> Bool[Array, ""] | None:
         """Whether the states and the actions that acted pass the base task's test of success."""
         xs = trajectory.xs[:, : self.delay.size]
-        us = jax.vmap(self.delay.applied)(trajectory.xs[:-1])
+        us = jax.vmap(self.delay.applied)(trajectory.xs[:-1], trajectory.us)
         return self.base.solved(Trajectory(xs, us, trajectory.costs, trajectory.alive))
 
     def constraint(self, x: Float[Array, "s"], u: Shaped[Array, "*m"], t: Int[Array, ""]) -> Float[Array, "k"]:
         """The base task's constraints on the state and the action that acts, if it is `constrained`."""
-        del u
-        return self.base.constraint(self.delay.state(x), self.delay.applied(x), t)  # type: ignore[attr-defined]
+        return self.base.constraint(self.delay.state(x), self.delay.applied(x, u), t)  # type: ignore[attr-defined]
 
     def final_constraint(self, x: Float[Array, "s"]) -> Float[Array, "j"]:
         """The base task's constraints of the last state, if it is `constrained`."""
@@ -71,7 +68,7 @@ class DelayedFunction(eqx.Module):
     def __call__(self, x: Shaped[Array, "s"], *u: Any) -> Any:
         """The function's value; its action is the one that acts now."""
         x = jnp.asarray(x)
-        return self.function(self.delay.state(x), *(self.delay.applied(x) for _ in u))
+        return self.function(self.delay.state(x), *(self.delay.applied(x, one) for one in u))
 
     @property
     def __name__(self) -> str:

@@ -12,6 +12,7 @@ from forethought.cli.main import main
 from forethought.envs.checks import check_env
 from forethought.envs.checks.findings import CheckReport, Finding
 from forethought.envs.environment import OPTIONS, Environment
+from forethought.envs.violations import Violations
 from forethought.models.ensemble import Ensemble
 from forethought.planning.cem import CEM
 from forethought.planning.icem import ICEM
@@ -81,7 +82,7 @@ def test_check_takes_what_train_takes(monkeypatch):
     monkeypatch.setattr(check_env, "check_env", lambda env, **options: given.append((env, options)) or REPORT)
     words = (
         "--cost m:c --termination m:t --angles 1 --speeds 0:3 --observation-noise 0.1 --horizon 9 --dt 0.1 --names a "
-        "--physics m:p --constraint m:k --risk 0.1 --action-delay 1 --observation-delay 2"
+        "--physics m:p --constraint m:k --risk 0.1 --action-delay 1 --action-rate 2 --observation-delay 2"
     )
     assert main(["check", "E-v0", *words.split()]) == 0
     assert set(given[0][1]) == set(OPTIONS) - {"make_kwargs"} and given[0][1]["velocities"] == ((0, 3),)
@@ -128,6 +129,7 @@ class Evaluation:
     episodes, returns, lengths = 2, (1.0, 3.0), (10, 12)
     mean, std, success = 2.0, 1.41, 0.5
     env_steps, experience_s = 300, 30.0
+    violations = Violations(2, 1, 3, 0, 0.25)
 
     def as_json(self):
         return {"mean": self.mean, "success": self.success}
@@ -146,7 +148,7 @@ def evaluated(monkeypatch):
             calls.append(options)
             return Evaluation()
 
-    monkeypatch.setattr(forethought.runs.run, "load", lambda path: calls.append(path) or Run())
+    monkeypatch.setattr(forethought.runs.run, "load", lambda path, **options: calls.append(path) or Run())
     return calls
 
 
@@ -155,7 +157,7 @@ def test_evaluate_prints_mean_and_spread(evaluated, capsys):
     assert evaluated == ["runs/a", {"episodes": 2, "seed": 7}]
     out, err = capsys.readouterr()
     assert "runs code named in runs/a/run.json: costs:good" in err
-    for fact in ("2 +- 1.41", "50%", "300 environment steps", "30 s"):
+    for fact in ("2 +- 1.41", "50%", "300 environment steps", "30 s", "1 of 2 episodes (3 steps), by 0.25"):
         assert fact in out
 
 

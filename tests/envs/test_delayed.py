@@ -123,7 +123,7 @@ def test_discrete_actions_join_the_state_as_one_number_for_each_choice():
     one_hot = np.eye(2)[rows.u]
     np.testing.assert_array_equal(rows.x[1:, 4:6], one_hot[:-1])
     np.testing.assert_array_equal(rows.x[2:, 6:], one_hot[:-2])
-    assert int(env.delay.applied(jnp.asarray(rows.x[2]))) == rows.u[0]
+    assert int(env.delay.applied(jnp.asarray(rows.x[2]), jnp.asarray(rows.u[2]))) == rows.u[0]
 
 
 def test_known_functions_of_a_gymnasium_environment_see_the_acting_action():
@@ -181,7 +181,7 @@ def test_options_are_recorded_and_checked():
             Environment.of(PENDULUM, action_delay=wrong)
     with pytest.raises(UsageError, match="a delay needs a vector of real numbers"):
         open_env("forethought/DynaMaze-v0", action_delay=1)
-    with pytest.raises(UsageError, match="has a delay already"):
+    with pytest.raises(UsageError, match="has a delay or a limited action rate already"):
         with_delay(environment.open(), 1)
 
 
@@ -208,3 +208,92 @@ def test_training_resumes_exactly(name, tmp_path):
 
 def _plain(run):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(run.state) if eqx.is_array(leaf)]
+
+
+# A limited action rate
+
+
+RATE = 6.0  # N m / s, 0.3 in each step of 0.05 s
+
+
+def limited_by_hand(steps, delay, act):
+    """As `by_hand`, with actions that change by at most 0.3 in a step; also what was sent."""
+    env, x = shipped("PendulumSwingUp-v0"), jnp.array(X0["x0"][:2])
+    sent = [jnp.zeros(1)] * max(delay, 1)
+    xs, all_sent = [x], []
+    for t in range(steps):
+        u = env.task.action_space.clip(act(x, sent, t))
+        v = jnp.clip(u, sent[0] - 0.3, sent[0] + 0.3)
+        all_sent.append(v)
+        acting = sent[delay - 1] if delay else v
+        sent = [v, *sent][: max(delay, 1)]
+        x = env.problem.dynamics(x, acting, jnp.asarray(t)).mean
+        xs.append(x)
+    return np.asarray(jnp.stack(xs)), np.asarray(jnp.stack(all_sent))
+
+
+class Swinging(eqx.Module):
+    def init(self, x0, *, key):
+        return ()
+
+    def act(self, x, t, carry, *, key):
+        return (2.4 * jnp.sin(1.0 * t) - 0.2 * x[1] + 0.1 * x[2])[None], carry
+
+
+@pytest.mark.parametrize("delay", [0, 1, 2])
+def test_a_limited_rate_against_a_loop(delay):
+    env = open_env(PENDULUM, action_delay=delay, action_rate=RATE)
+    slots = max(delay, 1)
+    start = {"x0": [*X0["x0"][:2], *[0.0] * slots]}
+    episode = env.run(Swinging(), key=jr.key(0), options=start, steps=10)
+
+    def act(x, sent, t):
+        return Swinging().act(jnp.concatenate([x, *sent]), jnp.asarray(float(t)), (), key=None)[0]
+
+    xs, sent = limited_by_hand(10, delay, act)
+    np.testing.assert_allclose(episode.x_next[:, :2], xs[1:], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(episode.x_next[:, 2], sent[:, 0], rtol=1e-5, atol=1e-6)
+    assert np.abs(np.diff(sent[:, 0])).max() > 0.29  # the limit acted
+    undelayed = env.delay.undelayed(episode)
+    for x, u, x_next in zip(undelayed.x, undelayed.u, undelayed.x_next, strict=True):
+        now = shipped("PendulumSwingUp-v0").problem.dynamics(jnp.asarray(x), jnp.asarray(u), jnp.array(0)).mean
+        np.testing.assert_allclose(x_next, now, rtol=1e-4, atol=1e-5)
+
+
+def test_a_gymnasium_environment_is_sent_slowly_changing_actions():
+    class Recording(gym.Wrapper):
+        sent = []
+
+        def step(self, action):
+            self.sent.append(float(action[0]))
+            return self.env.step(action)
+
+    raw = Recording(gym.make("Pendulum-v1"))
+    env = open_env(raw, action_rate=(4.0,))  # 0.2 in each step of 0.05 s
+    episode = env.run(Uniform(env.task.action_space), key=jr.key(0), steps=30)
+    assert np.abs(np.diff([0.0, *raw.sent])).max() <= 0.2 + 1e-6
+    assert env.space.size == 4
+    np.testing.assert_allclose(episode.x_next[:, 3], raw.sent, rtol=1e-5)
+
+
+def test_bad_action_rates_are_refused():
+    for options, message in (
+        ({"action_rate": 0.0}, "positive number"),
+        ({"action_rate": (1.0, 2.0)}, "actions of 1 numbers, and there are 2"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            open_env(PENDULUM, **options)
+    with pytest.raises(UsageError, match="continuous actions"):
+        open_env("CartPole-v1", action_rate=1.0)
+
+
+def test_a_model_is_learned_of_the_system_alone_under_a_limited_rate():
+    env = open_env(PENDULUM, action_rate=RATE)
+    learning = ModelLearning(Ensemble(members=1, hidden=(8,), max_epochs=1))
+    learned = learning.init(env, key=jr.key(0))
+    x = jnp.array([0.1, 0.2, 1.0])
+    problem = learned.problem(env)
+    after = problem.dynamics(x, jnp.array([2.0]), jnp.array(0)).mean
+    assert after.shape == (3,) and after[2] == pytest.approx(1.3, abs=1e-5)
+    alone = learned.dynamics(x[:2], jnp.array([1.3]), jnp.array(0)).mean
+    np.testing.assert_allclose(after[:2], alone, rtol=1e-4, atol=1e-5)

@@ -64,7 +64,7 @@ def test_the_options_are_one_list():
 
     Delays are in `test_delayed.py`, since they change the observations.
     """
-    others = {"id", "observation_noise", "action_delay", "observation_delay"}
+    others = {"id", "observation_noise", "action_delay", "action_rate", "observation_delay"}
     assert set(EVERYTHING.given()) == {f for f in Environment.__dataclass_fields__} - others
 
 

@@ -56,7 +56,9 @@ def check_env(env: Any, *, episodes: int = 5, seed: int = 0, **options: Any) -> 
     environment = Environment.of(env, **options)
     cost = load_function(environment.cost, "cost")
     termination = load_function(environment.termination, "termination")
-    plain = replace(environment, cost=None, termination=None, action_delay=None, observation_delay=None)
+    plain = replace(
+        environment, cost=None, termination=None, action_delay=None, action_rate=None, observation_delay=None
+    )
     foreign = isinstance(plain.id, str) and (
         not plain.id.startswith(NAMESPACE) or plain.id.removeprefix(NAMESPACE) in MAZES
     )
