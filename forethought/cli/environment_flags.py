@@ -15,6 +15,7 @@ METAVARS = {
     "angles": "I",
     "observation_noise": "STD",
     "risk": "P",
+    "constraint_steps": "STEPS",
     "horizon": "STEPS",
     "dt": "SECONDS",
     "names": "NAME",

@@ -29,6 +29,9 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     parser.add_argument(
         "--risk", type=float, metavar="P", help="largest probability with which a plan may violate the constraint"
     )
+    parser.add_argument(
+        "--constraint-steps", type=int, metavar="STEPS", help="first steps of a plan that must keep it (default: all)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -37,7 +40,7 @@ def run(values: argparse.Namespace) -> int:
     from forethought.runs.games import evaluate_games, plays_several_games
     from forethought.runs.run import load
 
-    given = {"constraint": values.constraint, "risk": values.risk}
+    given = {name: getattr(values, name) for name in ("constraint", "risk", "constraint_steps")}
     run = load(values.run, **{name: value for name, value in given.items() if value is not None})
     code = run.foreign_code
     if code:

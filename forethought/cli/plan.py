@@ -13,6 +13,7 @@ from forethought.core.errors import UsageError, nearest
 from forethought.registry import PLANNERS
 
 KNOWN = ("cost", "termination", "horizon", "dt")  # options that the known system takes
+LIMITS = ("constraint", "risk", "constraint_steps")  # options of constraints
 ABOUT = "plan on a known model, without learning; compares several planners in one table"
 
 
@@ -22,7 +23,7 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
         "       forethought plan ENV --planner NAME NAME ... [options] [--NAME.SETTING VALUE ...]"
     )
     where = "a system of `forethought list envs`, a MuJoCo id such as HalfCheetah-v5, or an MJCF file (with --cost)"
-    add_environment(parser, only=(*KNOWN, "constraint", "risk"), about=where)
+    add_environment(parser, only=(*KNOWN, *LIMITS), about=where)
     known = ", ".join(PLANNERS)
     parser.add_argument(
         "--planner",
@@ -74,10 +75,11 @@ def _plan(planners: dict, values: argparse.Namespace) -> int:
     from forethought.runs.plan_episode import plan_on
 
     given = given_options(values)
-    limits = {name: given.pop(name) for name in ("constraint", "risk") if name in given}
+    limits = {name: given.pop(name) for name in LIMITS if name in given}
     env, problem = known_system(values.env, **given)
     if limits:
-        problem = constrained_problem(problem, **limits)
+        names = {"constraint_steps": "steps"}
+        problem = constrained_problem(problem, **{names.get(name, name): value for name, value in limits.items()})
     if values.model is not None:
         from forethought.runs.learned_problem import learned_problem
 

@@ -2,8 +2,10 @@
 
     g(x_t, u_t, t) <= 0 [k]   at each step of an episode
     h(x_K) <= 0 [j]           in the state in which it ends, terminal or not
-Where the model is uncertain, a plan may violate them with a probability of at most `risk`: the probability that any
-step of the plan violates any constraint (a joint chance constraint).
+Where the model is uncertain, a plan may violate them with a probability of at most `risk`: the probability that any of
+its first `constraint_steps` steps, or of all its steps, violates any constraint (a joint chance constraint).  A
+controller that plans in each step corrects what was uncertain; for it the steps suffice that it takes to turn back from
+the limit, and judging many more makes it far too careful.
 Source: Blackmore et al. (2010), "A probabilistic particle-control approximation of chance-constrained stochastic
 predictive control", section II; as there, planners estimate the probability by samples.
 """
@@ -23,7 +25,8 @@ class HasConstraints(Protocol):
     """Capability of a task: functions of state and action whose values must not be positive.
 
     A task that wraps another one has these functions always; its property `constrained` tells whether the wrapped task
-    has any.  A property `risk`, in [0, 1), is the largest probability of a violation; 0 without it.
+    has any.  A property `risk`, in [0, 1), is the largest probability of a violation, 0 without it;
+    `constraint_steps` is how many steps of a plan are judged, all without it or where it is None.
     """
 
     def constraint(self, x: Float[Array, "n"], u: Shaped[Array, "*m"], t: Int[Array, ""]) -> Float[Array, "k"]: ...
@@ -39,6 +42,12 @@ def has_constraints(task: Any) -> bool:
 def risk_of(task: Any) -> float:
     """The largest probability with which a plan may violate the task's constraints."""
     return float(getattr(task, "risk", 0.0))
+
+
+def judged_steps(task: Any, steps: int) -> int:
+    """How many steps of a plan of `steps` steps must keep the constraints; the last state too if all must."""
+    limit = getattr(task, "constraint_steps", None)
+    return steps if limit is None else min(limit, steps)
 
 
 class Excess(eqx.Module):
@@ -74,10 +83,13 @@ def final_excess(task: Any, x: Float[Array, "n"]) -> Excess:
 
 
 def trajectory_excess(task: Any, xs: Float[Array, "T1 n"], us: Shaped[Array, "T *m"], times: Int[Array, "T"]) -> Excess:
-    """The violation of a trajectory up to its first terminal state, T1 = T + 1."""
+    """The violation of a plan up to its first terminal state, in the steps that are judged; T1 = T + 1."""
+    T = us.shape[0]
+    judged = jnp.arange(T) < judged_steps(task, T)
     runs = alive(task, xs)
     steps = jax.vmap(lambda x, u, t: step_excess(task, x, u, t))(xs[:-1], us, times)
     ends = jax.vmap(lambda x: final_excess(task, x))(xs[1:])
-    last = runs[:-1] & (~runs[1:] | (jnp.arange(us.shape[0]) == us.shape[0] - 1))
-    amount = jnp.where(runs[:-1], steps.amount, 0) + jnp.where(last, ends.amount, 0)
-    return Excess(jnp.any((steps.violated & runs[:-1]) | (ends.violated & last)), jnp.sum(amount))
+    last = judged & runs[:-1] & (~runs[1:] | (jnp.arange(T) == T - 1))
+    counted = judged & runs[:-1]
+    amount = jnp.where(counted, steps.amount, 0) + jnp.where(last, ends.amount, 0)
+    return Excess(jnp.any((steps.violated & counted) | (ends.violated & last)), jnp.sum(amount))

@@ -20,10 +20,10 @@ from forethought.tasks.function_task import ConstraintFunction, require_constrai
 from forethought.tasks.simulated_task import SimulatedTask
 
 RISK = 0.05  # largest probability with which a plan may violate constraints, if none is given
-NO_CONSTRAINT = "risk is the probability of violating a constraint: give the constraint too."
+NO_CONSTRAINT = "risk and constraint_steps say how planners keep a constraint: give the constraint too."
 
 
-def with_constraint(env: Env, function: ConstraintFunction, risk: float) -> Any:
+def with_constraint(env: Env, function: ConstraintFunction, risk: float | None = None, steps: int | None = None) -> Any:
     """`env` whose task has the constraints `function(x [n], u [m]) -> [k] <= 0`.
 
     They hold at each step, and in the last state with `resting_action`.
@@ -31,28 +31,32 @@ def with_constraint(env: Env, function: ConstraintFunction, risk: float) -> Any:
     Args:
         env: a `SystemEnv` or a `GymEnv`, without delay.
         function: traceable by JAX.
-        risk: largest probability with which a plan may violate them, in [0, 1).
+        risk: largest probability with which a plan may violate them, in [0, 1); `RISK` if None.
+        steps: first steps of a plan that must keep them; all if None.
 
     Raises:
         UsageError: another environment, or a function that JAX cannot trace or that does not return numbers.
     """
     if isinstance(env, SystemEnv):
-        return replace(env, problem=constrained_problem(env.problem, function, risk))
+        return replace(env, problem=constrained_problem(env.problem, function, risk, steps))
     if isinstance(env, GymEnv):
         require_constraint(function, env.observations.example(), env.task.action_space.example())
-        env.task = replace(env.task, constraint_function=function, risk=risk)
+        env.task = replace(env.task, **_fields(function, risk, steps))
         return env
     kind = type(env).__name__
     raise UsageError(f"constraints are for Gymnasium environments and systems; {env.name} is a {kind}.")
 
 
-def constrained_problem(problem: Problem, constraint: Any = None, risk: float | None = None) -> Problem:
+def constrained_problem(
+    problem: Problem, constraint: Any = None, risk: float | None = None, steps: int | None = None
+) -> Problem:
     """`problem` with the constraints `constraint(x [n], u [m]) -> [k] <= 0`; of a simulator, x is its state.
 
     Args:
         problem: a known model.
         constraint: a function, or its "module:function".
-        risk: as in `with_constraint`; `RISK` if None.
+        risk: as in `with_constraint`.
+        steps: as in `with_constraint`.
 
     Raises:
         UsageError: no constraint, or one that JAX cannot trace or that does not return numbers.
@@ -60,15 +64,21 @@ def constrained_problem(problem: Problem, constraint: Any = None, risk: float | 
     function = load_function(constraint, "constraint")
     if function is None:
         raise UsageError(NO_CONSTRAINT)
-    task, risk = problem.task, RISK if risk is None else risk
+    task = problem.task
     x, u = jax.eval_shape(lambda: task.initial(key=jr.key(0))), task.action_space.example()
     if isinstance(task, SimulatedTask):
         require_constraint(function, task.size, u)
-        base = replace(task.base, constraint_function=function, risk=risk)
+        base = replace(task.base, **_fields(function, risk, steps))
         return Problem(problem.dynamics, replace(task, base=base), problem.t0)
     require_constraint(function, x, u)
-    task = Constrained(task, Limit(function), FinalLimit.of(function, task.action_space), risk)
+    final = FinalLimit.of(function, task.action_space)
+    task = Constrained(task, Limit(function), final, RISK if risk is None else risk, steps)
     return Problem(problem.dynamics, task, problem.t0)
+
+
+def _fields(function: ConstraintFunction, risk: float | None, steps: int | None) -> dict[str, Any]:
+    """Of a `FunctionTask`."""
+    return {"constraint_function": function, "risk": RISK if risk is None else risk, "constraint_steps": steps}
 
 
 @dataclass(frozen=True)

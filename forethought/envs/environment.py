@@ -18,7 +18,7 @@ from forethought.core import CheckpointError, Transition, UsageError, nearest
 from forethought.dynamics.time_step import infer_dt
 from forethought.envs.arcade.atari import atari_env, is_atari
 from forethought.envs.arcade.minatar_games import full_id, is_minatar
-from forethought.envs.constrained import NO_CONSTRAINT, RISK, with_constraint
+from forethought.envs.constrained import NO_CONSTRAINT, with_constraint
 from forethought.envs.delayed import with_delay
 from forethought.envs.env import Env
 from forethought.envs.episode import join_pieces
@@ -39,6 +39,7 @@ ADDED = (
     "physics",
     "constraint",
     "risk",
+    "constraint_steps",
     "action_delay",
     "action_rate",
     "observation_delay",
@@ -70,6 +71,7 @@ class Environment:
     action_rate: float | tuple[float, ...] | None = None  # largest change of an action per second, one or one for each
     constraint: str | Function | None = None  # constraint(x, u), values that must not be positive; planners keep them
     risk: float | None = None  # largest probability with which a plan may violate the constraint (default: 0.05)
+    constraint_steps: int | None = None  # first steps of a plan that must keep the constraint (default: all)
 
     def __post_init__(self):
         """Check the types and ranges of the options.
@@ -82,7 +84,7 @@ class Environment:
         if isinstance(self.make_kwargs, Mapping | None):
             object.__setattr__(self, "make_kwargs", tuple((self.make_kwargs or {}).items()))
         _check(self.given())
-        if self.risk is not None and self.constraint is None:
+        if self.constraint is None and not (self.risk is None and self.constraint_steps is None):
             raise UsageError(NO_CONSTRAINT)
 
     @classmethod
@@ -134,7 +136,7 @@ class Environment:
         env = env if self.observation_noise is None else with_observation_noise(env, self.observation_noise)
         if self.constraint is not None:
             function: Any = load_function(self.constraint, "constraint")
-            env = with_constraint(env, function, RISK if self.risk is None else self.risk)
+            env = with_constraint(env, function, self.risk, self.constraint_steps)
         delay = (self.action_delay or 0) + (self.observation_delay or 0)
         return with_delay(env, delay, self.action_rate) if delay or self.action_rate is not None else env
 
@@ -218,6 +220,7 @@ class Environment:
             "physics": name_of(self.physics),
             "constraint": name_of(self.constraint),
             "risk": self.risk,
+            "constraint_steps": self.constraint_steps,
             "velocities": _plain(self.velocities),
             "names": _plain(self.names),
             "observation_noise": self._noise(),
@@ -349,6 +352,7 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("termination", _is_function, 'a function termination(x) or its "module:function"'),
     ("physics", _is_function, 'a function physics(x, u), dynamics, or the "module:function" of either'),
     ("constraint", _is_function, 'a function constraint(x, u) or its "module:function"'),
+    ("constraint_steps", lambda v: _is_index(v) and v > 0, "a whole number of steps, at least 1"),
     ("risk", lambda v: _is_number(v) and 0 <= v < 1, "a probability, at least 0 and less than 1"),
     ("angles", _are(_is_index), "indices of observation entries, from 0"),
     (

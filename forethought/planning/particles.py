@@ -36,7 +36,15 @@ from forethought.core import (
     draw_many,
     step_cost,
 )
-from forethought.core.constraints import Excess, final_excess, has_constraints, risk_of, step_excess, trajectory_excess
+from forethought.core.constraints import (
+    Excess,
+    final_excess,
+    has_constraints,
+    judged_steps,
+    risk_of,
+    step_excess,
+    trajectory_excess,
+)
 from forethought.core.draws import HasDrawMany
 from forethought.planning.candidates import INFEASIBLE
 from forethought.planning.noise import quick_split
@@ -142,8 +150,11 @@ class _Cloud(eqx.Module):
         """The states as one array."""
         return jnp.stack(self.states, axis=-1) if isinstance(self.states, tuple) else self.states
 
-    def step(self, task: Task, function: Any, u, t, keys: Key[Array, "R"] | None) -> "_Cloud":
-        """Advance all rows [R] by one step of one function, without noise if there are no keys."""
+    def step(self, task: Task, function: Any, u, t, judged, keys: Key[Array, "R"] | None) -> "_Cloud":
+        """Advance all rows [R] by one step of one function, without noise if there are no keys.
+
+        `judged`: whether constraints must be kept at this step.
+        """
 
         def move(x, u, key):
             y = function(x, u, t)
@@ -157,16 +168,16 @@ class _Cloud(eqx.Module):
         states = tuple(after[i] for i in range(after.shape[0])) if apart else after
         excess = self.excess
         if excess is not None:
-            excess = excess.plus(jax.vmap(lambda x, u: step_excess(task, x, u, t))(xs, u), self.alive)
+            excess = excess.plus(jax.vmap(lambda x, u: step_excess(task, x, u, t))(xs, u), self.alive & judged)
             ends = jax.vmap(lambda x: final_excess(task, x), rows)(after)
-            excess = excess.plus(ends, self.alive & ~alive)
+            excess = excess.plus(ends, self.alive & ~alive & judged)
         return _Cloud(states, alive, self.cost + jnp.where(self.alive, charge, 0), excess)
 
-    def outcome(self, task: Task) -> Outcome:
-        """The cost of each row, plus the final cost if its episode did not end, and its violations."""
+    def outcome(self, task: Task, steps: int) -> Outcome:
+        """After `steps` steps: the cost of each row, plus the final cost if its episode did not end; its violations."""
         cost = self.cost + jnp.where(self.alive, jax.vmap(task.final_cost)(self.xs), 0)
-        if self.excess is None:
-            return Outcome(cost, None)
+        if self.excess is None or judged_steps(task, steps) < steps:
+            return Outcome(cost, self.excess)
         return Outcome(cost, self.excess.plus(jax.vmap(lambda x: final_excess(task, x))(self.xs), self.alive))
 
 
@@ -190,12 +201,12 @@ def _walk(problem: Problem, function: Any, x0, us: Shaped[Array, "T R *m"], *, k
     """Roll out all rows to the horizon with one function; without noise if there is no key."""
 
     def step(cloud: _Cloud, inputs):
-        t, u, key = inputs
+        t, judged, u, key = inputs
         keys = None if key is None else quick_split(key, u.shape[0])
-        return cloud.step(problem.task, function, u, t, keys), None
+        return cloud.step(problem.task, function, u, t, judged, keys), None
 
     cloud, _ = jax.lax.scan(step, _Cloud.start(problem.task, x0, us.shape[1]), _clock(problem, us, key))
-    return cloud.outcome(problem.task)
+    return cloud.outcome(problem.task, us.shape[0])
 
 
 def _at_once(f, stacked):
@@ -207,12 +218,12 @@ def _walk_together(problem: Problem, functions: Any, groups: int, copies: int, x
     task, particles = problem.task, groups * copies
 
     def step(cloud: _Cloud, inputs):
-        t, u, key = inputs
+        t, judged, u, key = inputs
         noise_key, shuffle_key = quick_split(key, 2)
         # Threefry, because XLA would fuse the hash of `quick_split` with the permutation below and compile for minutes.
         keys = jr.split(noise_key, (groups, u.shape[0]))
         move = eqx.filter_vmap(
-            lambda cloud, function, keys: cloud.step(task, function, u, t, keys), in_axes=(0, over_functions, 0)
+            lambda cloud, function, keys: cloud.step(task, function, u, t, judged, keys), in_axes=(0, over_functions, 0)
         )
         return exchanged(move(cloud, functions, keys), shuffle_key), None
 
@@ -226,12 +237,14 @@ def _walk_together(problem: Problem, functions: Any, groups: int, copies: int, x
         return jax.tree.map(exchange, cloud)
 
     cloud, _ = jax.lax.scan(step, _Cloud.start(task, x0, groups, us.shape[1]), _clock(problem, us, key))
-    return jax.vmap(lambda h: h.outcome(task))(cloud)
+    return jax.vmap(lambda h: h.outcome(task, us.shape[0]))(cloud)
 
 
-def _clock(problem: Problem, us: Shaped[Array, "T R *m"], key) -> tuple[Array, Array, Array | None]:
-    """Time, actions and a key (or None) for each step."""
-    return problem.times(us.shape[0]), us, None if key is None else quick_split(key, us.shape[0])
+def _clock(problem: Problem, us: Shaped[Array, "T R *m"], key) -> tuple[Array, Array, Array, Array | None]:
+    """Time, whether constraints must be kept, actions and a key (or None) for each step."""
+    T = us.shape[0]
+    judged = jnp.arange(T) < judged_steps(problem.task, T)
+    return problem.times(T), judged, us, None if key is None else quick_split(key, T)
 
 
 def _simulated(problem: Problem, xs: Float[Array, "T1 n"], us: Shaped[Array, "T *m"]) -> Outcome:

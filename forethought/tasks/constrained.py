@@ -21,9 +21,12 @@ class Constrained(WrappedTask):
     limit: Callable[[Array, Array, Array], Array] = eqx.field(static=True)
     final_limit: Callable[[Array], Array] | None = eqx.field(static=True, default=None)
     risk: float = eqx.field(static=True, default=0.0)  # largest probability with which a plan may violate them
+    constraint_steps: int | None = eqx.field(static=True, default=None)  # first steps of a plan that are judged; all
 
     def __check_init__(self) -> None:
-        """A probability."""
+        """A probability, and at least one step."""
+        if self.constraint_steps is not None and self.constraint_steps < 1:
+            raise ValueError(f"Constrained.constraint_steps must be at least 1, got {self.constraint_steps}.")
         if not 0 <= self.risk < 1:
             raise ValueError(f"Constrained.risk is a probability in [0, 1), got {self.risk}.")
 

@@ -29,6 +29,7 @@ class FunctionTask(eqx.Module):
     termination_function: TerminationFunction | None = eqx.field(static=True, default=None)
     constraint_function: ConstraintFunction | None = eqx.field(static=True, default=None)
     risk: float = eqx.field(static=True, default=0.0)  # largest probability with which a plan may violate constraints
+    constraint_steps: int | None = eqx.field(static=True, default=None)  # first steps of a plan that are judged; all
 
     def initial(self, *, key: PRNGKeyArray) -> Float[Array, "n"]:
         """Raises `UsageError`: only the environment itself can give an initial state."""

@@ -32,6 +32,11 @@ class WrappedTask(eqx.Module):
         return has_constraints(self.base)
 
     @property
+    def constraint_steps(self) -> int | None:
+        """How many steps of a plan must keep the base task's constraints; None: all."""
+        return getattr(self.base, "constraint_steps", None)
+
+    @property
     def risk(self) -> float:
         """The largest probability with which a plan may violate the base task's constraints."""
         return risk_of(self.base)

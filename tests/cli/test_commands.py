@@ -82,7 +82,8 @@ def test_check_takes_what_train_takes(monkeypatch):
     monkeypatch.setattr(check_env, "check_env", lambda env, **options: given.append((env, options)) or REPORT)
     words = (
         "--cost m:c --termination m:t --angles 1 --speeds 0:3 --observation-noise 0.1 --horizon 9 --dt 0.1 --names a "
-        "--physics m:p --constraint m:k --risk 0.1 --action-delay 1 --action-rate 2 --observation-delay 2"
+        "--physics m:p --constraint m:k --risk 0.1 --constraint-steps 3 --action-delay 1 --action-rate 2 "
+        "--observation-delay 2"
     )
     assert main(["check", "E-v0", *words.split()]) == 0
     assert set(given[0][1]) == set(OPTIONS) - {"make_kwargs"} and given[0][1]["velocities"] == ((0, 3),)

@@ -10,8 +10,8 @@ import forethought as ft
 from forethought.core import Transition, UsageError
 from forethought.core.constraints import has_constraints, risk_of
 from forethought.envs.checks.check_env import check_env
-from forethought.envs.constrained import constrained_problem
-from forethought.envs.environment import RISK, Environment
+from forethought.envs.constrained import RISK, constrained_problem
+from forethought.envs.environment import Environment
 from forethought.envs.open import open_env
 from forethought.envs.violations import Violations, violation_values
 from forethought.policies.uniform import Uniform

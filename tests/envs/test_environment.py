@@ -45,6 +45,7 @@ EVERYTHING = Environment(
     names=("cosine", "sine", "angular velocity (rad/s)"),
     constraint=f"{__name__}:price",
     risk=0.2,
+    constraint_steps=3,
     horizon=30,
     dt=0.1,
     make_kwargs={"g": 9.0},

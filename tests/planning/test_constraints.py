@@ -142,6 +142,28 @@ def test_the_risk_is_the_probability_of_any_violation(propagation):
     np.testing.assert_allclose(cost[feasible], free[feasible], rtol=1e-5)
 
 
+@pytest.mark.parametrize("system", [Certain, Linear, "simulated"])
+def test_only_the_first_steps_are_judged_where_so_many_are_given(system):
+    """x' = x + 0.1 u from 0 with u = 1: above 0.25 from step 3 on, in the last state too."""
+    A, B = jnp.eye(1), jnp.full((1, 1), 0.1)
+    dynamics = Simulated(A, B) if system == "simulated" else system(A, B)
+    for steps, kept in ((3, True), (4, False), (None, False)):
+        task = Constrained(Free(), lambda x, u, t: x - 0.25, lambda x: x - 0.25, constraint_steps=steps)
+        problem = Problem(dynamics, task, 5)
+        us = jnp.ones((1, 6, 1))
+        cost = expected_cost(problem, jnp.zeros(1), us, particles=1, propagation="mean", key=jr.key(0))
+        assert (cost[0] < INFEASIBLE) == kept
+    whole = Constrained(Free(), lambda x, u, t: x - 9, lambda x: x - 0.25, constraint_steps=6)
+    cost = expected_cost(Problem(dynamics, whole), jnp.zeros(1), us, particles=1, propagation="mean", key=jr.key(0))
+    assert cost[0] >= INFEASIBLE  # all steps: the last state too
+
+
+class Simulated(Certain):
+    def simulate(self, x0, us):
+        xs = x0[None, None] + jnp.cumsum(us @ self.B.T, axis=1)
+        return jnp.concatenate([jnp.broadcast_to(x0, (us.shape[0], 1, x0.shape[0])), xs], axis=1)
+
+
 def test_without_risk_a_single_particle_decides():
     task = Constrained(Free(limit=9.0), lambda x, u, t: x - 1, lambda x: x - 1)
     us = jnp.array([0.0, 0.9])[:, None, None]
