@@ -10,6 +10,7 @@ import numpy as np
 from forethought.core import ForethoughtError, Problem, Transition
 from forethought.policies.uniform import Uniform
 from forethought.report import plots
+from forethought.report.constraint_sections import constraint_sections
 from forethought.report.controller_picture import controller_sections
 from forethought.report.curves import Baseline, Curve
 from forethought.report.diagnostics import Calibration, ModelError, examine, reward_is_learned
@@ -70,7 +71,8 @@ def in_depth(run: Any, *, episodes: int, seed: int | None, video: bool) -> Page:
             *gp_sections(run.path, findings.problem),
             *mixture_sections(run.path, findings.problem),
         ]
-        sections = [*top, *games, *sections, *learned, *_plan_sections(findings, replans(run.algorithm))]
+        limits = constraint_sections(findings.env.task, findings.evaluation.violations, run.metrics)
+        sections = [*top, *games, *limits, *sections, *learned, *_plan_sections(findings, replans(run.algorithm))]
     version = info.get("versions", {}).get("forethought") or ""
     return Page(
         title=f"{name} on {info['env']['name']}",
@@ -147,6 +149,9 @@ def _figures(curve: Curve, findings: Findings | None) -> list[tuple[str, str, st
         figures.append((number(done.mean) + spread, "return", detail))
         if done.success is not None:
             figures.append((f"{100 * done.success:.0f}%", "episodes solved", "by the task's own test of success"))
+        if done.violations is not None:
+            share = done.violations.episodes / done.violations.total
+            figures.append((f"{share:.0%}", "episodes with a violation", "of the constraints of the task"))
         detail = f"{len(baseline.returns)} episodes, ± {number(baseline.std, 3)}"
         figures.append((number(baseline.mean), "return of random actions", detail))
     steps = curve.env_steps[-1]
