@@ -48,11 +48,13 @@ class Case(NamedTuple):
     env: str
     constraint: Any
     env_steps: int  # of training
+    horizon: int  # of plans, steps
+    judged: int  # first steps of a plan that must keep the constraint
 
 
 CASES = {
-    "cart-pole": Case("forethought/CartPoleSwingUp-v0", rail, 600),
-    "car": Case("forethought/CarParking-v0", obstacle, 800),
+    "cart-pole": Case("forethought/CartPoleSwingUp-v0", rail, 600, 15, 5),
+    "car": Case("forethought/CarParking-v0", obstacle, 800, 20, 8),
 }
 
 
@@ -85,7 +87,8 @@ def measured(task: str, kept: bool, seed: int, episodes: int, quick: bool) -> di
 
     case = CASES[task]
     judge = ft.open_env(case.env, constraint=case.constraint).task
-    env = ft.Environment(case.env, constraint=case.constraint, risk=RISK) if kept else ft.Environment(case.env)
+    limit = {"constraint": case.constraint, "risk": RISK, "constraint_steps": case.judged} if kept else {}
+    env = ft.Environment(case.env, **limit)
     folder = Path(tempfile.mkdtemp()) if quick else ROOT / "runs" / "constraints"
     budget = {"iterations": 1} if quick else {"env_steps": case.env_steps}
     out = folder / f"{task}-{'kept' if kept else 'free'}-seed{seed}"
@@ -116,8 +119,7 @@ def settings(task: str, quick: bool) -> Any:
     if quick:
         model = ft.Ensemble(hidden=(8,), max_epochs=3)
         return ft.PETS(model=model, planner=ft.ICEM(horizon=3, population=10, elites=2, iterations=1, particles=5))
-    horizon = {"cart-pole": 15, "car": 20}[task]
-    planner = ft.ICEM(horizon=horizon, population=128, iterations=4, particles=20)
+    planner = ft.ICEM(horizon=CASES[task].horizon, population=128, iterations=4, particles=20)
     return ft.PETS(model=ft.Ensemble(hidden=(64, 64)), planner=planner)
 
 
