@@ -33,6 +33,17 @@ def test_several_planners_share_a_table_and_a_page(tmp_path, capsys):
     assert not list(tmp_path.glob("*.mp4"))
 
 
+def test_a_constraint_is_kept_and_counted(tmp_path, capsys):
+    limit = "--constraint tests.envs.test_constrained:slow --risk 0 --constraint-steps 3 --no-video"
+    words = f"plan forethought/PendulumSwingUp-v0 --planner cem {QUICK} {limit} --out {tmp_path}"
+    assert main(words.split()) == 0
+    assert "violation" in capsys.readouterr().out.splitlines()[0]
+    (told,) = json.loads((tmp_path / "plan.json").read_text())
+    assert told["violations"]["total"] == 1 and told["violations"]["largest"] < 1
+    assert main("plan forethought/PendulumSwingUp-v0 --risk 0.1".split()) == 2
+    assert "give the constraint too" in capsys.readouterr().err
+
+
 ARM = """<mujoco><option timestep="0.01"/><worldbody><body><joint name="elbow" axis="0 1 0"/>
   <geom type="capsule" size="0.02" fromto="0 0 0 0 0 0.3"/></body></worldbody>
   <actuator><motor joint="elbow" ctrlrange="-1 1"/></actuator></mujoco>"""
