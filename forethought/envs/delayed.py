@@ -108,7 +108,11 @@ def _delayed_gym(env: GymEnv, steps: int, change: tuple[float, ...] | None) -> G
         make=None if make is None else lambda **options: DelayedActions(_flattened(make(**options)), steps, change),
     )
     limit = None if task.constraint_function is None else DelayedFunction(task.constraint_function, delay)
-    of_limit = {"constraint_function": limit, "risk": task.risk, "constraint_steps": task.constraint_steps}
+    of_limit: dict[str, Any] = {
+        "constraint_function": limit,
+        "risk": task.risk,
+        "constraint_steps": task.constraint_steps,
+    }
     made.task = replace(made.task, action_space=actions, **of_limit)
     made.delay, made.physics = delay, env.physics
     return made
