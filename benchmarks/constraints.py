@@ -5,9 +5,9 @@
     python benchmarks/constraints.py --quick                       # tiny sizes, nothing saved: does everything run?
 
 Cart-pole: the cart must stay within 0.3 m of the middle of its rail.  Car: it must stay out of a disc that lies on the
-way into its parking place.  `kept`: trained with the constraint, at a risk of 0.05.  `free`: the same planner and
-model, trained without it.  Both are judged by the same function in 50 new episodes: an episode violates if any of its
-states does.  Results go to benchmarks/results/constraints.json.
+way into its parking place.  `kept`: trained with the constraint, at a risk of 0.1, judged in the first steps of each
+plan; `kept to the end`: judged in all of them (cart-pole only).  `free`: the same planner and model, trained without
+the constraint.  All are judged by the same function in 50 new episodes: an episode violates if any of its states does.  Results go to benchmarks/results/constraints.json.
 Settings are tuned on seeds 100 - 119 only, and reported on seeds 40 - 44.
 """
 
@@ -25,9 +25,10 @@ from rows import REPORTING_SEEDS, Rows, fill, reporting
 
 sys.path.insert(0, str(ROOT))
 
-RISK = 0.05
+RISK = 0.1
+VARIANTS = ("kept", "free", "kept to the end")
 RAIL = 0.3  # m, from the middle
-OBSTACLE, RADIUS = (-0.7, 1.2), 0.4  # m
+OBSTACLE, RADIUS = (-0.45, 1.2), 0.4  # m
 
 
 def rail(x, u):
@@ -54,7 +55,7 @@ class Case(NamedTuple):
 
 CASES = {
     "cart-pole": Case("forethought/CartPoleSwingUp-v0", rail, 600, 15, 5),
-    "car": Case("forethought/CarParking-v0", obstacle, 800, 20, 8),
+    "car": Case("forethought/CarParking-v0", obstacle, 800, 15, 8),
 }
 
 
@@ -75,23 +76,24 @@ def main() -> None:
 def rows(flags: argparse.Namespace) -> Rows:
     for seed in flags.seeds:
         for task in flags.tasks:
-            for kept in (True, False):
-                about = {"task": task, "kept": kept, "seed": seed}
+            for variant in VARIANTS if task == "cart-pole" else VARIANTS[:2]:
+                about = {"task": task, "variant": variant, "seed": seed}
                 yield about, partial(measured, **about, episodes=flags.episodes, quick=flags.quick)
 
 
-def measured(task: str, kept: bool, seed: int, episodes: int, quick: bool) -> dict[str, Any]:
+def measured(task: str, variant: str, seed: int, episodes: int, quick: bool) -> dict[str, Any]:
     """Train, evaluate, count."""
     import forethought as ft
     from forethought.envs.violations import Violations
 
     case = CASES[task]
     judge = ft.open_env(case.env, constraint=case.constraint).task
-    limit = {"constraint": case.constraint, "risk": RISK, "constraint_steps": case.judged} if kept else {}
-    env = ft.Environment(case.env, **limit)
+    judged = case.judged if variant == "kept" else None
+    limit = {"constraint": case.constraint, "risk": RISK, "constraint_steps": judged}
+    env = ft.Environment(case.env, **({} if variant == "free" else limit))
     folder = Path(tempfile.mkdtemp()) if quick else ROOT / "runs" / "constraints"
     budget = {"iterations": 1} if quick else {"env_steps": case.env_steps}
-    out = folder / f"{task}-{'kept' if kept else 'free'}-seed{seed}"
+    out = folder / f"{task}-{variant.replace(' ', '-')}-seed{seed}"
     run = ft.train(settings(task, quick), env, seed=seed, out=out, resume=True, progress=False, **budget)
     found = run.evaluate(episodes=2 if quick else episodes)
     counts = Violations.of(judge, found.trajectories)
@@ -119,7 +121,7 @@ def settings(task: str, quick: bool) -> Any:
     if quick:
         model = ft.Ensemble(hidden=(8,), max_epochs=3)
         return ft.PETS(model=model, planner=ft.ICEM(horizon=3, population=10, elites=2, iterations=1, particles=5))
-    planner = ft.ICEM(horizon=CASES[task].horizon, population=128, iterations=4, particles=20)
+    planner = ft.ICEM(horizon=CASES[task].horizon, population=100, iterations=4, particles=10)
     return ft.PETS(model=ft.Ensemble(hidden=(64, 64)), planner=planner)
 
 
@@ -128,8 +130,8 @@ def table() -> list[tuple[str, ...]]:
     found = reporting("constraints")
     body = []
     for task in CASES:
-        for kept in (True, False):
-            of = [row for row in found if row["task"] == task and row["kept"] is kept]
+        for variant in VARIANTS:
+            of = [row for row in found if (row["task"], row["variant"]) == (task, variant)]
             if of:
                 episodes, violated = (sum(row[name] for row in of) for name in ("episodes", "violated_episodes"))
                 steps = sum(row["violated_steps"] for row in of) / sum(row["steps"] for row in of)
@@ -138,7 +140,7 @@ def table() -> list[tuple[str, ...]]:
                 body.append(
                     (
                         task,
-                        f"risk {RISK}" if kept else "none",
+                        _described(task, variant),
                         f"{violated} of {episodes} ({violated / episodes:.1%})",
                         f"{steps:.2%}",
                         f"{max(largest, 0):.3f} m",
@@ -148,6 +150,12 @@ def table() -> list[tuple[str, ...]]:
                 )
     titles = ("task", "constraint", "episodes with a violation", "steps", "largest", "return", "success")
     return [titles, *body]
+
+
+def _described(task: str, variant: str) -> str:
+    if variant == "free":
+        return "none"
+    return f"risk {RISK}, {f'first {CASES[task].judged}' if variant == 'kept' else 'all'} steps"
 
 
 if __name__ == "__main__":
