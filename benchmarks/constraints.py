@@ -5,9 +5,10 @@
     python benchmarks/constraints.py --quick                       # tiny sizes, nothing saved: does everything run?
 
 Cart-pole: the cart must stay within 0.3 m of the middle of its rail.  Car: it must stay out of a disc that lies on the
-way into its parking place.  `kept`: trained with the constraint, at a risk of 0.1, judged in the first steps of each
+way into its parking place.  `kept`: trained with the constraint, at a risk of 0.05, judged in the first steps of each
 plan; `kept to the end`: judged in all of them (cart-pole only).  `free`: the same planner and model, trained without
-the constraint.  All are judged by the same function in 50 new episodes: an episode violates if any of its states does.  Results go to benchmarks/results/constraints.json.
+the constraint.  All are judged by the same function in 50 new episodes: an episode violates if any of its states does.
+Results go to benchmarks/results/constraints.json.
 Settings are tuned on seeds 100 - 119 only, and reported on seeds 40 - 44.
 """
 
@@ -25,7 +26,7 @@ from rows import REPORTING_SEEDS, Rows, fill, reporting
 
 sys.path.insert(0, str(ROOT))
 
-RISK = 0.1
+RISK = 0.05
 VARIANTS = ("kept", "free", "kept to the end")
 RAIL = 0.3  # m, from the middle
 OBSTACLE, RADIUS = (-0.45, 1.2), 0.4  # m
