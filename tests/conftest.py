@@ -8,6 +8,7 @@ XLA optimizes little here; the slow tests, which compute for long, run with its 
 import gc
 import json
 import os
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -58,15 +59,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is known to take long; longest first, so that no worker ends with a long one."""
-    known = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+    """Leave out what is known to take long; with workers, the longest files first, so that none ends with a long one."""
+    known = _known_durations()
     if config.getoption("--fast"):
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid in known])
         items[:] = [item for item in items if item.nodeid not in known]
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        spent: Counter[str] = Counter()
+        for name, seconds in known.items():
+            spent[_file_of(name)] += seconds
+        items.sort(key=lambda item: -spent[_file_of(item.nodeid)])
+
+
+def _known_durations() -> dict[str, float]:
+    return json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+
+
+def _file_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Write the durations of a whole run."""
+    """Write the durations of the files that were run; those of others stay."""
     if not config.getoption("--save-durations"):
         return
     spent: dict[str, float] = {}
@@ -74,7 +88,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for report in reports:
             if hasattr(report, "duration"):
                 spent[report.nodeid] = spent.get(report.nodeid, 0.0) + report.duration
-    DURATIONS.write_text(json.dumps({name: round(s, 1) for name, s in sorted(spent.items()) if s > 1}, indent=1) + "\n")
+    ran = set(map(_file_of, spent))
+    known = {name: seconds for name, seconds in _known_durations().items() if _file_of(name) not in ran}
+    known |= {name: round(seconds, 1) for name, seconds in spent.items() if seconds > 1}
+    DURATIONS.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n")
 
 
 @pytest.fixture(scope="module", autouse=True)
