@@ -25,13 +25,19 @@ def _own_core() -> None:
 
 def _compile_quickly() -> None:
     """Optimize compiled programs little: the tests spend most of their time compiling.  XLA_FLAGS has precedence."""
-    flags = "--xla_backend_optimization_level=0"
+    flags = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"  # each has only one core
     if version("jaxlib").startswith("0.10."):  # XLA aborts at a flag that it does not know
         flags += " --xla_cpu_use_fusion_emitters=false"
     os.environ.setdefault("XLA_FLAGS", flags)
 
 
+def _collect_garbage_seldom() -> None:
+    """Programs and their traces are millions of objects, which Python would otherwise visit every few seconds."""
+    gc.set_threshold(100_000, 50, 50)
+
+
 _own_core()
+_collect_garbage_seldom()
 _compile_quickly()
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "compiled"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")  # s; smaller programs are not worth a file

@@ -10,6 +10,8 @@ learners/sac.py.
 Differs: the policy is fixed during a block (`block`; 1 as in the paper).
 """
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp

@@ -7,7 +7,7 @@ from the same.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
@@ -19,6 +19,7 @@ from forethought.runs.starting_data import StartingData
 from forethought.runs.starting_policy import StartingPolicy
 
 
+@runtime_checkable
 class Start(Protocol):
     """Earlier results that the first state of an algorithm contains."""
 
