@@ -65,7 +65,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is known to take long; with workers, the longest files first, so that none ends with a long one."""
+    """Leave out what is known to take long; workers begin with the longest files, so that none ends with one."""
     known = _known_durations()
     if config.getoption("--fast"):
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid in known])
