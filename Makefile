@@ -18,7 +18,7 @@ demo: $(VENV)/.installed
 
 # Two workers, a core each; FAST=1 leaves out what takes over a second (tests/durations.json).
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(if $(FAST),--fast)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(FAST),--fast)
 
 test-slow: $(VENV)/.installed-dev
 	XLA_FLAGS="$(XLA_FLAGS)" $(BIN)/python -m pytest -m slow

@@ -8,6 +8,7 @@ XLA optimizes little here; the slow tests, which compute for long, run with its 
 import gc
 import json
 import os
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,13 +25,19 @@ def _own_core() -> None:
 
 def _compile_quickly() -> None:
     """Optimize compiled programs little: the tests spend most of their time compiling.  XLA_FLAGS has precedence."""
-    flags = "--xla_backend_optimization_level=0"
+    flags = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"  # each has only one core
     if version("jaxlib").startswith("0.10."):  # XLA aborts at a flag that it does not know
         flags += " --xla_cpu_use_fusion_emitters=false"
     os.environ.setdefault("XLA_FLAGS", flags)
 
 
+def _collect_garbage_seldom() -> None:
+    """Programs and their traces are millions of objects, which Python would otherwise visit every few seconds."""
+    gc.set_threshold(100_000, 50, 50)
+
+
 _own_core()
+_collect_garbage_seldom()
 _compile_quickly()
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "compiled"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")  # s; smaller programs are not worth a file
@@ -58,15 +65,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is known to take long; longest first, so that no worker ends with a long one."""
-    known = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+    """Leave out what is known to take long; workers begin with the longest files, so that none ends with one."""
+    known = _known_durations()
     if config.getoption("--fast"):
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid in known])
         items[:] = [item for item in items if item.nodeid not in known]
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        spent: Counter[str] = Counter()
+        for name, seconds in known.items():
+            spent[_file_of(name)] += seconds
+        items.sort(key=lambda item: -spent[_file_of(item.nodeid)])
+
+
+def _known_durations() -> dict[str, float]:
+    return json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+
+
+def _file_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Write the durations of a whole run."""
+    """Write the durations of the files that were run; those of others stay."""
     if not config.getoption("--save-durations"):
         return
     spent: dict[str, float] = {}
@@ -74,7 +94,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for report in reports:
             if hasattr(report, "duration"):
                 spent[report.nodeid] = spent.get(report.nodeid, 0.0) + report.duration
-    DURATIONS.write_text(json.dumps({name: round(s, 1) for name, s in sorted(spent.items()) if s > 1}, indent=1) + "\n")
+    ran = set(map(_file_of, spent))
+    known = {name: seconds for name, seconds in _known_durations().items() if _file_of(name) not in ran}
+    known |= {name: round(seconds, 1) for name, seconds in spent.items() if seconds > 1}
+    DURATIONS.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -111,7 +111,10 @@ class Bounds(eqx.Module):
 
 @eqx.filter_jit
 def bounds_of(buffer: Buffer, margin: float, extra: int) -> Bounds:
-    """The range of the states (and with `extra` = 1 rewards) of the data, wider by `margin` times its width."""
+    """The range of the states (and with `extra` = 1 rewards) of the data, wider by `margin` times its width.
+
+    It reads the whole buffer: compute it once for each fit of the model.
+    """
     data, mask = buffer.data, buffer.mask[:, None]
     states = [jnp.concatenate([x, jnp.tile(data.reward[:, None], extra)], axis=1) for x in (data.x, data.x_next)]
     low = jnp.min(jnp.stack([jnp.min(jnp.where(mask, x, jnp.inf), axis=0) for x in states]), axis=0)

@@ -24,25 +24,23 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Int, PRNGKeyArray
 
-from forethought.algorithms.on_policy import Rollouts, vector_run
+from forethought.algorithms.labeled_steps import LabeledSteps
+from forethought.algorithms.on_policy import Rollouts
 from forethought.algorithms.protocol import Algorithm, Info, StartsFromPolicy
-from forethought.core import Categorical, Conditional, Controller, NumericalFailure, UsageError
+from forethought.core import Conditional, Controller, NumericalFailure, UsageError
 from forethought.core.settings import settings
-from forethought.envs.compiled import CompiledEnv
 from forethought.envs.env import Env, report_steps, spaces_of
 from forethought.envs.environment import Environment
-from forethought.envs.parallel import Copies, EpisodeSummary, advance_copies, joined, own_system, start_copies
+from forethought.envs.parallel import Copies, EpisodeSummary, joined
 from forethought.envs.vector import VectorRun
-from forethought.learners.shuffle import permutation
-from forethought.learners.soft_labels import LOSSES, LossName
+from forethought.learners.soft_labels import LossName
+from forethought.learners.task_heads import HeadsFit
 from forethought.policies.acting import Acting
 from forethought.policies.heads import TaskHeads
 
 WHO = "distillation of several games"
-PASS = 1024  # images in one pass through an expert
 
 
 class GamesStudent(eqx.Module):
@@ -53,13 +51,6 @@ class GamesStudent(eqx.Module):
     memory: Any
     copies: tuple[Copies | None, ...]
     rounds: Int[Array, ""]
-
-
-class Labeled(eqx.Module):
-    """Observations of one game and the expert's logits there."""
-
-    x: Shaped[Array, "N *n"]
-    v: Float[Array, "N a"]
 
 
 @settings
@@ -99,10 +90,14 @@ class DistillGames:
         return Rollouts(self.environments, self.steps, self.round_steps, record=False)
 
     @property
-    def optimizer(self) -> optax.GradientTransformation:
-        """Adam, gradients clipped to a norm."""
-        adam = optax.adam(self.learning_rate, eps=1e-5)
-        return optax.flatten(optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), adam))
+    def labeled_steps(self) -> LabeledSteps:
+        """The experience of each game with the logits of its expert."""
+        return LabeledSteps(self.rollouts)
+
+    @property
+    def heads_fit(self) -> HeadsFit:
+        """The fit to the rows of an update."""
+        return HeadsFit(**{field.name: getattr(self, field.name) for field in dataclasses.fields(HeadsFit)})
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> GamesStudent:
         """Untrained experts and an untrained student.
@@ -117,9 +112,11 @@ class DistillGames:
         pairs = zip(self.experts, envs, keys, strict=True)
         experts = tuple(policy_of(expert, expert.init(game, key=k)) for expert, game, k in pairs)
         student = TaskHeads.init([spaces_of(game) for game in envs], units=self.units, who=WHO, key=student_key)
-        copies = tuple(self._copies(game, key=k) for game, k in zip(envs, jr.split(copies_key, len(envs)), strict=True))
-        memory = self.optimizer.init(eqx.filter(student, eqx.is_inexact_array))
-        return GamesStudent(experts, student, memory, copies, jnp.zeros((), jnp.int32))
+        copies = tuple(
+            self.labeled_steps.copies(game, key=k)
+            for game, k in zip(envs, jr.split(copies_key, len(envs)), strict=True)
+        )
+        return GamesStudent(experts, student, self.heads_fit.init(student), copies, jnp.zeros((), jnp.int32))
 
     def with_teachers(self, state: GamesStudent, teachers: Sequence[Any]) -> GamesStudent:
         """The state with the policies of trained experts.
@@ -153,12 +150,12 @@ class DistillGames:
             rows = []
             for k, game in enumerate(envs):
                 actor = student.policy(k) if self.data == "student" else state.experts[k]
-                places[k], labeled, summary = self._label(
-                    game, places[k], actor, state.experts[k], False, key=game_keys[k]
+                places[k], labeled, summary = self.labeled_steps.label(
+                    game, places[k], actor, state.experts[k], key=game_keys[k]
                 )  # lines 1 and 2
                 rows.append(labeled)
                 summaries[k].append(summary)
-            student, memory, one = _fit(self._compiled, student, memory, tuple(rows), update_key)  # line 3
+            student, memory, one = self.heads_fit.update(student, memory, tuple(rows), key=update_key)  # line 3
             metrics.append(one)
             report_steps(env, (i + 1) * self.steps * len(envs), float("nan"))
         told |= self._means(metrics, summaries)
@@ -190,36 +187,11 @@ class DistillGames:
         inner = getattr(env, "env", env)
         return [inner if name == inner.name else open_game(name) for name in self.games]
 
-    def _copies(self, env: Env, *, key: PRNGKeyArray) -> Copies | None:
-        """New copies of a compiled game; None for other games."""
-        system = own_system(env)
-        return None if system is None else start_copies(system, self.rollouts.count(True), key=key)
-
     def _places(self, state: GamesStudent, envs: Sequence[Env], *, key: PRNGKeyArray) -> list[Copies | VectorRun]:
         """Where each game goes on; games that are not compiled begin new episodes in each round."""
         keys = jr.split(key, len(envs))
         parts = zip(envs, state.copies, state.experts, keys, strict=True)
-        return [copies or self._run(game, expert, key=k) for game, copies, expert, k in parts]
-
-    def _run(self, env: Env, policy: Any, *, key: PRNGKeyArray) -> VectorRun:
-        """Copies of a game that is not compiled."""
-        return vector_run(env, _acting(policy, False), self.rollouts.count(False), keep=False, key=key)
-
-    def _label(
-        self, env: Env, place: Copies | VectorRun, actor: Any, expert: Any, uniform: bool, *, key: PRNGKeyArray
-    ) -> tuple[Copies | VectorRun, Labeled, EpisodeSummary]:
-        """Steps of a game in which `actor` acts, or random actions with `uniform`, and the expert's logits."""
-        if isinstance(place, Copies):
-            system, steps, random = own_system(env), self.steps // place.t.shape[0], jnp.asarray(uniform)
-            assert system is not None
-            place, labeled, ended = _compiled_steps(system, place, actor, expert, random, steps, key)
-            return place, labeled, EpisodeSummary.of(ended)
-        earlier, place.controller = len(place.done), _acting(actor, uniform)
-        while place.recorded < self.steps:
-            place.step()
-        summary = EpisodeSummary.of_episodes([episode for _, episode in place.done[earlier:]])
-        labeled = _labeled(expert, jnp.asarray(place.streams().x))
-        return place, labeled, dataclasses.replace(summary, steps=self.steps)
+        return [copies or self.labeled_steps.start_run(game, expert, key=k) for game, copies, expert, k in parts]
 
     def _compare(self, state: GamesStudent, envs: Sequence[Env], *, key: PRNGKeyArray) -> tuple[dict, tuple[str, ...]]:
         """The mean returns of experts and of random actions; notes about experts that are no better."""
@@ -229,7 +201,7 @@ class DistillGames:
             scores = []
             for uniform in (False, True):
                 score_key = jr.fold_in(jr.fold_in(key, k), uniform)
-                scores.append(self._score(game, state.experts[k], uniform, key=score_key))
+                scores.append(self.labeled_steps.mean_return(game, state.experts[k], uniform, key=score_key))
             told |= {f"expert_return_{short(game.name)}": scores[0], f"random_return_{short(game.name)}": scores[1]}
             if not scores[0] > scores[1]:
                 notes.append(
@@ -237,26 +209,6 @@ class DistillGames:
                     f"{scores[1]:.4g}: train it longer."
                 )
         return told, tuple(notes)
-
-    def _score(self, env: Env, expert: Any, uniform: bool, *, key: PRNGKeyArray) -> float:
-        """The mean return of about one episode of each copy, if they end in time.
-
-        The first few to end would be the short ones.
-        """
-        start, steps = self._copies(env, key=key), 0
-        place: Any = self._run(env, expert, key=key) if start is None else _whole_episodes(start, env.task.horizon)
-        count = self.rollouts.count(start is not None)
-        returns: list[float] = []
-        while len(returns) < count and steps < count * env.task.horizon:
-            place, _, summary = self._label(env, place, expert, expert, uniform, key=jr.fold_in(key, steps))
-            returns += [*summary.returns]
-            steps += summary.steps
-        return float(np.mean(returns)) if returns else float("nan")
-
-    @property
-    def _compiled(self) -> "DistillGames":
-        """The settings that the update is compiled for."""
-        return dataclasses.replace(self, experts=(), games=(), weights=()) if not self.weights else self
 
     def _means(self, metrics: Sequence[dict[str, Array]], summaries: Sequence[Sequence[EpisodeSummary]]) -> dict:
         """Losses, disagreement and returns of each game over a round."""
@@ -270,31 +222,6 @@ class DistillGames:
         if not np.isfinite([one["loss"] for one in host]).all():
             raise NumericalFailure("the distillation diverged: lower --learning-rate.")
         return told
-
-
-class _Mixed(eqx.Module):
-    """A policy, or random actions where `uniform` is True."""
-
-    policy: Conditional
-    uniform: Bool[Array, ""]
-
-    def __call__(self, x: Shaped[Array, "*n"]) -> Categorical:
-        logits = self.policy(x).logits  # type: ignore[attr-defined]
-        return Categorical(jnp.where(self.uniform, jnp.zeros_like(logits), logits))
-
-    def draw(self, *, key: PRNGKeyArray) -> "_Mixed":
-        del key
-        return self
-
-
-def _whole_episodes(copies: Copies, horizon: int) -> Copies:
-    """New copies none of whose first episodes is truncated before the horizon."""
-    return eqx.tree_at(lambda c: c.end, copies, jnp.full_like(copies.end, horizon))
-
-
-def _acting(policy: Any, uniform: bool) -> Acting:
-    """A controller by samples of a policy, or by random actions."""
-    return Acting(_Mixed(policy, jnp.asarray(uniform)))
 
 
 def policy_of(expert: Algorithm, state: Any) -> Conditional:
@@ -322,64 +249,3 @@ def short(name: str) -> str:
 def size_of(module: Any) -> int:
     """Number of parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(module, eqx.is_inexact_array)))
-
-
-@eqx.filter_jit
-def _compiled_steps(
-    system: CompiledEnv, copies: Copies, actor: Any, expert: Any, uniform: Array, steps: int, key: PRNGKeyArray
-) -> tuple[Copies, Labeled, Any]:
-    policy = _Mixed(actor, uniform)
-    copies, rows, ended = advance_copies(system, copies, lambda x, *, key: policy(x).sample(key=key), steps, key=key)
-    return copies, _labels(expert, rows.x), ended
-
-
-@eqx.filter_jit
-def _labeled(expert: Any, xs: Shaped[Array, "T B *n"]) -> Labeled:
-    return _labels(expert, xs)
-
-
-def _labels(expert: Any, xs: Shaped[Array, "T B *n"]) -> Labeled:
-    flat = xs.reshape(-1, *xs.shape[2:])
-    return Labeled(flat, jax.lax.map(lambda x: expert(x).logits, flat, batch_size=min(PASS, flat.shape[0])))
-
-
-@eqx.filter_jit
-def _fit(
-    how: DistillGames, student: TaskHeads, memory: Any, rows: tuple[Labeled, ...], key: PRNGKeyArray
-) -> tuple[TaskHeads, Any, dict[str, Float[Array, "K"]]]:
-    """Passes through the rows of all games."""
-    count = rows[0].v.shape[0]
-    size = min(how.batch, count)
-    batches = count // size
-    arrays, static = eqx.partition(student, eqx.is_inexact_array)
-
-    def step(carry: tuple, at: Int[Array, "K b"]) -> tuple[tuple, dict]:
-        arrays, memory = carry
-        some = tuple(Labeled(one.x[i], one.v[i]) for one, i in zip(rows, at, strict=True))
-        (_, told), gradient = jax.value_and_grad(
-            lambda arrays: losses(how, eqx.combine(arrays, static), some), has_aux=True
-        )(arrays)
-        change, memory = how.optimizer.update(gradient, memory)
-        return (optax.apply_updates(arrays, change), memory), told
-
-    def epoch(carry: tuple, key: PRNGKeyArray) -> tuple[tuple, dict]:
-        orders = [permutation(count, key=k)[: batches * size].reshape(batches, size) for k in jr.split(key, len(rows))]
-        return jax.lax.scan(step, carry, jnp.stack(orders, axis=1))
-
-    (arrays, memory), told = jax.lax.scan(epoch, (arrays, memory), jr.split(key, how.epochs))
-    return eqx.combine(arrays, static), memory, jax.tree.map(lambda a: jnp.mean(a, axis=(0, 1)), told)
-
-
-def losses(
-    how: DistillGames, student: TaskHeads, rows: Sequence[Labeled]
-) -> tuple[Float[Array, ""], dict[str, Float[Array, "K"]]]:
-    """The weighted loss of a minibatch of each game; the loss, and the share of other choices, of each."""
-    each, other = [], []
-    for k, some in enumerate(rows):
-        policy = student.policy(k)
-        zs = jax.vmap(lambda x: policy(x).logits)(some.x)  # type: ignore[attr-defined]  # noqa: B023
-        each.append(jnp.mean(jax.vmap(lambda z, v: LOSSES[how.loss](z, v, 1.0))(zs, some.v / how.temperature)))
-        other.append(jnp.mean((jnp.argmax(zs, -1) != jnp.argmax(some.v, -1)).astype(zs.dtype)))
-    weights = jnp.asarray(how.weights or (1.0,) * len(rows))
-    told = {"loss": jnp.stack(each), "disagreement": jnp.stack(other)}
-    return weights @ told["loss"] / jnp.sum(weights), told

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Int, PRNGKeyArray, Shaped
 
-from forethought.algorithms.branched_rollouts import BranchedRollouts, bounds_of, branch, require_plausible
+from forethought.algorithms.branched_rollouts import Bounds, BranchedRollouts, bounds_of, branch, require_plausible
 from forethought.algorithms.experience import require_at_least
 from forethought.algorithms.model_learning import Learned, ModelLearning
 from forethought.algorithms.off_policy import (
@@ -68,6 +68,7 @@ class _Round:
     """What a round keeps beside the state: imagined experience, and what is recorded."""
 
     imagined: Buffer | None = None  # None until the first fit of the round
+    bounds: Bounds | None = None  # of imagined states, by the data of the last fit
     updates: int = 0  # of the learner since the last rollouts
     fresh: list[Transition] = field(default_factory=list)  # real steps since the last fit
     told: list[tuple[int, Metrics]] = field(default_factory=list)  # updates, and what they told
@@ -157,7 +158,7 @@ class MBPO:
                 return state
             due = so_far.imagined is None or int(state.steps) - int(state.fitted) >= self.retrain_every
             if due and self.real_rows < self.learner.batch:
-                state = self._fit(state, so_far, key=fit_key)  # line 4
+                state = self._fit(state, env, so_far, key=fit_key)  # line 4
                 self._branch(state, env, so_far, key=branch_key)  # lines 6-8
             since = 0 if first else before
             updates = updates_due(since, int(state.steps) - since, self.updates_per_step)
@@ -186,7 +187,7 @@ class MBPO:
         del env
         return Acting(self.learner.policy(state.learner), mode=True)
 
-    def _fit(self, state: MBPOState, so_far: _Round, *, key: PRNGKeyArray) -> MBPOState:
+    def _fit(self, state: MBPOState, env: Env, so_far: _Round, *, key: PRNGKeyArray) -> MBPOState:
         """The state with a model of all real experience; `model_error` is that of the last one, on the steps since."""
         learner, known = state.learner, int(state.fitted) >= 0
         if known:
@@ -197,7 +198,7 @@ class MBPO:
         learned, report = self.learning.fit(state.buffer, state.learned, key=key)
         Result(report.result).throw()
         so_far.metrics |= report.metrics
-        so_far.fresh = []
+        so_far.fresh, so_far.bounds = [], bounds_of(state.buffer, self.rollouts.bound, int(env.learn_reward))
         return MBPOState(learner, state.buffer, learned, state.steps, state.steps)
 
     def _branch(self, state: MBPOState, env: Env, so_far: _Round, *, key: PRNGKeyArray) -> None:
@@ -205,6 +206,7 @@ class MBPO:
         steps, settings = int(state.steps), self.rollouts
         interval = self.retrain_every if settings.every is None else settings.every / max(self.updates_per_step, 1e-9)
         length, batches = settings.length(steps), settings.batches(steps, interval)
+        assert so_far.bounds is not None, "a model was fitted"
         if so_far.imagined is None:
             so_far.imagined = Buffer.like(spaces_of(env).example(), settings.capacity, ring=True)
             so_far.notes += settings.growth_notes(steps)
@@ -212,7 +214,7 @@ class MBPO:
             self.problem(state, env),
             self.learner.policy(state.learner),
             state.buffer,
-            bounds_of(state.buffer, settings.bound, int(env.learn_reward)),
+            so_far.bounds,
             so_far.imagined,
             settings.batch,
             jnp.asarray(batches),
@@ -230,21 +232,27 @@ class MBPO:
 
     def _learn(self, state: MBPOState, env: Env, so_far: _Round, updates: int, key: PRNGKeyArray) -> MBPOState:
         """The state after `updates` updates of the learner (lines 9-10), with new rollouts between them."""
-        every = updates if self.rollouts.every is None or so_far.imagined is None else self.rollouts.every
         problem = self.problem(state, env) if self.gradient_steps else None
-        which = (self.learner, self.gradient_steps, self.real_rows)
-        for done in range(0, updates, max(every, 1)):
-            if done:
-                key = jr.fold_in(key, 2)
-            if so_far.updates >= every and self.rollouts.every is not None:
+        every = None if so_far.imagined is None else self.rollouts.every
+        most = every or max(updates, 1)
+        for done in range(0, updates, most):
+            if every is not None and so_far.updates >= every:
                 self._branch(state, env, so_far, key=jr.fold_in(key, 3))
-            count = min(every, updates - done)
+            count = min(most, updates - done)
             learner, told = _learned(
-                *which, state.learner, state.buffer, so_far.imagined, problem, jnp.asarray(count), key
+                self.learner,
+                self.gradient_steps,
+                self.real_rows,
+                state.learner,
+                state.buffer,
+                so_far.imagined,
+                problem,
+                jnp.asarray(count),
+                key,
             )
             so_far.told.append((count, told))
             so_far.updates += count
-            state = eqx.tree_at(lambda s: s.learner, state, learner)
+            state, key = eqx.tree_at(lambda s: s.learner, state, learner), jr.fold_in(key, 2)
         return state
 
     def _appended(self, state: MBPOState, piece: Transition) -> MBPOState:

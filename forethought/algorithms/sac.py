@@ -10,6 +10,8 @@ learners/sac.py.
 Differs: the policy is fixed during a block (`block`; 1 as in the paper).
 """
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -41,11 +43,12 @@ from forethought.envs.parallel import (
     own_system,
     start_copies,
 )
-from forethought.learners.sac import KeepPolicy, PolicyLoss, SACLearner, SACState
+from forethought.learners.sac import SACLearner, SACState
 from forethought.policies.acting import Acting
 from forethought.policies.network import SquashedGaussianPolicy
 from forethought.policies.uniform import Uniform
 
+Update = Callable[..., tuple[SACState, Metrics]]  # update(state, batch, key=key)
 CRITIC_UPDATES = 2000  # before a given policy is improved: with untrained critics its first updates would undo it
 
 
@@ -194,7 +197,9 @@ def _collect_and_update(
     assert state.copies is not None
     copies, rows, ended = advance_copies(system, state.copies, act, steps, key=act_key)
     buffer = state.buffer.append(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rows))
-    learner, metrics = _updated(algorithm.learner, state.learner, buffer, updates, update_key)
+    learner, metrics = _updated(
+        algorithm.learner.update, algorithm.learner.batch, state.learner, buffer, updates, update_key
+    )
     return SACRunState(learner, buffer, state.steps + algorithm.block, copies), ended, metrics
 
 
@@ -205,7 +210,7 @@ def _append_and_update(
     """The first `count` rows are appended, then updates."""
     algorithm, rows, count, updates, key = fixed
     buffer = state.buffer.append(rows, where=jnp.arange(algorithm.block) < count)
-    learner, metrics = _updated(algorithm.learner, state.learner, buffer, updates, key)
+    learner, metrics = _updated(algorithm.learner.update, algorithm.learner.batch, state.learner, buffer, updates, key)
     return SACRunState(learner, buffer, state.steps + count, None), metrics
 
 
@@ -214,23 +219,16 @@ def _with_trained_critics(
     learner: SACLearner, state: SACState, buffer: Buffer, updates: Array, key: PRNGKeyArray
 ) -> SACState:
     """The state after updates of the critics alone."""
-    keep = KeepPolicy(learner.entropy_goal(buffer.data.u.shape[-1]))
-    return _updated(learner, state, buffer, updates, key, policy_loss=keep)[0]
+    return _updated(learner.update_critics, learner.batch, state, buffer, updates, key)[0]
 
 
 def _updated(
-    learner: SACLearner,
-    state: SACState,
-    buffer: Buffer,
-    updates: Array,
-    key: PRNGKeyArray,
-    policy_loss: PolicyLoss | None = None,
+    update: Update, rows: int, state: SACState, buffer: Buffer, updates: Array, key: PRNGKeyArray
 ) -> tuple[SACState, Metrics]:
-    """`updates` gradient steps on batches from the buffer."""
+    """`updates` gradient steps on batches of `rows` rows from the buffer."""
 
     def step(state: SACState, key: PRNGKeyArray) -> tuple[SACState, Metrics]:
         sample_key, update_key = jr.split(key)
-        batch = buffer.sample(learner.batch, key=sample_key)
-        return learner.update(state, batch, policy_loss=policy_loss, key=update_key)
+        return update(state, buffer.sample(rows, key=sample_key), key=update_key)
 
     return updated(step, state, updates, key)

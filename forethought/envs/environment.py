@@ -24,7 +24,8 @@ from forethought.envs.env import Env
 from forethought.envs.episode import join_pieces
 from forethought.envs.functions import load_function, name_of
 from forethought.envs.grids.mazes import MAZES
-from forethought.envs.gym_env import GymEnv, own_time_step, time_limit
+from forethought.envs.gym_attributes import own_time_step, time_limit
+from forethought.envs.gym_env import GymEnv
 from forethought.envs.make import make_gym
 from forethought.envs.random_actions import RandomActions
 from forethought.envs.shipped import NAMESPACE, shipped

@@ -1,13 +1,9 @@
 """Any Gymnasium environment with continuous or discrete actions, as an `Env`."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import equinox as eqx
 import gymnasium as gym
-import jax
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from gymnasium.utils.seeding import np_random
@@ -22,12 +18,14 @@ from forethought.dynamics.space import StateSpace
 from forethought.envs.acting import Actor
 from forethought.envs.codecs import ActionCodec, ObservationCodec
 from forethought.envs.coordinate_names import mujoco_names
-from forethought.envs.episode import EpisodeLog, OnStep, at, call_env, require_running, run_episode, seed_of
+from forethought.envs.episode import EpisodeLog, OnStep, call_env, require_running, run_episode, seed_of
+from forethought.envs.gym_attributes import horizon_of, own_time_step, seconds_of, state_space
+from forethought.envs.gym_pictures import GymPictures
+from forethought.envs.judging import judge
 from forethought.tasks.function_task import (
     CostFunction,
     FunctionTask,
     TerminationFunction,
-    first_line,
     require_cost,
     require_termination,
 )
@@ -88,8 +86,9 @@ class GymEnv:
                 JAX cannot trace.
         """
         self.name = name or (env.spec.id if env.spec else type(env.unwrapped).__name__)
-        self._env, self._make, self._make_vector = env, make, vector
-        self._pictured: gym.Env | None = None
+        self._env, self._make_vector = env, vector
+        self._make: Make | None = make or (env.spec.make if env.spec else None)
+        self._pictures = GymPictures(env, self._make, self.name)
         self._vectors: dict[int, VectorEnv] = {}
         self._running: GymEpisode | None = None
         self.elapsed_steps: int | None = None  # told to a nonstationary environment; None: it counts by itself
@@ -97,13 +96,13 @@ class GymEnv:
         self._action = ActionCodec(env.action_space, self.name)
         n, m = self._observation.size, self._action.size
         seen, acted = mujoco_names(env, n, m)
-        self.space = _state_space(n, angles, velocities, _seconds(env, dt), names or seen, self.name)
+        self.space = state_space(n, angles, velocities, seconds_of(env, dt), names or seen, self.name)
         if cost is not None:
             require_cost(cost, self.observations.example(), self._action.actions().example())
         if termination is not None:
             require_termination(termination, self.observations.example())
-        steps = _horizon(env, horizon, self.name)
-        self.task = FunctionTask(steps, _seconds(env, dt), self._action.actions(acted), cost, termination)
+        steps = horizon_of(env, horizon, self.name)
+        self.task = FunctionTask(steps, seconds_of(env, dt), self._action.actions(acted), cost, termination)
         x, u = self.observations.example(), self._action.actions().example()
         self.physics = None if physics is None else require_physics(physics, x, u, self.task.dt)
 
@@ -167,7 +166,7 @@ class GymEnv:
         Raises:
             EnvironmentFailure: the reset raised an exception or returned an observation outside of the space.
         """
-        env = self._env if frames is None else self._pictured_env()
+        env = self._env if frames is None else self._pictures.env()
         seed_key, act_key = jr.split(key)
         if self.nonstationary and self.elapsed_steps is not None:
             options = {"elapsed_steps": self.elapsed_steps, **(options or {})}
@@ -177,59 +176,24 @@ class GymEnv:
         if reset_key is not None:
             env.unwrapped.np_random = np_random(seed_of(seed_key))[0]
         x = self._observation.read(observed, 0)
-        self._take_picture(env, frames)
+        if frames is not None:
+            frames.append(self._pictures.take(env))
         self._running = GymEpisode(self, env, x, act_key, frames)
         return self._running
 
     def close(self) -> None:
         """Close the environment, the second instance that renders, and those side by side."""
-        for env in (self._env, self._pictured):
-            if env is not None:
-                env.close()
+        self._env.close()
+        self._pictures.close()
         for vector in self._vectors.values():
             vector.close()
-        self._pictured, self._vectors = None, {}
-
-    def _reward(self, x: np.ndarray, u: np.ndarray, reward: Any, step: int) -> float:
-        if self.task.cost_function is not None:
-            cost = float(_cost(self.task, x, u))
-            if not np.isfinite(cost):
-                where = f"{at(step)}, for x = {_short(x)} and u = {_short(u)}"
-                remedy = "guard divisions, logarithms and roots inside it"
-                raise EnvironmentFailure(f"the cost function gave {cost} {where}: {remedy}.")
-            return -cost
-        if np.ndim(reward) != 0 or not np.issubdtype(np.asarray(reward).dtype, np.number):
-            what = f"shape {list(np.shape(reward))}" if np.ndim(reward) else f"type {type(reward).__name__}"
-            raise EnvironmentFailure(f"{self.name} gave a reward of {what} {at(step)}: return a float.")
-        if not np.isfinite(reward):
-            raise EnvironmentFailure(f"{self.name} gave the reward {reward} {at(step)}.")
-        return float(reward)
-
-    def _endings(self, x_next: np.ndarray, ended: bool, cut: bool, *, last: bool) -> tuple[bool, bool]:
-        """Terminated, truncated: the time limit is the shorter of the task's and the environment's."""
-        terminated = ended
-        if self.task.termination_function is not None:
-            terminated = bool(_terminal(self.task, x_next))
-            cut = cut or (ended and not terminated)
-        return terminated, cut or (last and not terminated)
+        self._vectors = {}
 
     def judge(
         self, x: np.ndarray, u: np.ndarray, x_next: np.ndarray, told: tuple[Any, Any, Any], t: int
     ) -> tuple[float, bool, bool]:
-        """Reward, terminated and truncated of step `t` (from 0), by our functions and time limit where there are some.
-
-        Args:
-            x: the observation before the step.
-            u: the action.
-            x_next: the observation after it.
-            told: the same three as the environment gives them.
-            t: step of the episode.
-        Raises:
-            EnvironmentFailure: the reward is not a finite number.
-        """
-        reward, ended, cut = told
-        reward = self._reward(x, u, reward, t + 1)
-        return reward, *self._endings(x_next, bool(ended), bool(cut), last=t + 1 == self.task.horizon)
+        """See `judging.judge`."""
+        return judge(self.name, self.task, x, u, x_next, told, t)
 
     def vector(self, count: int) -> VectorEnv:
         """`count` further instances side by side, for `envs.vector.VectorRun`; they are kept for later calls.
@@ -240,14 +204,13 @@ class GymEnv:
         if count not in self._vectors and self._make_vector is not None:
             self._vectors[count] = self._make_vector(count)
         if count not in self._vectors:
-            make = self._make or (self._env.spec.make if self._env.spec else None)
-            if make is None and count > 1:
+            if self._make is None and count > 1:
                 remedy = "use one environment side by side, or register it and give its id"
                 raise UsageError(
                     f"{self.name} was given as an object without a spec, so it cannot be copied: {remedy}."
                 )
             with no_warnings():
-                makers = [lambda: self._env] if make is None else [make] * count
+                makers = [lambda: self._env] if self._make is None else [self._make] * count
                 self._vectors[count] = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
         return self._vectors[count]
 
@@ -258,46 +221,6 @@ class GymEnv:
         x_next = self._observation.read(observed, t + 1)
         reward, terminated, truncated = self.judge(x, u, x_next, tuple(told), t)
         return x, u, x_next, reward, terminated, truncated
-
-    def _take_picture(self, env: gym.Env, frames: list[np.ndarray] | None) -> None:
-        if frames is None:
-            return
-        try:
-            with warnings.catch_warnings():  # graphics libraries warn at length before they fail
-                warnings.simplefilter("ignore")
-                picture = env.render()
-        except Exception as error:  # graphics drivers raise anything
-            raise self._no_picture(error) from error
-        if not (isinstance(picture, np.ndarray) and picture.ndim == 3):
-            raise EnvironmentFailure(f"{self.name} rendered a {type(picture).__name__} instead of an RGB picture.")
-        frames.append(np.asarray(picture[..., :3], np.uint8))
-
-    def _pictured_env(self) -> gym.Env:
-        """The instance that renders: this one if it can render, else a second one, made on first use."""
-        if self._env.render_mode == "rgb_array":
-            return self._env
-        if self._pictured is None:
-            modes = self._env.metadata.get("render_modes") or []
-            if "rgb_array" not in modes:
-                known = ", ".join(modes) if modes else "none"
-                raise UsageError(f"{self.name} cannot make pictures: no render mode rgb_array (it has: {known}).")
-            make = self._make or (self._env.spec.make if self._env.spec else None)
-            if make is None:
-                remedy = 'make it with render_mode="rgb_array", or register it and give its id'
-                raise UsageError(f"{self.name} was given as an object without a spec, so it cannot be made again "
-                                 f"for pictures: {remedy}.")  # fmt: skip
-            try:
-                with no_warnings():
-                    self._pictured = make(render_mode="rgb_array")
-            except Exception as error:  # graphics drivers raise anything
-                raise self._no_picture(error) from error
-        return self._pictured
-
-    def _no_picture(self, error: Exception) -> EnvironmentFailure:
-        remedy = "train and evaluate need no pictures"
-        if "mujoco" in type(self._env.unwrapped).__module__ or "mujoco" in type(error).__module__:
-            remedy = "MuJoCo needs OpenGL; without a screen set MUJOCO_GL=egl (GPU) or MUJOCO_GL=osmesa (software)"
-        return EnvironmentFailure(f"{self.name} could not render ({first_line(error)}): {remedy}.")
 
 
 class GymEpisode:
@@ -339,88 +262,9 @@ class GymEpisode:
     def _step(self, log: EpisodeLog, on_step: OnStep | None) -> None:
         row = self._env._step(self._world, self.x, self._actor(self.x, self._t), self._t)
         log.append(*row)
-        self._env._take_picture(self._world, self._frames)
+        if self._frames is not None:
+            self._frames.append(self._env._pictures.take(self._world))
         _, _, self.x, reward, terminated, truncated = row
         self._t, self._total, self.over = self._t + 1, self._total + reward, terminated or truncated
         if on_step is not None:
             on_step(self._t, self._total)
-
-
-@eqx.filter_jit
-def _cost(task: FunctionTask, x: Any, u: Any) -> jax.Array:
-    return task.cost(jnp.asarray(x), jnp.asarray(u), jnp.zeros((), jnp.int32))
-
-
-@eqx.filter_jit
-def _terminal(task: FunctionTask, x: Any) -> jax.Array:
-    return task.terminal(jnp.asarray(x))
-
-
-def _short(values: np.ndarray) -> str:
-    """An array as one line of text."""
-    return " ".join(np.array2string(np.asarray(values), precision=3, threshold=8).split())
-
-
-def _state_space(
-    n: int,
-    angles: tuple[int, ...],
-    velocities: tuple[tuple[int, int], ...],
-    dt: float,
-    names: tuple[str, ...],
-    name: str,
-) -> StateSpace:
-    for what, given in (("angles", angles), ("velocities", tuple(i for pair in velocities for i in pair))):
-        wrong = [i for i in given if not 0 <= i < n]
-        if wrong:
-            raise UsageError(f"{what} {wrong} are not coordinates of {name}, whose observations have 0 to {n - 1}.")
-    try:
-        return StateSpace(n, tuple(angles), tuple(velocities), dt if velocities else 0.0, names)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-
-
-def _horizon(env: gym.Env, horizon: int | None, name: str) -> int:
-    limit = time_limit(env)
-    if horizon is None:
-        if limit is None:
-            raise UsageError(f"{name} has no time limit: pass horizon=STEPS, or register it with max_episode_steps.")
-        return limit
-    if horizon < 1:
-        raise UsageError(f"horizon must be at least 1 step, got {horizon}.")
-    if limit is not None and horizon > limit:
-        raise UsageError(f"horizon={horizon} is beyond the time limit of {name}, {limit} steps.")
-    return horizon
-
-
-def time_limit(env: gym.Env) -> int | None:
-    """Steps after which the environment truncates an episode; None without a time limit."""
-    if env.spec is not None and env.spec.max_episode_steps is not None:
-        return env.spec.max_episode_steps
-    while isinstance(env, gym.Wrapper):
-        if isinstance(env, gym.wrappers.TimeLimit):
-            return env._max_episode_steps
-        env = env.env
-    return None
-
-
-def own_time_step(env: gym.Env) -> float | None:
-    """Seconds per step as the environment defines it (`env.unwrapped.dt`); None if it does not."""
-    own = getattr(env.unwrapped, "dt", None)
-    return float(own) if isinstance(own, int | float) and own > 0 else None
-
-
-def time_step(env: gym.Env) -> float | None:
-    """Seconds per step: the environment's own, else the time of one picture (`render_fps`), else None."""
-    own = own_time_step(env)
-    if own is not None:
-        return own
-    fps = (env.metadata or {}).get("render_fps")
-    return 1.0 / fps if isinstance(fps, int | float) and fps > 0 else None
-
-
-def _seconds(env: gym.Env, dt: float | None) -> float:
-    if dt is None:
-        return time_step(env) or 1.0
-    if not dt > 0:
-        raise UsageError(f"dt must be positive seconds per step, got {dt}.")
-    return float(dt)

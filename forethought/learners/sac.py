@@ -16,7 +16,7 @@ ones (Chen et al. 2021, REDQ), standardized observations and `scale` (1 here) ar
 (learners/model_gradient.py).
 """
 
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -59,34 +59,6 @@ class Critic(eqx.Module):
         """The values that targets and the policy go by: the least, or the mean."""
         values = self(xs, us)
         return jnp.min(values, axis=0) if self.combine == "min" else jnp.mean(values, axis=0)
-
-
-@runtime_checkable
-class PolicyLoss(Protocol):
-    """The loss of the policy in the states `xs`, and the mean log-density of the actions."""
-
-    def __call__(
-        self,
-        policy: SquashedGaussianPolicy,
-        critic: Critic,
-        xs: Shaped[Array, "B *n"],
-        temperature: Float[Array, ""],
-        *,
-        key: PRNGKeyArray,
-    ) -> tuple[Float[Array, ""], Float[Array, ""]]: ...
-
-
-class KeepPolicy(eqx.Module):
-    """A `PolicyLoss` without gradient: policy and temperature stay as they are, only the critics learn."""
-
-    entropy: float = eqx.field(static=True)  # nats; the goal of the temperature
-
-    def __call__(
-        self, policy: Any, critic: Critic, xs: Array, temperature: Array, *, key: PRNGKeyArray
-    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Nothing, and the log-density at which the temperature stays."""
-        del policy, critic, temperature, key
-        return jnp.zeros((), xs.dtype), jnp.full((), -self.entropy, xs.dtype)
 
 
 class SACState(eqx.Module):
@@ -182,26 +154,29 @@ class SACLearner:
         return eqx.tree_at(lambda s: s.critic.scale, state, scale.astype(state.critic.scale.dtype))
 
     def update(
-        self, state: SACState, batch: Transition, *, policy_loss: PolicyLoss | None = None, key: PRNGKeyArray
+        self, state: SACState, batch: Transition, *, key: PRNGKeyArray
     ) -> tuple[SACState, dict[str, Float[Array, ""]]]:
-        """One gradient step for each part: the second half of algorithm 1.
-
-        Args:
-            state: what is learned.
-            batch: rows [B].
-            policy_loss: in place of `policy_loss_of`.
-            key: random key.
-        """
+        """One gradient step for each part, on rows [B]: the second half of algorithm 1."""
         next_key, policy_key = jr.split(key)
         temperature = jnp.exp(state.log_temperature)
         targets = self.targets(state, batch, temperature, key=next_key)
         critic, critic_memory, told = self.fitted_critics(state, batch.x, batch.u, targets)
-        loss_of = policy_loss_of if policy_loss is None else policy_loss
-        (loss, log_prob), gradient = eqx.filter_value_and_grad(loss_of, has_aux=True)(
+        (loss, log_prob), gradient = eqx.filter_value_and_grad(policy_loss_of, has_aux=True)(
             state.policy, critic, batch.x, temperature, key=policy_key
         )
         state = self.stepped(state, critic, critic_memory, gradient, log_prob)
         return state, {**told, "policy_loss": loss, "entropy": -log_prob, "temperature": temperature}
+
+    def update_critics(
+        self, state: SACState, batch: Transition, *, key: PRNGKeyArray
+    ) -> tuple[SACState, dict[str, Float[Array, ""]]]:
+        """One gradient step for the critics, on rows [B]; policy and temperature stay as they are."""
+        next_key, _ = jr.split(key)
+        targets = self.targets(state, batch, jnp.exp(state.log_temperature), key=next_key)
+        critic, critic_memory, told = self.fitted_critics(state, batch.x, batch.u, targets)
+        nothing = jax.tree.map(jnp.zeros_like, eqx.filter(state.policy, eqx.is_inexact_array))
+        reached = jnp.full((), -self.entropy_goal(critic.box.size), targets.dtype)
+        return self.stepped(state, critic, critic_memory, nothing, reached), told
 
     def targets(
         self, state: SACState, batch: Transition, temperature: Float[Array, ""], *, key: PRNGKeyArray

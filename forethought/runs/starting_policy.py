@@ -5,6 +5,7 @@ controller did in the last episodes of its run (behavior cloning); a controller 
 that it would take now.  No real step is taken for it.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,32 +28,47 @@ from forethought.runs.run import Run, sizes
 MOST_STEPS = 10_000  # newest steps of the run that are imitated
 
 
-def start_from(
-    algorithm: Any, state: Any, env: Env, path: str | Path, *, key: PRNGKeyArray
-) -> tuple[Any, tuple[str, ...]]:
-    """The state with the controller of the run at `path` as its policy, and a note for the user.
+@dataclass(frozen=True)
+class StartingPolicy:
+    """The controller of the run at `path`, as the first policy."""
 
-    Raises:
-        UsageError: an algorithm without such a policy, no run, a run with other observations or actions, or one
-            without recorded experience to imitate.
-    """
-    if not isinstance(algorithm, StartsFromPolicy):
-        kind = type(algorithm).__name__
-        raise UsageError(f"an initial policy is for {', '.join(MODEL_FREE)}; {kind} does not start from one.")
-    source = Run(path, env=env)
-    _require_same_sizes(source.info.get("sizes", {}), sizes(env), path, env.name)
-    controller, policy = source.controller, algorithm.policy_of(state)
-    if isinstance(controller, Acting) and _same_shapes(controller.policy, policy):
-        return algorithm.with_policy(state, controller.policy), (f"starts from the policy of {path}.",)
-    rows = _last_steps(source.path)
-    us = actions_along(controller, rows, key=key) if isinstance(controller, Acting) else rows.u
-    space = env.task.action_space
-    fitted, report = BehaviorCloning().fit(policy, rows.x, us, len(rows), space=space, key=key)
-    note = (
-        f"starts from a policy that imitates the last {len(rows):,} steps of {path}; root mean square error of its "
-        f"actions {float(report.error):.2g} of half their range."
-    )
-    return algorithm.with_policy(state, fitted), (note,)
+    path: str
+
+    @staticmethod
+    def of(algorithm: Any, env: Env, path: str | Path) -> "StartingPolicy":
+        """The controller of the run at `path`."""
+        del algorithm, env
+        return StartingPolicy(str(path))
+
+    @property
+    def record(self) -> str:
+        """The directory of the run."""
+        return self.path
+
+    def add_to(self, algorithm: Any, state: Any, env: Env, *, key: PRNGKeyArray) -> tuple[Any, tuple[str, ...]]:
+        """The state with this policy, and a note for the user.
+
+        Raises:
+            UsageError: an algorithm without such a policy, no run, a run with other observations or actions, or one
+                without recorded experience to imitate.
+        """
+        if not isinstance(algorithm, StartsFromPolicy):
+            kind = type(algorithm).__name__
+            raise UsageError(f"an initial policy is for {', '.join(MODEL_FREE)}; {kind} does not start from one.")
+        source = Run(self.path, env=env)
+        _require_same_sizes(source.info.get("sizes", {}), sizes(env), self.path, env.name)
+        controller, policy = source.controller, algorithm.policy_of(state)
+        if isinstance(controller, Acting) and _same_shapes(controller.policy, policy):
+            return algorithm.with_policy(state, controller.policy), (f"starts from the policy of {self.path}.",)
+        rows = _last_steps(source.path)
+        us = actions_along(controller, rows, key=key) if isinstance(controller, Acting) else rows.u
+        space = env.task.action_space
+        fitted, report = BehaviorCloning().fit(policy, rows.x, us, len(rows), space=space, key=key)
+        note = (
+            f"starts from a policy that imitates the last {len(rows):,} steps of {self.path}; root mean square error "
+            f"of its actions {float(report.error):.2g} of half their range."
+        )
+        return algorithm.with_policy(state, fitted), (note,)
 
 
 def _last_steps(path: Path) -> Transition:

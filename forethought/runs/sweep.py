@@ -16,8 +16,8 @@ from forethought.core.errors import CheckpointError, UsageError
 from forethought.envs.environment import Environment
 from forethought.runs.budget import Budget
 from forethought.runs.checkpoint import TrainingProgress
+from forethought.runs.claim import claim
 from forethought.runs.directory import RunDirectory
-from forethought.runs.driver import claim
 from forethought.runs.serialization import to_plain
 
 TAIL = 64 * 1024  # bytes at the end of a file that are searched for its last line

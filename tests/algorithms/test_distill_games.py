@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from forethought.algorithms import distill_games as module
-from forethought.algorithms.distill_games import DistillGames, Labeled, losses
+from forethought.algorithms.distill_games import DistillGames
 from forethought.algorithms.pets import PETS
 from forethought.algorithms.ppo_images import PPOImages
 from forethought.core import Discrete, Observations, Spaces, UsageError
 from forethought.envs.env import collect
+from forethought.learners.task_heads import Labeled, losses
 from forethought.policies.heads import TaskHeads
 from tests.envs.toy_games import DotExpert, dot_game
 
@@ -103,7 +104,7 @@ def test_losses_are_those_of_the_definitions(begun):
     other = SECOND.system.image(0)[None]
     rows = (Labeled(x, v), Labeled(other, jnp.zeros((1, 3))))
     for name, expected in (("kl", kl), ("nll", nll)):
-        total, told = losses(dataclasses.replace(SETTINGS, loss=name, temperature=0.5), student, rows)
+        total, told = losses(dataclasses.replace(SETTINGS, loss=name, temperature=0.5).heads_fit, student, rows)
         np.testing.assert_allclose(told["loss"][0], expected, rtol=1e-4)
         np.testing.assert_allclose(total, told["loss"].mean(), rtol=1e-6)
 

@@ -21,6 +21,7 @@ from forethought.learners.sac import SACLearner
 from forethought.models.ensemble import Ensemble
 from forethought.planning.cem import CEM
 from forethought.report.phases import phase_sections
+from forethought.runs.starting_policy import StartingPolicy
 from tests.algorithms.test_pets import system
 
 NAME = "forethought/PendulumSwingUp-v0"
@@ -95,10 +96,9 @@ def test_sac_starts_from_a_policy_of_the_same_network(trained, tmp_path):
     algorithm = SAC(FREE.learner, round_steps=5)
     assert isinstance(algorithm, StartsFromPolicy)
     assert run.info["init_policy"] == str(whole.path)
-    from forethought.runs.starting_policy import start_from
-
     env = whole.env
-    state, notes = start_from(FREE, FREE.init(env, key=jr.key(0)), env, whole.path, key=jr.key(1))
+    start = StartingPolicy.of(FREE, env, whole.path)
+    state, notes = start.add_to(FREE, FREE.init(env, key=jr.key(0)), env, key=jr.key(1))
     jax.tree.map(np.testing.assert_array_equal, FREE.policy_of(state), FREE.policy_of(whole.state.model_free))
     assert int(state.steps) == FREE.random_steps and "starts from the policy of" in notes[0]
 

@@ -12,7 +12,7 @@ from toy import LeastSquares, ToyEnv, Wander, leaves
 import forethought as ft
 from forethought.algorithms.model_fit import split_episodes
 from forethought.cli.main import main
-from forethought.core import CheckpointError, Transition, UsageError
+from forethought.core import CheckpointError, EnvironmentFailure, Transition, UsageError
 from forethought.envs.logged.data import DataOptions, LoggedData, action_range
 from forethought.report.html import write_report
 from forethought.runs import transitions
@@ -197,6 +197,20 @@ def test_training_starts_with_recorded_episodes_and_resumes_exactly(tmp_path):
     assert leaves(parts.state) == leaves(whole.state)
     with pytest.raises(UsageError, match="data.source"):
         ft.train(Recorded(), ToyEnv(), iterations=4, data=tmp_path / "parts", out=tmp_path / "whole", resume=True)
+
+
+@pytest.mark.filterwarnings("ignore:note", "ignore:the 0 steps", "ignore:.*before the failure")
+def test_a_run_that_failed_in_its_first_round_starts_from_the_same_data_again(tmp_path):
+    first = ft.train(Recorded(), ToyEnv(), iterations=2, out=tmp_path / "first", progress=False)
+    how = {"iterations": 2, "out": tmp_path / "run", "progress": False}
+    with pytest.raises(EnvironmentFailure):
+        ft.train(Recorded(), ToyEnv(fails_at=1), data=first.path, **how)
+    moved = next((first.path / "transitions").glob("*-000002.safetensors")).rename(tmp_path / "moved")
+    with pytest.raises(UsageError, match="the data in .*first have changed since the run began"):
+        ft.train(Recorded(), ToyEnv(), resume=True, **how)
+    moved.rename(first.path / "transitions" / "episode-000002.safetensors")
+    run = ft.train(Recorded(), ToyEnv(), resume=True, **how)
+    assert int(run.state.buffer.size) == 14 + 14 and run.info["data"]["steps"] == 14
 
 
 def test_only_some_algorithms_start_from_data(tmp_path):

@@ -52,7 +52,7 @@ def test_what_cannot_be_recorded_is_a_usage_error():
         {"class": "os.system", "settings": {}},
         {"class": "subprocess.Popen", "settings": {"args": ["true"]}},
         {"class": "forethought.runs.run.Run", "settings": {"path": "."}},
-        {"class": "forethought.runs.driver.jax.Array", "settings": {}},
+        {"class": "forethought.runs.session.jax.Array", "settings": {}},
         {"class": "forethought.nowhere.PETS", "settings": {}},
         {"class": "forethought.runs.serialization.importlib", "settings": {}},
         {"class": "forethought/../evil.PETS", "settings": {}},

@@ -23,7 +23,8 @@ from forethought.envs.environment import Environment
 from forethought.envs.episode import join_pieces
 from forethought.envs.functions import load_function
 from forethought.envs.grids.mazes import MAZES
-from forethought.envs.gym_env import GymEnv, time_limit, time_step
+from forethought.envs.gym_attributes import time_limit, time_step
+from forethought.envs.gym_env import GymEnv
 from forethought.envs.make import make_gym
 from forethought.envs.random_actions import RandomActions
 from forethought.envs.repeatability import first_difference

@@ -21,7 +21,8 @@ from forethought.envs.codecs import ActionCodec
 from forethought.envs.coordinate_names import state_names
 from forethought.envs.env import Env
 from forethought.envs.functions import load_function
-from forethought.envs.gym_env import GymEnv, time_limit
+from forethought.envs.gym_attributes import time_limit
+from forethought.envs.gym_env import GymEnv
 from forethought.envs.make import make_gym
 from forethought.envs.mujoco.model_renderer import ModelRenderer
 from forethought.envs.mujoco.replay import Replay, StateObservation, name_of, require_mujoco
