@@ -1,5 +1,6 @@
 """What a release contains: data files of the wheel, one version everywhere, the pages of the documentation site."""
 
+import ast
 import importlib.util
 import re
 import tomllib
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from forethought._version import __version__
+from forethought.cli.settings_reader import Settings, read_settings
+from forethought.registry import ALGORITHMS, BASE_POLICIES, LEARNERS, MODELS, PLANNERS, PRIORS, SEARCHES, STUDENTS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "forethought"
@@ -70,9 +73,41 @@ def test_links_are_changed_to_paths_of_the_site(hooks):
 
 
 def test_the_reference_documents_every_public_name_once(hooks):
-    entries = re.findall(r"^::: (.*)$", "\n".join(hooks.reference().values()), flags=re.MULTILINE)
-    assert len(entries) == len(set(entries))
-    assert {"forethought.algorithms.pets.PETS", "forethought.core.gaussian.Gaussian"} <= set(entries)
+    found = entries(hooks)
+    assert len(found) == len(set(found))
+    assert {"forethought.algorithms.pets.PETS", "forethought.core.gaussian.Gaussian"} <= set(found)
+
+
+def entries(hooks):
+    return re.findall(r"^::: (.*)$", "\n".join(hooks.reference().values()), flags=re.MULTILINE)
+
+
+def test_the_reference_documents_every_name_that_a_page_imports(hooks):
+    documented = {entry.rpartition(".")[2] for entry in entries(hooks)}
+    pages = [*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    blocks = [
+        block for page in pages for block in re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    ]
+    lines = [node for block in blocks for node in ast.walk(ast.parse(block)) if isinstance(node, ast.ImportFrom)]
+    used = {name.name for line in lines if line.module.startswith("forethought") for name in line.names}
+    assert used and used <= documented, used - documented
+
+
+def test_the_reference_documents_every_class_of_settings(hooks):
+    """Those of each name in the registry, and of their areas, such as `--search` of pilco."""
+    tables = ALGORITHMS, BASE_POLICIES, LEARNERS, MODELS, PLANNERS, PRIORS, SEARCHES, STUDENTS
+    homes = {home for table in tables for home in table.values()}
+    homes |= {inner for home in homes - {STUDENTS["games"]} for inner in areas(read_settings(home))}
+    missing = {home.replace(":", ".") for home in homes} - set(entries(hooks))
+    assert not missing
+
+
+def areas(settings):
+    """The classes of settings inside `settings`."""
+    for one in settings.fields:
+        if isinstance(one.default, Settings):
+            yield one.default.home
+            yield from areas(one.default)
 
 
 def test_the_first_page_uses_the_example():

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from forethought.dynamics.linearize import FiniteDifferences
     from forethought.dynamics.mujoco.mujoco_dynamics import MujocoDynamics
     from forethought.dynamics.mujoco.scene import ArmScene
+    from forethought.dynamics.mujoco.simulator import load_model
     from forethought.dynamics.pendulum import Pendulum
     from forethought.dynamics.point_mass import PointMass
     from forethought.dynamics.quadrotor import PlanarQuadrotor
@@ -38,6 +39,7 @@ __all__ = [
     "StateSpace",
     "TwoLinkArm",
     "fit_dynamics",
+    "load_model",
     "one_step_error",
 ]
 

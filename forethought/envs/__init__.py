@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from forethought.envs.mujoco.known_model import known_model, known_system
     from forethought.envs.open import open_env
     from forethought.envs.repeatability import carries_state
+    from forethought.envs.system_env import SystemEnv
     from forethought.envs.vector import collect_vector
 
 __all__ = [
     "CheckReport",
     "Env",
-    "Episode",
     "Environment",
+    "Episode",
     "Finding",
     "GymEnv",
+    "SystemEnv",
     "carries_state",
     "check_env",
     "collect",

@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from forethought.planning.lqr import LQRSolution, solve_lqr
     from forethought.planning.mpc import MPC, TimedMPC
     from forethought.planning.mppi import MPPI
-    from forethought.planning.particles import expected_cost
+    from forethought.planning.particles import expected_cost, open_loop_plan
     from forethought.planning.random_shooting import RandomShooting
     from forethought.planning.trust_region import TrustRegionStep, constrained_step, trajectory_kl
     from forethought.planning.whole_plan import Following, WholePlan
 
 __all__ = [
     "CEM",
-    "Following",
-    "GradientShooting",
     "ICEM",
     "ILQR",
-    "LQRSolution",
     "MPC",
     "MPPI",
+    "Following",
+    "GradientShooting",
+    "LQRSolution",
     "RandomShooting",
     "TimedMPC",
     "TrustRegionStep",
@@ -39,6 +39,7 @@ __all__ = [
     "constrained_step",
     "dual_gradient_ascent",
     "expected_cost",
+    "open_loop_plan",
     "solve_batch",
     "solve_dare",
     "solve_infinite_lqr",

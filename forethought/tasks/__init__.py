@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from forethought.tasks.pendulum_swing_up import PendulumSwingUp
     from forethought.tasks.point_mass_obstacle import PointMassObstacle
     from forethought.tasks.quadrotor_hover import QuadrotorHover
+    from forethought.tasks.reference import Reference
     from forethought.tasks.two_link_reaching import ReacherTwoLink
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "PointMassObstacle",
     "QuadrotorHover",
     "ReacherTwoLink",
+    "Reference",
 ]
 
 __getattr__, __dir__ = lazy_exports(__name__, __file__)
