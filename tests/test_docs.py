@@ -55,7 +55,12 @@ RUN = [
 
 
 def python_blocks(page):
-    return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    return [code for code, _ in programs(page)]
+
+
+def programs(page):
+    """The Python blocks, each with the block of text after it, which is what it prints; "" where there is none."""
+    return re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", page.read_text(), flags=re.DOTALL)
 
 
 def small(page, text):
@@ -113,12 +118,32 @@ def test_every_replaced_text_is_on_its_page():
         if python_blocks(page) and page.name != "CONTRIBUTING.md"  # has a test of its own
     ],
 )
-def test_python_blocks_run(page, folder):
+def test_python_blocks_run(page, folder, capsys):
     if page.name == "games.md":
         pytest.importorskip("pgx")
     names = {"__name__": page.stem}
-    for block in python_blocks(page):
+    for block, stated in programs(page):
+        capsys.readouterr()
         exec(compile(small(page, block), page.name, "exec"), names)
+        if stated:
+            assert agree(capsys.readouterr().out, stated), stated
+
+
+def agree(printed, stated):
+    """Whether two outputs have the same words, and numbers that differ by less than a quarter: processors round
+    differently, and learning amplifies it.
+    """
+    number = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+    pairs = zip(number.findall(printed), number.findall(stated), strict=False)
+    close = all(abs(float(a) - float(b)) <= 0.25 * abs(float(b)) + 1e-6 for a, b in pairs)
+    return close and number.sub("#", printed) == number.sub("#", stated)
+
+
+def test_outputs_that_differ_are_found():
+    assert agree("cost 101, solved: True", "cost 100, solved: True")
+    assert not agree("cost 130, solved: True", "cost 100, solved: True")
+    assert not agree("cost 100, solved: False", "cost 100, solved: True")
+    assert not agree("cost 100", "cost 100, 200")
 
 
 def test_the_templates_of_contributing_work_together():
@@ -290,6 +315,28 @@ def test_named_files_exist(page):
 def test_make_targets_exist(page):
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([\w-]+)", page.read_text(), flags=re.MULTILINE)) <= targets
+
+
+def test_the_page_of_results_has_the_command_of_each_result():
+    page = (ROOT / "docs" / "results.md").read_text()
+    scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    for result in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
+        stem = max((one for one in scripts if f"{result.stem}_".startswith(f"{one}_")), key=len)
+        assert f"`python benchmarks/{stem}.py" in page, result.name
+
+
+def test_every_message_of_the_troubleshooting_page_exists():
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    table = re.search(r"^\| message contains.*?(?=\n\n)", text, flags=re.DOTALL | re.MULTILINE)[0]
+    messages = re.findall(r"^\| `([^`]+)`", table, flags=re.MULTILINE)
+    source = "\n".join(path.read_text() for path in (ROOT / "forethought").rglob("*.py"))
+    joined = re.sub(r"\"\n\s*f?\"", "", source)  # parts of one string
+    assert len(messages) > 10 and [one for one in messages if one not in joined] == []
+
+
+def test_every_algorithm_is_in_the_table_of_methods():
+    page = (ROOT / "docs" / "choose.md").read_text()
+    assert [name for name in ALGORITHMS if f"`{name}`" not in page] == []
 
 
 def test_every_difference_from_a_source_is_listed():
