@@ -42,10 +42,16 @@ SMALL = {
 SLOW = {
     "README.md",
     "deploy.md",
+    "distill_and_export.md",
     "dyna.md",
+    "fit_and_plan.md",
     "games.md",
+    "known_model.md",
     "learners.md",
+    "local_models.md",
     "pilco.md",
+    "policy_through_model.md",
+    "replanning.md",
 }
 RUN = [
     "forethought list",
