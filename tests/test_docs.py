@@ -46,6 +46,7 @@ SLOW = {
     "dyna.md",
     "fit_and_plan.md",
     "games.md",
+    "howto.md",
     "imagined_and_real.md",
     "known_model.md",
     "learners.md",
