@@ -10,7 +10,7 @@ from forethought.envs.env import Env
 from forethought.envs.environment import Environment
 from forethought.runs.budget import Budget
 from forethought.runs.directory import RunDirectory
-from forethought.runs.serialization import first_difference
+from forethought.runs.serialization import first_difference, from_plain, to_plain
 
 RESUME = "Continue it with the same command and --resume (in Python: resume=True)"
 
@@ -40,12 +40,24 @@ def claim(
             return None
         raise UsageError(f"{directory.path} already contains a run. {RESUME}, or choose another --out.")
     earlier = directory.read_info()
-    old_env = Environment.current(earlier["env"], environment.id)
-    difference = first_difference({**{name: earlier.get(name) for name in identity}, "env": old_env}, identity)
+    now = {
+        **{name: earlier.get(name) for name in identity},
+        "env": Environment.current(earlier["env"], environment.id),
+        "algorithm": _current(earlier.get("algorithm")),
+    }
+    difference = first_difference(now, identity)
     if difference:
         raise UsageError(f"{directory.path} contains another run: {difference}. Choose another --out.")
-    identity["env"] = earlier["env"]  # of an earlier version: checkpoints contain its fingerprint
+    identity |= {name: earlier[name] for name in ("env", "algorithm")}  # checkpoints contain their fingerprint
     return earlier
+
+
+def _current(algorithm: Any) -> Any:
+    """Recorded settings, possibly of an earlier version, in the format of this version: new ones have their default."""
+    try:
+        return to_plain(from_plain(algorithm))
+    except (CheckpointError, UsageError):  # not a class of this library, or damaged: to be compared as it is
+        return algorithm
 
 
 def budget_of(

@@ -7,8 +7,10 @@ import pytest
 from safetensors.numpy import load_file
 from toy import Wander
 
+from forethought.algorithms.known_mpc import KnownMPC
 from forethought.core import UsageError
 from forethought.envs import open_env
+from forethought.planning.random_shooting import RandomShooting
 from forethought.runs.driver import train
 from forethought.runs.files import write_json
 from forethought.runs.run import load
@@ -42,14 +44,36 @@ def test_a_run_of_an_earlier_version_resumes(tmp_path):
     run = train(Wander(3), "Pendulum-v1", iterations=1, out=tmp_path, **options)
     info = run.info
     info["env"]["speeds"] = info["env"].pop("velocities")
-    old = fingerprint({name: info[name] for name in ("algorithm", "env", "seed")})
-    (tmp_path / "run.json").write_text(json.dumps(info | {"fingerprint": old}))
-    manifest = json.loads((tmp_path / "checkpoints/000001.json").read_text())
-    del manifest["digest"]
-    manifest["settings"] = old
-    write_json(tmp_path / "checkpoints/000001.json", {**manifest, "digest": fingerprint(manifest)})
+    write_as_recorded(tmp_path, info)
     assert train(Wander(3), "Pendulum-v1", iterations=2, out=tmp_path, resume=True, **options).progress.iteration == 2
     with pytest.raises(UsageError, match=r"env.velocities is .* there"):
         train(
             Wander(3), "Pendulum-v1", iterations=3, out=tmp_path, resume=True, **(options | {"velocities": ((1, 2),)})
         )
+
+
+def test_a_run_of_before_a_setting_existed_resumes_with_its_default(tmp_path):
+    def settings(particles):
+        return KnownMPC(planner=RandomShooting(horizon=2, population=4, particles=particles))
+
+    env = "forethought/PendulumSwingUp-v0"
+    run = train(settings(1), env, iterations=1, out=tmp_path, progress=False)
+    default = RandomShooting().particles
+    info = run.info
+    del info["algorithm"]["settings"]["backup"]
+    del info["algorithm"]["settings"]["planner"]["settings"]["particles"]
+    write_as_recorded(tmp_path, info)
+    with pytest.raises(UsageError, match=f"particles is {default} there and 1 here"):
+        train(settings(1), env, iterations=2, out=tmp_path, resume=True, progress=False)
+    again = train(settings(default), env, iterations=2, out=tmp_path, resume=True, progress=False)
+    assert again.progress.iteration == 2
+
+
+def write_as_recorded(folder, info):
+    """`run.json` with this content, and a checkpoint that belongs to it."""
+    old = fingerprint({name: info[name] for name in ("algorithm", "env", "seed")})
+    (folder / "run.json").write_text(json.dumps(info | {"fingerprint": old}))
+    manifest = json.loads((folder / "checkpoints/000001.json").read_text())
+    del manifest["digest"]
+    manifest["settings"] = old
+    write_json(folder / "checkpoints/000001.json", {**manifest, "digest": fingerprint(manifest)})
