@@ -54,6 +54,7 @@ SLOW = {
     "pilco.md",
     "policy_through_model.md",
     "replanning.md",
+    "trust_regions.md",
 }
 RUN = [
     "forethought list",

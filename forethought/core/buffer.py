@@ -128,9 +128,10 @@ class Buffer(eqx.Module, Generic[Row]):
     def rows(self) -> Row:
         """All rows in use, oldest first, leading axis [size]; runs on the host, not under `jit`."""
         size, oldest = int(self.size), 0 if self.next is None else int(self.next)
-        if size < self.capacity or not oldest:
-            return jax.tree.map(lambda leaf: leaf[:size], self.data)
-        return jax.tree.map(lambda leaf: jnp.roll(leaf, -oldest, axis=0), self.data)
+        if size < self.capacity:
+            oldest = 0
+        # NumPy: JAX would compile a program for each size.
+        return jax.tree.map(lambda leaf: jnp.asarray(np.roll(np.asarray(leaf)[:size], -oldest, axis=0)), self.data)
 
     def _next_episode(self) -> Array:
         """The number of the next episode: one more than that of the newest row; 0 for an empty buffer."""

@@ -100,7 +100,7 @@ def test_a_policy_student_sees_what_it_was_allowed_to_see(policy):
     assert run.evaluate(episodes=1).lengths == (40,)
 
 
-@pytest.mark.parametrize("kind", ["dynamics", "policy"])
+@pytest.mark.parametrize("kind", [pytest.param("dynamics", marks=pytest.mark.slow), "policy"])
 def test_an_interrupted_distillation_resumes_exactly(kind, teacher, request, tmp_path):
     whole = request.getfixturevalue(kind)
     how = {"algorithm": DYNAMICS if kind == "dynamics" else POLICY, "out": tmp_path / "run", **QUIET}

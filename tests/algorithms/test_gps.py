@@ -72,14 +72,10 @@ def test_the_regression_weights_by_precision():
     assert np.isfinite(loss)
 
 
-@pytest.fixture(scope="module")
-def trained():
-    return rounds(SMALL, ENV, 8)
-
-
-def test_one_policy_learns_from_all_local_controllers(trained):
+@pytest.mark.slow
+def test_one_policy_learns_from_all_local_controllers():
     """Its cost is within 15% of the optimum from the conditions of its teachers, and from one between them."""
-    state, infos = trained
+    state, infos = rounds(SMALL, ENV, 8)
     assert isinstance(SMALL, Algorithm)
     controller = SMALL.controller(state, ENV)
     starts = np.asarray(state.local.xs[:, 0])
@@ -90,9 +86,9 @@ def test_one_policy_learns_from_all_local_controllers(trained):
     assert {"kl", "epsilon", "eta", "policy_s", "kl_3"} <= infos[-1].metrics.keys()
 
 
-def test_the_policy_is_rolled_out_from_the_second_round_on(trained):
+def test_the_policy_is_rolled_out_from_the_second_round_on():
     """With it the recorded actions are its own mean and small noise; in the first round they are not."""
-    state, _ = trained
+    state, _ = rounds(SMALL, ENV, 1)
     _, info = SMALL.iterate(state, ENV, key=jr.key(7))
     gaps = [e.u - np.asarray(jax.vmap(lambda x: state.policy(x).mode)(jnp.asarray(e.x))) for e in info.episodes]
     std = float(jnp.exp(state.policy.log_std[0]) * 3.0)

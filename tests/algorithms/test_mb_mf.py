@@ -1,6 +1,7 @@
 """MB-MF: its phases in order, what is imitated, exact resume; and a policy to start from."""
 
 import dataclasses
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -38,18 +39,23 @@ SMALL = MBMF(
 )
 
 
+HOW = {"seed": 3, "progress": False}
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Runs of one round (random actions), and of five: two model-based, two of imitation, one model-free."""
-    folder = tmp_path_factory.mktemp("runs")
-    how = {"seed": 3, "progress": False}
-    first = ft.train(SMALL, NAME, iterations=1, out=folder / "first", **how)
-    whole = ft.train(SMALL, NAME, iterations=5, out=folder / "whole", **how)
-    return first, whole
+def first(tmp_path_factory):
+    """A run of one round, whose actions are random."""
+    return ft.train(SMALL, NAME, iterations=1, out=tmp_path_factory.mktemp("runs") / "first", **HOW)
 
 
-def test_the_phases_follow_each_other_and_the_report_shows_them(trained):
-    _, whole = trained
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of five rounds: two model-based, two of imitation, one model-free."""
+    return ft.train(SMALL, NAME, iterations=5, out=tmp_path_factory.mktemp("runs") / "whole", **HOW)
+
+
+@pytest.mark.slow
+def test_the_phases_follow_each_other_and_the_report_shows_them(whole):
     assert [line["phase"] for line in whole.metrics] == [1, 1, 2, 2, 3]
     assert whole.metrics[2]["imitation_error"] > 0 and "critic_loss" in whole.metrics[4]
     state = whole.state
@@ -65,11 +71,10 @@ def test_the_phases_follow_each_other_and_the_report_shows_them(trained):
     assert whole.act(np.zeros(2)).shape == (1,)
 
 
-def test_an_interrupted_run_resumes_exactly(trained, tmp_path):
-    _, whole = trained
-    how = {"seed": 3, "progress": False, "out": tmp_path / "run"}
-    ft.train(SMALL, NAME, iterations=3, **how)
-    parts = ft.train(SMALL, NAME, iterations=5, resume=True, **how)
+@pytest.mark.slow
+def test_an_interrupted_run_resumes_exactly(whole, tmp_path):
+    ft.train(SMALL, NAME, iterations=3, out=tmp_path / "run", **HOW)
+    parts = ft.train(SMALL, NAME, iterations=5, out=tmp_path / "run", resume=True, **HOW)
     jax.tree.map(np.testing.assert_array_equal, whole.state, parts.state)
 
 
@@ -90,29 +95,30 @@ def test_the_controller_names_its_actions_along_an_episode_with_its_memory():
     np.testing.assert_allclose(actions[:, 0], episode.x[:, 0] + 101.0 * np.arange(len(episode)), rtol=1e-6)
 
 
-def test_sac_starts_from_a_policy_of_the_same_network(trained, tmp_path):
-    _, whole = trained
-    run = ft.train(FREE, NAME, iterations=1, out=tmp_path / "run", init_policy=whole.path, progress=False)
+def test_sac_starts_from_a_policy_of_the_same_network(tmp_path):
+    source = ft.train(FREE, NAME, iterations=1, out=tmp_path / "source", **HOW)
+    run = ft.train(FREE, NAME, iterations=1, out=tmp_path / "run", init_policy=source.path, progress=False)
     algorithm = SAC(FREE.learner, round_steps=5)
     assert isinstance(algorithm, StartsFromPolicy)
-    assert run.info["init_policy"] == str(whole.path)
-    env = whole.env
-    start = StartingPolicy.of(FREE, env, whole.path)
+    assert run.info["init_policy"] == str(source.path)
+    env = source.env
+    start = StartingPolicy.of(FREE, env, source.path)
     state, notes = start.add_to(FREE, FREE.init(env, key=jr.key(0)), env, key=jr.key(1))
-    jax.tree.map(np.testing.assert_array_equal, FREE.policy_of(state), FREE.policy_of(whole.state.model_free))
+    jax.tree.map(np.testing.assert_array_equal, FREE.policy_of(state), FREE.policy_of(source.state))
     assert int(state.steps) == FREE.random_steps and "starts from the policy of" in notes[0]
+    shutil.rmtree(source.path)  # the checkpoints of the new run contain what was taken over
+    resumed = ft.train(FREE, NAME, iterations=2, out=run.path, resume=True, progress=False)
+    assert resumed.info["init_policy"] == str(source.path) and resumed.progress.iteration == 2
 
 
-def test_a_planning_controller_is_imitated_and_the_run_resumes_without_the_flag(trained, tmp_path):
-    first, _ = trained
+def test_a_planning_controller_is_imitated_and_the_run_resumes_without_the_flag(first, tmp_path):
     how = {"seed": 1, "progress": False, "out": tmp_path / "run"}
     ft.train(FREE, NAME, iterations=1, init_policy=first.path, **how)
     resumed = ft.train(FREE, NAME, iterations=2, resume=True, **how)
     assert resumed.info["init_policy"] == str(first.path)
 
 
-def test_what_cannot_be_a_first_policy_is_refused_in_one_line(trained, tmp_path, capsys):
-    first, _ = trained
+def test_what_cannot_be_a_first_policy_is_refused_in_one_line(first, tmp_path, capsys):
     words = f"train sac Pendulum-v1 --iterations 1 --out {tmp_path / 'a'} --init-policy {first.path}"
     assert main(words.split()) == 2
     said = capsys.readouterr().err.strip()

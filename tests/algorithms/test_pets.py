@@ -65,7 +65,11 @@ def test_reaches_the_known_optimum(seed, kind, algorithm):
     assert best * 0.999 <= paid <= 1.15 * best
 
 
-@pytest.mark.parametrize("algorithm", [TINY, WITH_GP, WITH_GMM], ids=["ensemble", "gp", "gmm"])
+@pytest.mark.parametrize(
+    "algorithm",
+    [TINY, *(pytest.param(one, marks=pytest.mark.slow) for one in (WITH_GP, WITH_GMM))],
+    ids=["ensemble", "gp", "gmm"],
+)
 def test_round_by_round(algorithm):
     """Random first; then plans; the data grow; the structure of the state stays; equal seeds give equal bits."""
     env = system(Hidden, edge=1.02)

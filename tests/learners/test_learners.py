@@ -9,6 +9,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
+from forethought.algorithms.off_policy import updated
 from forethought.core import Box, Discrete, Learner, Observations, Spaces, Transition, UsageError
 from forethought.learners.policy_gradient import PolicyGradientLearner
 from forethought.learners.ppo import PPOLearner, clipped_loss
@@ -34,6 +35,11 @@ SAC = SACLearner(
     target_entropy=-9.0,
 )
 update = eqx.filter_jit(lambda learner, state, batch, key: learner.update(state, batch, key=key))
+repeat = eqx.filter_jit(
+    lambda learner, state, batch, updates, key: updated(
+        lambda state, key: learner.update(state, batch, key=key), state, updates, key
+    )
+)
 
 
 @functools.cache
@@ -55,9 +61,7 @@ def steps_of_reward_one(shape, spaces, *, terminal=False, key):
 
 
 def trained(learner, batch, updates):
-    state = initial(learner)
-    for i in range(updates):
-        state, told = update(learner, state, batch, jr.fold_in(jr.key(1), i))
+    state, told = repeat(learner, initial(learner), batch, jnp.asarray(updates), jr.key(1))
     assert all(np.isfinite(float(value)) for value in told.values())
     return state
 
@@ -79,21 +83,23 @@ def test_sac_takes_no_time_limit_for_an_end():
     np.testing.assert_allclose(state.critic(batch.x, batch.u), 10, atol=0.7)
 
 
+@eqx.filter_jit
+def play(learner, state, keys):
+    """The state after a batch of 64 pulls, and an update, for each key."""
+
+    def pull(state, key):
+        keys, xs, ends = jr.split(key, 64), jnp.ones((64, 2)), jnp.ones(64, bool)
+        us = jax.vmap(lambda x, key: state.policy(x).sample(key=key))(xs, keys)
+        rows = Transition(xs, us, xs, (us == 2).astype(jnp.float32), ends, ~ends)
+        return learner.update(state, jax.tree.map(lambda a: a[None], rows), key=key)[0], None
+
+    return jax.lax.scan(pull, state, keys)[0]
+
+
 def test_actions_with_an_advantage_become_likelier():
     """A bandit with three arms: the last pays 1, the others nothing."""
     for learner, batches in ((PPO, 30), (GRADIENT, 120)):
-        state = initial(learner, discrete=True)
-        single = eqx.filter_jit(
-            lambda state, key: jax.vmap(lambda x, key: state.policy(x).sample(key=key))(
-                jnp.ones((64, 2)), jr.split(key, 64)
-            )
-        )
-        for i in range(batches):
-            us = single(state, jr.key(i))
-            rewards = (us == 2).astype(jnp.float32)
-            ends = jnp.ones(64, bool)
-            rows = Transition(jnp.ones((64, 2)), us, jnp.ones((64, 2)), rewards, ends, ~ends)
-            state, _ = update(learner, state, jax.tree.map(lambda a: a[None], rows), jr.key(100 + i))
+        state = play(learner, initial(learner, discrete=True), jr.split(jr.key(0), batches))
         assert float(learner.policy(state)(jnp.ones(2)).probs[2]) > 0.7, type(learner)
 
 
@@ -117,18 +123,22 @@ def test_learning_starts_from_a_given_policy():
 def test_the_targets_of_sac_against_a_plain_computation():
     batch = jax.tree.map(lambda a: a[:6], steps_of_reward_one((10,), SPACES, terminal=True, key=jr.key(3)))
     state, temperature, key = initial(SAC), jnp.asarray(0.3), jr.key(4)
-    found = SAC.targets(state, batch, temperature, key=key)
-    for i, one in enumerate(jr.split(key, 6)):
-        actions = state.policy(batch.x_next[i])
-        u = actions.sample(key=one)
+    found = eqx.filter_jit(SAC.targets)(state, batch, temperature, key=key)
+
+    def act(x, key):
+        u = state.policy(x).sample(key=key)
+        return u, state.policy(x).log_prob(u)
+
+    us, log_probs = map(np.asarray, jax.jit(jax.vmap(act))(batch.x_next, jr.split(key, 6)))
+    layers = [tuple(map(np.asarray, pair)) for pair in zip(state.target.weights, state.target.biases, strict=True)]
+    for i in range(6):
         values = []
         for k in (0, 1):
-            h = jnp.concatenate([batch.x_next[i], u / 2])
-            layers = list(zip(state.target.weights, state.target.biases, strict=True))
+            h = np.concatenate([batch.x_next[i], us[i] / 2])
             for weight, bias in layers[:-1]:
-                h = jnp.maximum(h @ weight[k] + bias[k], 0)
+                h = np.maximum(h @ weight[k] + bias[k], 0)
             values.append(float((h @ layers[-1][0][k] + layers[-1][1][k])[0]))
-        soft = min(values) - 0.3 * float(actions.log_prob(u))
+        soft = min(values) - 0.3 * float(log_probs[i])
         expected = 1.0 if bool(batch.terminated[i]) else 1 + DISCOUNT * soft
         assert float(found[i]) == pytest.approx(expected, rel=1e-3)
     assert bool(batch.terminated[4])

@@ -33,25 +33,32 @@ def test_the_latest_outcomes_are_kept(outcomes):
     latest = {}
     for t in range(len(seen)):
         latest.setdefault((int(seen.x[t]), int(seen.u[t])), []).append(t)
-    values = np.arange(S, dtype=np.float32)
-    expected = model.expected_targets(jnp.asarray(values), 0.5)
+    seen, values = jax.tree.map(np.asarray, seen), np.arange(S, dtype=np.float32)
+    draws = jnp.linspace(0, 0.999, 9)
+
+    @jax.jit
+    def at(s, a):
+        found = jax.vmap(lambda u: model.outcome(s, a, u))(draws)
+        return found.known, found.reward, model.expected_target(jnp.asarray(values), s, a, 0.5)
+
+    expected = jax.jit(lambda: model.expected_targets(jnp.asarray(values), 0.5))()
+    before_two = jax.jit(lambda: model.predecessors(jnp.int32(2)))()
     for s in range(S):
         for a in range(A):
             times = latest.get((s, a), [])
             assert int(model.count[s, a]) == len(times)
             assert int(model.last[s, a]) == (times[-1] + 1 if times else 0)
             kept = times[-outcomes:]
-            found = [model.outcome(jnp.int32(s), jnp.int32(a), jnp.float32(u)) for u in np.linspace(0, 0.999, 9)]
-            assert {bool(one.known) for one in found} == {bool(times)}  # an unknown pair is known to be unknown
+            known, reward, alone = map(np.asarray, at(jnp.int32(s), jnp.int32(a)))
+            assert set(known.tolist()) == {bool(times)}  # an unknown pair is known to be unknown
             if times:
-                assert {float(one.reward) for one in found} == {float(seen.reward[t]) for t in kept}
+                assert set(reward.tolist()) == {float(seen.reward[t]) for t in kept}
                 later = [0.0 if seen.terminated[t] else 0.5 * values[int(seen.x_next[t])] for t in kept]
                 mean = np.mean([float(seen.reward[t]) + v for t, v in zip(kept, later, strict=True)])
                 np.testing.assert_allclose(expected[s, a], mean, atol=1e-6)
-                alone = model.expected_target(jnp.asarray(values), jnp.int32(s), jnp.int32(a), 0.5)
                 np.testing.assert_allclose(alone, mean, atol=1e-6)
             leads = any(int(seen.x_next[t]) == 2 and not seen.terminated[t] for t in kept)
-            assert bool(model.predecessors(jnp.int32(2))[s, a]) == leads
+            assert bool(before_two[s, a]) == leads
 
 
 def test_random_pairs_are_those_of_the_textbook():

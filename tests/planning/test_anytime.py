@@ -30,6 +30,15 @@ X0 = jnp.array([1.0, 0.0])
 PROBLEM = Problem(double_integrator(), QuadraticTask(final=10.0))
 
 
+begin = eqx.filter_jit(lambda planner: planner.begin(PROBLEM, X0, planner.init(PROBLEM)))
+finish = eqx.filter_jit(lambda planner, search: planner.finish(PROBLEM, X0, search))
+
+
+@jax.jit
+def cost_of(us):
+    return expected_cost(PROBLEM, X0, us[None], particles=1, propagation="mean", key=jr.key(0))[0]
+
+
 @eqx.filter_jit
 def improve(planner, search, i, key):
     return planner.improve(PROBLEM, X0, search, i, key=key)
@@ -39,13 +48,13 @@ def improve(planner, search, i, key):
 def test_a_plan_is_its_iterations_one_by_one(name):
     planner = PLANNERS[name]
     assert isinstance(planner, AnytimePlanner)
-    search = planner.begin(PROBLEM, X0, planner.init(PROBLEM))
+    search = begin(planner)
     shapes = eqx.filter_eval_shape(lambda: search)
     keys = [jr.key(0)] if name == "random" else quick_split(jr.key(0), planner.iterations)
     for i, key in enumerate(keys):
         search = improve(planner, search, stage(planner, i), key)
         assert eqx.tree_equal(eqx.filter_eval_shape(lambda s=search: s), shapes)
-    stepped, warm = planner.finish(PROBLEM, X0, search)
+    stepped, warm = finish(planner, search)
     whole, expected = eqx.filter_jit(planner.plan)(PROBLEM, X0, planner.init(PROBLEM), key=jr.key(0))
     np.testing.assert_allclose(stepped.us, whole.us, rtol=1e-5, atol=1e-6)
     for a, b in zip(jax.tree.leaves(warm), jax.tree.leaves(expected), strict=True):
@@ -55,13 +64,13 @@ def test_a_plan_is_its_iterations_one_by_one(name):
 @pytest.mark.parametrize("name", PLANNERS)
 def test_the_best_plan_never_gets_worse_and_its_cost_is_its_own(name):
     planner = PLANNERS[name]
-    search = planner.begin(PROBLEM, X0, planner.init(PROBLEM))
+    search = begin(planner)
     costs = []
     for i in range(6):
         search = improve(planner, search, stage(planner, i), jr.key(i))
-        plan, _ = planner.finish(PROBLEM, X0, search)
+        plan, _ = finish(planner, search)
         costs.append(float(plan.cost))
-        again = expected_cost(PROBLEM, X0, plan.us[None], particles=1, propagation="mean", key=jr.key(0))[0]
+        again = cost_of(plan.us)
         np.testing.assert_allclose(plan.cost, again, rtol=1e-5)
     assert np.isfinite(costs).all() and (np.diff(costs) <= 0).all() and costs[-1] < costs[0]
 

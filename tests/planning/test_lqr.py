@@ -59,6 +59,7 @@ def dense_solution(dynamics, cost, final, x0):
     return us, xs
 
 
+@jax.jit
 def total_cost(cost, final, xs, us):
     return sum(jax.vmap(lambda q, z: q(z))(cost, jnp.concatenate([xs[:-1], us], 1))) + final(xs[-1])
 
@@ -72,12 +73,12 @@ def test_equals_the_dense_solution(dtype, T, n, m):
     solution = lqr(dynamics, cost, final)
     assert int(solution.result) == Result.converged and solution.values.c.shape == (T + 1, n)
     tolerance = {"rtol": 1e-9, "atol": 1e-9} if dtype == jnp.float64 else {"rtol": 5e-3, "atol": 5e-3}
-    x = jnp.asarray(x0, dtype)
+    x, policy, system = x0.astype(dtype), *jax.tree.map(np.asarray, (solution.policy, dynamics))
     for t in range(T):
-        u = solution.policy.F[t] @ x + solution.policy.f[t]
+        u = policy.F[t] @ x + policy.f[t]
         np.testing.assert_allclose(u, us[t], **tolerance)
         np.testing.assert_allclose(x, xs[t], **tolerance)
-        x = dynamics.F[t] @ jnp.concatenate([x, u]) + dynamics.f[t]
+        x = system.F[t] @ np.concatenate([x, u]) + system.f[t]
     best = total_cost(cost, final, jnp.asarray(xs, dtype), jnp.asarray(us, dtype))
     value = jax.tree.map(lambda a: a[0], solution.values)(jnp.asarray(x0, dtype))
     np.testing.assert_allclose(value, best, rtol=1e-9 if dtype == jnp.float64 else 1e-3)

@@ -70,11 +70,17 @@ def cloned(env, expert, episodes, updates):
     buffer = Buffer.like(spaces_of(env).example(), 512, ring=True)
     for i in range(episodes):
         buffer = buffer.append(collect(env, expert, key=jr.key(i)))
-    state, losses = learner.init(spaces_of(env), key=jr.key(0)), []
-    for i in range(updates):
-        sample_key, update_key = jr.split(jr.key(100 + i))
-        state, told = learner.update(state, buffer.sample(64, key=sample_key), key=update_key)
-        losses.append(float(told["loss"]))
+
+    @jax.jit
+    def fit(state, buffer, keys):
+        def step(state, key):
+            sample_key, update_key = jr.split(key)
+            state, told = learner.update(state, buffer.sample(64, key=sample_key), key=update_key)
+            return state, told["loss"]
+
+        return jax.lax.scan(step, state, keys)
+
+    state, losses = fit(learner.init(spaces_of(env), key=jr.key(0)), buffer, jr.split(jr.key(100), updates))
     assert losses[-1] < losses[0]
     policy = learner.policy(state)
     assert isinstance(policy, Conditional)

@@ -42,10 +42,15 @@ def setup():
     return gp, space, policy, PendulumSwingUp()
 
 
+@eqx.filter_jit
+def predicted(dynamics, policy, task, start, steps, sensor_noise):
+    return predict(dynamics, policy, task, start, steps=steps, sensor_noise=sensor_noise)
+
+
 def test_a_predicted_trajectory_is_near_sampled_rollouts(setup):
     gp, space, policy, task = setup
     start = Gaussian(jnp.array([0.2, 0.0]), jnp.diag(jnp.array([0.01, 0.01])))
-    seen = jax.jit(lambda: predict(LearnedDynamics(gp, space), policy, task, start, steps=STEPS, sensor_noise=False))()
+    seen = predicted(LearnedDynamics(gp, space), policy, task, start, STEPS, False)
     carry = policy.function.prepared()
 
     def rollout(key):
@@ -61,7 +66,7 @@ def test_a_predicted_trajectory_is_near_sampled_rollouts(setup):
     np.testing.assert_allclose(seen.states.mean, xs.mean(0), atol=0.02)
     sampled = np.stack([np.cov(xs[:, t].T) for t in range(STEPS + 1)])
     np.testing.assert_allclose(seen.states.cov, sampled, atol=0.01)
-    costs = jax.vmap(task.final_cost)(jnp.asarray(xs[:, -1])).mean()
+    costs = jax.jit(jax.vmap(task.final_cost))(jnp.asarray(xs[:, -1])).mean()
     np.testing.assert_allclose(seen.cost[-1], costs, rtol=0.02)
     assert seen.cost.shape == seen.cost_std.shape == (STEPS + 1,) and seen.actions.mean.shape == (STEPS, 1)
 
@@ -71,7 +76,7 @@ def test_noise_is_that_of_the_sensors_or_moves_the_state(setup, sensor_noise):
     gp, space, policy, task = setup
     noisy = LearnedDynamics(eqx.tree_at(lambda g: g.noise, gp, jnp.array([0.3, 0.4])), space)
     start = Gaussian.point(jnp.array([0.2, 0.0]))
-    seen = jax.jit(lambda: predict(noisy, policy, task, start, steps=1, sensor_noise=sensor_noise))()
+    seen = predicted(noisy, policy, task, start, 1, sensor_noise)
     assert (seen.actions.cov[0, 0, 0] > 1e-6) == sensor_noise
     if not sensor_noise:
         extra = jnp.diagonal(seen.states.cov[1]) - jnp.array([0.09, 0.16])
@@ -84,7 +89,7 @@ def test_the_policy_sees_the_state_with_half_the_variance_of_an_observed_change(
     noise = np.array([0.1, 0.2])
     noisy = LearnedDynamics(eqx.tree_at(lambda g: g.noise, gp, jnp.asarray(noise)), space)
     start = Gaussian.point(jnp.array([0.2, 0.0]))
-    seen = jax.jit(lambda: predict(noisy, policy, task, start, steps=1))()
+    seen = predicted(noisy, policy, task, start, 1, True)
     observed = np.asarray(start.mean) + np.random.default_rng(0).normal(size=(20_000, 2)) * noise / np.sqrt(2)
     carry = policy.function.prepared()
     us = jax.jit(jax.vmap(lambda x: policy.act(x, jnp.array(0), carry, key=jr.key(0))[0]))(jnp.asarray(observed))
@@ -99,10 +104,10 @@ def test_integrated_velocities_predict_what_a_model_of_positions_predicts(setup)
     speed_only = jax.tree.map(lambda a: a[1:] if a.ndim and a.shape[0] == 2 else a, gp)
     dynamics = LearnedDynamics(speed_only, velocities, drift=jnp.array([0.01]))
     start = Gaussian(jnp.array([0.2, 0.5]), jnp.diag(jnp.array([0.01, 0.02])))
-    seen = jax.jit(lambda: predict(dynamics, policy, task, start, steps=STEPS))()
+    seen = predicted(dynamics, policy, task, start, STEPS, False)
     xs, cov = np.asarray(seen.states.mean), np.asarray(seen.states.cov)
     np.testing.assert_allclose(np.diff(xs[:, 0]), 0.025 * (xs[1:, 1] + xs[:-1, 1]), atol=1e-12)
-    plain = jax.jit(lambda: predict(LearnedDynamics(gp, space), policy, task, start, steps=STEPS))()
+    plain = predicted(LearnedDynamics(gp, space), policy, task, start, STEPS, False)
     np.testing.assert_allclose(xs, plain.states.mean, atol=0.03)  # the pendulum itself is integrated more finely
     np.testing.assert_allclose(cov, plain.states.cov, atol=0.01)
     assert np.linalg.eigvalsh(cov).min() > 0
@@ -114,6 +119,9 @@ def test_smoothing_a_cost_that_is_any_function_is_in_units_of_the_policys_featur
     np.testing.assert_allclose(policy.state_scale(), [1.0, 3.0])  # 1 rad for the angle
     task = FunctionTask(3, 0.1, policy.action_space, lambda x, u: x[1] ** 2 + u[0])
     p = Gaussian(jnp.array([0.2, 0.5, 1.5]), jnp.diag(jnp.array([0.1, 0.2, 0.3])))
+    moments = jax.jit(
+        lambda smoothing: cost_moments(task, p, jnp.array(0), smoothing, smoothing * policy.state_scale())
+    )
     for smoothing in (0.0, 0.25):
-        mean, _ = cost_moments(task, p, jnp.array(0), smoothing, smoothing * policy.state_scale())
+        mean, _ = moments(smoothing)
         np.testing.assert_allclose(mean, 0.5**2 + 0.2 + (3 * smoothing) ** 2 + 1.5)

@@ -31,9 +31,8 @@ def features(n=4, seed=0):
 @pytest.mark.parametrize("kind", ["affine", "rbf"])
 def test_moments_equal_sampling(kind):
     policy, s = a_policy(kind), features()
-    prepared = policy.function.prepared()
-    rule = policy.moments(prepared, s)
-    u = push_forward(s, rule)
+    prepared = jax.jit(lambda function: function.prepared())(policy.function)
+    rule, u = jax.jit(lambda s: ((rule := policy.moments(prepared, s)), push_forward(s, rule)))(s)
     samples = np.random.default_rng(1).multivariate_normal(s.mean, s.cov, 100_000).astype(np.float32)
 
     def act(one):
@@ -54,13 +53,17 @@ def test_moments_equal_sampling(kind):
 @pytest.mark.parametrize("kind", ["affine", "rbf"])
 def test_a_certain_state_gives_the_action_that_is_taken(kind):
     policy, x = a_policy(kind), jnp.array([0.3, 2.0, -0.4])
-    carry = policy.init(x, key=jr.key(0))
-    u, _ = policy.act(x, jnp.array(0), carry, key=jr.key(0))
-    s = Gaussian.point(policy.space.features(x))
-    rule = policy.moments(carry, s)
-    np.testing.assert_allclose(push_forward(s, rule).mean, u, rtol=1e-4)
-    np.testing.assert_allclose(push_forward(s, rule).cov, 0, atol=1e-5)
-    turned, _ = policy.act(x + jnp.array([0, 2 * jnp.pi, 0]), jnp.array(0), carry, key=jr.key(0))
+
+    @jax.jit
+    def both(x):
+        carry = policy.init(x, key=jr.key(0))
+        s = Gaussian.point(policy.space.features(x))
+        return policy.act(x, jnp.array(0), carry, key=jr.key(0))[0], push_forward(s, policy.moments(carry, s))
+
+    u, certain = both(x)
+    np.testing.assert_allclose(certain.mean, u, rtol=1e-4)
+    np.testing.assert_allclose(certain.cov, 0, atol=1e-5)
+    turned, _ = both(x + jnp.array([0, 2 * jnp.pi, 0]))
     np.testing.assert_allclose(turned, u, atol=1e-4)
 
 
@@ -68,8 +71,7 @@ def test_an_rbf_policy_passes_through_its_targets():
     with jax.enable_x64(True):
         centers = 2.0 * jnp.eye(4)
         function = RBF(centers, jnp.array([[0.3], [-0.2], [0.5], [0.1]]), jnp.zeros((1, 4)))
-        network = function.prepared()
-        values = jnp.stack([network(c).mean for c in centers])
+        values = jax.jit(lambda function: jax.vmap(lambda c: function.prepared()(c).mean)(centers))(function)
         np.testing.assert_allclose(values, function.targets, atol=1e-3)
         far = RBF(centers - 23, function.targets, function.log_lengthscale)  # a feature far from zero in its units
         for start in (function, far):
