@@ -16,13 +16,8 @@ from forethought.core import (
     draw_many,
     step_cost,
 )
-from forethought.dynamics.learned import (
-    LearnedDynamics,
-    fit_dynamics,
-    one_step_error,
-    regression_data,
-)
-from forethought.dynamics.linearize import linearize
+from forethought.dynamics import linearize as linearization
+from forethought.dynamics.learned import LearnedDynamics, fit_dynamics, one_step_error, regression_data
 from forethought.dynamics.space import StateSpace
 from forethought.models.ensemble import Ensemble
 from forethought.models.gp.process import condition
@@ -30,6 +25,10 @@ from forethought.planning.mpc import MPC
 from forethought.planning.random_shooting import RandomShooting
 from forethought.tasks.learned_task import FromObservation, LearnedTask
 from tests.linear import QuadraticTask, double_integrator
+
+linearize = eqx.filter_jit(linearization.linearize)
+predict = eqx.filter_jit(lambda dynamics, x, u: jax.vmap(lambda x, u: dynamics(x, u, jnp.array(0)))(x, u))
+moments = eqx.filter_jit(lambda dynamics, p: dynamics.moments(p))
 
 
 def steps(n=50, *, key=0, noise=0.0):
@@ -66,7 +65,7 @@ def full(*episodes):
 def test_difference_model_moves_the_state():
     dynamics = LearnedDynamics(exact_model(), StateSpace(2))
     data = steps()
-    predicted = jax.vmap(lambda x, u: dynamics(x, u, jnp.array(0)).mean)(data.x, data.u)
+    predicted = predict(dynamics, data.x, data.u).mean
     np.testing.assert_allclose(predicted, data.x_next, rtol=1e-5, atol=1e-6)
     assert one_step_error(dynamics, data, full(data)) < 1e-3
 
@@ -209,8 +208,8 @@ def test_moments_are_those_of_samples():
     with jax.enable_x64(True):
         dynamics, count = pendulum_gp(), 200_000
         p = Gaussian(jnp.array([2.0, -1.0, 0.5]), 0.03 * jnp.array([[1.0, 0.5, 0], [0.5, 2, 0.3], [0, 0.3, 1]]))
-        affine = eqx.filter_jit(dynamics.moments)(p)
-        zs = jax.vmap(lambda k: p.sample(key=k))(jr.split(jr.key(0), count))
+        affine = moments(dynamics, p)
+        zs = jax.jit(jax.vmap(lambda k: p.sample(key=k)))(jr.split(jr.key(0), count))
         y = jax.jit(jax.vmap(lambda z: dynamics(z[:2], z[2:], jnp.array(0))))(zs)
         ends = np.asarray(y.mean)
         joint = np.cov(np.column_stack([zs, ends]).T)
@@ -224,7 +223,7 @@ def test_moments_are_those_of_samples():
 def test_models_without_moments_answer_by_sigma_points():
     dynamics, system = LearnedDynamics(exact_model(), StateSpace(2)), double_integrator()
     p = Gaussian(jnp.array([1.0, -2.0, 0.3]), jnp.diag(jnp.array([0.1, 0.2, 0.3])))
-    affine = dynamics.moments(p)
+    affine = moments(dynamics, p)
     np.testing.assert_allclose(affine.F, np.column_stack([system.A, system.B]), atol=1e-3)
     np.testing.assert_allclose(affine(p.mean).mean, dynamics(p.mean[:2], p.mean[2:], jnp.array(0)).mean, atol=1e-5)
     np.testing.assert_allclose(affine.cov, np.zeros((2, 2)), atol=1e-4)
@@ -270,7 +269,7 @@ def test_positions_follow_from_learned_velocities(n_extra):
     dynamics, _ = fit_dynamics(Linear(), full(data), LearnedDynamics(exact_model(), VELOCITIES, n_extra), key=jr.key(0))
     assert dynamics.model.F.shape == (2 + n_extra, 5)  # without the angle
     x = jnp.pad(data.x, ((0, 0), (0, n_extra)))
-    predicted = jax.vmap(lambda x, u: dynamics(x, u, jnp.array(0)).mean)(x, data.u)
+    predicted = predict(dynamics, x, data.u).mean
     np.testing.assert_allclose(predicted[:, :3], data.x_next, atol=2e-4)
     assert dynamics.drift < 1e-4 and one_step_error(dynamics, data, full(data)) < 1e-3
 
@@ -293,8 +292,8 @@ def test_moments_with_velocities_are_those_of_the_step_itself():
     data = accelerated(noise=0.02)
     dynamics, _ = fit_dynamics(Linear(), full(data), LearnedDynamics(exact_model(), VELOCITIES, 1), key=jr.key(0))
     x, u = jnp.array([0.3, -1.0, 2.0, 5.0]), jnp.array([0.4])
-    affine = dynamics.moments(Gaussian.point(jnp.concatenate([x, u])))
-    step = dynamics(x, u, jnp.array(0))
+    affine = moments(dynamics, Gaussian.point(jnp.concatenate([x, u])))
+    step = jax.tree.map(lambda a: a[0], predict(dynamics, x[None], u[None]))
     np.testing.assert_allclose(affine(jnp.concatenate([x, u])).mean, step.mean, atol=2e-3)
     np.testing.assert_allclose(jnp.diagonal(affine.cov), step.std**2, atol=3e-4)
     tangent = linearize(dynamics, x, u, jnp.array(0))

@@ -1,5 +1,6 @@
 """Known physics with a learned residual: exact ones leave nothing to learn, wrong ones less than everything."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -29,12 +30,16 @@ X, U = jax.ShapeDtypeStruct((4,), jnp.float32), jax.ShapeDtypeStruct((1,), jnp.f
 MODEL = GP(restarts=1, features=64)
 
 
+predict = eqx.filter_jit(lambda dynamics, x, u: jax.vmap(lambda x, u: dynamics(x, u, jnp.array(0)))(x, u))
+gap = jax.jit(lambda x, y: jax.vmap(SPACE.difference)(x, y))
+
+
 def transitions(count, seed):
     """Independent transitions of the true cart-pole with random states and forces."""
     state_key, action_key = jr.split(jr.key(seed))
     x = jr.normal(state_key, (count, 4)) * jnp.array([[1.0, 1.0, 2.0, 2.0]])
     u = jr.uniform(action_key, (count, 1), minval=-10.0, maxval=10.0)
-    x_next = jax.vmap(lambda x, u: TRUE(x, u, jnp.array(0)).mean)(x, u)
+    x_next = predict(TRUE, x, u).mean
     no = jnp.zeros(count, bool)
     return join_pieces([jax.tree.map(np.asarray, type(Buffer.empty(4, 1).data)(x, u, x_next, -x[:, 0], no, no))])
 
@@ -54,7 +59,7 @@ def test_exact_physics_leave_no_residual():
     dynamics, error = learned(Physics(TRUE), 30)
     assert error < 1e-3
     steps = transitions(20, 3)
-    predicted = jax.vmap(lambda x, u: dynamics(x, u, jnp.array(0)))(steps.x, steps.u)
+    predicted = predict(dynamics, steps.x, steps.u)
     np.testing.assert_allclose(predicted.mean, steps.x_next, atol=1e-3)
     assert predicted.std.max() < 1e-2
 
@@ -65,8 +70,8 @@ def test_a_residual_beats_the_physics_alone_and_a_model_from_nothing(space):
     _, corrected = learned(Physics(WRONG), 30, space=space)
     _, from_nothing = learned(None, 30, space=space)
     held_out = transitions(200, 2)
-    gap = lambda after: np.asarray(jax.vmap(SPACE.difference)(held_out.x_next, after))  # noqa: E731
-    alone = gap(jax.vmap(Physics(WRONG))(held_out.x, held_out.u)) / gap(held_out.x).std(axis=0)
+    known = jax.jit(jax.vmap(Physics(WRONG)))(held_out.x, held_out.u)
+    alone = np.asarray(gap(held_out.x_next, known)) / np.asarray(gap(held_out.x_next, held_out.x)).std(axis=0)
     if space.velocities:
         alone = alone[:, [1, 3]]  # the error counts what is learned
     alone = np.sqrt(np.mean(alone**2))
@@ -76,26 +81,28 @@ def test_a_residual_beats_the_physics_alone_and_a_model_from_nothing(space):
 def test_integrated_positions_follow_the_physics_and_the_residual_of_the_velocities():
     dynamics, _ = learned(Physics(WRONG), 30, space=POSITIONS)
     x, u = jnp.array([0.1, 0.5, 1.0, -0.5]), jnp.array([2.0])
-    known, mean = WRONG(x, u, jnp.array(0)).mean, dynamics(x, u, jnp.array(0)).mean
-    np.testing.assert_allclose((mean - known)[jnp.array([0, 2])], 0.05 * (mean - known)[jnp.array([1, 3])], rtol=1e-3)
+    known, mean = (np.asarray(predict(model, x[None], u[None]).mean)[0] for model in (WRONG, dynamics))
+    np.testing.assert_allclose((mean - known)[[0, 2]], 0.05 * (mean - known)[[1, 3]], rtol=1e-3)
     steps = transitions(30, 1)
-    gap = np.asarray(jax.vmap(SPACE.difference)(steps.x_next, jax.vmap(Physics(WRONG))(steps.x, steps.u)))
-    expected = np.sqrt(np.mean((gap[:, [0, 2]] - 0.05 * gap[:, [1, 3]]) ** 2, axis=0))
+    gaps = np.asarray(gap(steps.x_next, jax.jit(jax.vmap(Physics(WRONG)))(steps.x, steps.u)))
+    expected = np.sqrt(np.mean((gaps[:, [0, 2]] - 0.05 * gaps[:, [1, 3]]) ** 2, axis=0))
     np.testing.assert_allclose(dynamics.drift, expected, rtol=1e-3)
 
 
 def test_a_learned_reward_is_one_more_coordinate_without_physics():
     dynamics, _ = learned(Physics(TRUE), 60, n_extra=1)
     x = jnp.array([0.3, 0.5, 1.0, -0.5, 99.0])
-    mean = dynamics(x, jnp.array([2.0]), jnp.array(0)).mean
-    np.testing.assert_allclose(mean[:4], TRUE(x[:4], jnp.array([2.0]), jnp.array(0)).mean, atol=1e-3)
+    u = jnp.array([[2.0]])
+    mean, true = predict(dynamics, x[None], u).mean[0], predict(TRUE, x[None, :4], u).mean[0]
+    np.testing.assert_allclose(mean[:4], true, atol=1e-3)
     np.testing.assert_allclose(mean[4], -0.3, atol=0.05)
 
 
 def test_a_sampled_function_keeps_the_physics():
     dynamics, _ = learned(Physics(WRONG), 30)
-    x, u, t = jnp.array([0.1, 0.5, 1.0, -0.5]), jnp.array([2.0]), jnp.array(0)
-    np.testing.assert_allclose(dynamics.draw(key=jr.key(0))(x, u, t).mean, dynamics(x, u, t).mean, atol=0.2)
+    x, u = jnp.array([[0.1, 0.5, 1.0, -0.5]]), jnp.array([[2.0]])
+    drawn = predict(dynamics.draw(key=jr.key(0)), x, u).mean
+    np.testing.assert_allclose(drawn, predict(dynamics, x, u).mean, atol=0.2)
     assert dynamics.draw_many(2, key=jr.key(0))[0].physics is dynamics.physics
 
 
