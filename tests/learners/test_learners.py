@@ -157,6 +157,17 @@ def test_the_temperature_rises_where_the_policy_is_too_certain_and_targets_follo
         assert float(jnp.max(jnp.abs(new - old))) > 1e-5
 
 
+def test_critics_alone_learn_as_in_an_update_and_policy_and_temperature_stay():
+    batch = steps_of_reward_one((160,), SPACES, key=jr.key(2))
+    before, whole = initial(SAC), update(SAC, initial(SAC), batch, jr.key(1))[0]
+    after, told = eqx.filter_jit(SAC.update_critics)(before, batch, key=jr.key(1))
+    for same, part in ((before, lambda s: (s.policy, s.log_temperature)), (whole, lambda s: (s.critic, s.target))):
+        for a, b in zip(jax.tree.leaves(part(after)), jax.tree.leaves(part(same)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+    assert set(told) == {"critic_loss", "q"}
+    assert float(jnp.max(jnp.abs(after.critic.networks.weights[0] - before.critic.networks.weights[0]))) > 1e-5
+
+
 def test_unsuitable_spaces_are_refused_with_the_remedy():
     with pytest.raises(UsageError, match="SAC needs continuous actions.*use PPO"):
         SAC.init(CHOICES, key=jr.key(0))
