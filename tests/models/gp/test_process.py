@@ -250,7 +250,7 @@ def test_what_a_checkpoint_rounded_is_renewed_from_the_data(settings):
         again = settings.renewed(fitted.astype(jnp.float32), z, y)
         p = Gaussian(jnp.array([0.3, -0.5]), 0.01 * jnp.eye(2))
         whole, renewed_moments = (eqx.filter_jit(gp.moments)(p) for gp in (fitted, again))
-        np.testing.assert_allclose(renewed_moments.cov, whole.cov, rtol=1e-2, atol=1e-7)
+        np.testing.assert_allclose(renewed_moments.cov, whole.cov, rtol=3e-2, atol=1e-7)  # rounded hyperparameters
         np.testing.assert_allclose(renewed_moments.F, whole.F, rtol=1e-4, atol=1e-5)
         assert again.z.dtype == jnp.float64 and again.z.shape == fitted.z.shape
 
