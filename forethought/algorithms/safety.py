@@ -6,7 +6,7 @@ from forethought.core import Controller, UsageError
 from forethought.core.constraints import has_constraints
 from forethought.envs.env import Env
 from forethought.planning.backup import Replanning, WithBackup
-from forethought.policies.base_policy import ControllerFunction
+from forethought.policies.base_policy import controller_made_by
 
 
 def with_backup(mpc: Replanning, backup: str | None, env: Env) -> Controller:
@@ -15,7 +15,7 @@ def with_backup(mpc: Replanning, backup: str | None, env: Env) -> Controller:
     Raises:
         UsageError: no such function, or what it returns is no controller.
     """
-    return mpc if backup is None else WithBackup(mpc, ControllerFunction(backup).controller(env))
+    return mpc if backup is None else WithBackup(mpc, controller_made_by(backup, env, "backup"))
 
 
 def require_kept(algorithm: Any, env: Env) -> None:

@@ -78,8 +78,7 @@ def _plan(planners: dict, values: argparse.Namespace) -> int:
     limits = {name: given.pop(name) for name in LIMITS if name in given}
     env, problem = known_system(values.env, **given)
     if limits:
-        names = {"constraint_steps": "steps"}
-        problem = constrained_problem(problem, **{names.get(name, name): value for name, value in limits.items()})
+        problem = constrained_problem(problem, **limits)
     if values.model is not None:
         from forethought.runs.learned_problem import learned_problem
 

@@ -23,7 +23,9 @@ RISK = 0.05  # largest probability with which a plan may violate constraints, if
 NO_CONSTRAINT = "risk and constraint_steps say how planners keep a constraint: give the constraint too."
 
 
-def with_constraint(env: Env, function: ConstraintFunction, risk: float | None = None, steps: int | None = None) -> Any:
+def with_constraint(
+    env: Env, function: ConstraintFunction, risk: float | None = None, constraint_steps: int | None = None
+) -> Any:
     """`env` whose task has the constraints `function(x [n], u [m]) -> [k] <= 0`.
 
     They hold at each step, and in the last state with `resting_action`.
@@ -32,23 +34,23 @@ def with_constraint(env: Env, function: ConstraintFunction, risk: float | None =
         env: a `SystemEnv` or a `GymEnv`, without delay.
         function: traceable by JAX.
         risk: largest probability with which a plan may violate them, in [0, 1); `RISK` if None.
-        steps: first steps of a plan that must keep them; all if None.
+        constraint_steps: first steps of a plan that must keep them; all if None.
 
     Raises:
         UsageError: another environment, or a function that JAX cannot trace or that does not return numbers.
     """
     if isinstance(env, SystemEnv):
-        return replace(env, problem=constrained_problem(env.problem, function, risk, steps))
+        return replace(env, problem=constrained_problem(env.problem, function, risk, constraint_steps))
     if isinstance(env, GymEnv):
         require_constraint(function, env.observations.example(), env.task.action_space.example())
-        env.task = replace(env.task, **_fields(function, risk, steps))
+        env.task = replace(env.task, **_fields(function, risk, constraint_steps))
         return env
     kind = type(env).__name__
     raise UsageError(f"constraints are for Gymnasium environments and systems; {env.name} is a {kind}.")
 
 
 def constrained_problem(
-    problem: Problem, constraint: Any = None, risk: float | None = None, steps: int | None = None
+    problem: Problem, constraint: Any = None, risk: float | None = None, constraint_steps: int | None = None
 ) -> Problem:
     """`problem` with the constraints `constraint(x [n], u [m]) -> [k] <= 0`; of a simulator, x is its state.
 
@@ -56,7 +58,7 @@ def constrained_problem(
         problem: a known model.
         constraint: a function, or its "module:function".
         risk: as in `with_constraint`.
-        steps: as in `with_constraint`.
+        constraint_steps: as in `with_constraint`.
 
     Raises:
         UsageError: no constraint, or one that JAX cannot trace or that does not return numbers.
@@ -68,17 +70,21 @@ def constrained_problem(
     x, u = jax.eval_shape(lambda: task.initial(key=jr.key(0))), task.action_space.example()
     if isinstance(task, SimulatedTask):
         require_constraint(function, task.size, u)
-        base = replace(task.base, **_fields(function, risk, steps))
+        base = replace(task.base, **_fields(function, risk, constraint_steps))
         return Problem(problem.dynamics, replace(task, base=base), problem.t0)
     require_constraint(function, x, u)
     final = FinalLimit.of(function, task.action_space)
-    task = Constrained(task, Limit(function), final, RISK if risk is None else risk, steps)
+    task = Constrained(task, Limit(function), final, RISK if risk is None else risk, constraint_steps)
     return Problem(problem.dynamics, task, problem.t0)
 
 
-def _fields(function: ConstraintFunction, risk: float | None, steps: int | None) -> dict[str, Any]:
+def _fields(function: ConstraintFunction, risk: float | None, constraint_steps: int | None) -> dict[str, Any]:
     """Of a `FunctionTask`."""
-    return {"constraint_function": function, "risk": RISK if risk is None else risk, "constraint_steps": steps}
+    return {
+        "constraint_function": function,
+        "risk": RISK if risk is None else risk,
+        "constraint_steps": constraint_steps,
+    }
 
 
 @dataclass(frozen=True)

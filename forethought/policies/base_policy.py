@@ -48,9 +48,18 @@ class ControllerFunction:
         """
         if not self.name:
             raise UsageError("The base policy is a function, and none is named: give --base.name MODULE:FUNCTION.")
-        function = load_function(self.name, "base.name")
-        assert function is not None
-        made = function(env)
-        if not isinstance(made, Controller) or isinstance(made, type):
-            raise UsageError(f"base.name '{self.name}' must return a controller (init and act), not {made!r:.60}.")
-        return made
+        return controller_made_by(self.name, env, "base.name")
+
+
+def controller_made_by(name: str, env: Env, option: str) -> Controller:
+    """The controller that the function `name`, "module:function", makes of `env`; `option` names it in messages.
+
+    Raises:
+        UsageError: no such function, or what it returns is no controller.
+    """
+    function = load_function(name, option)
+    assert function is not None
+    made = function(env)
+    if not isinstance(made, Controller) or isinstance(made, type):
+        raise UsageError(f"{option} '{name}' must return a controller (init and act), not {made!r:.60}.")
+    return made

@@ -1,5 +1,6 @@
 """Constraints as options of environments: what tasks and planners see, the count in episodes, records, bad input."""
 
+import equinox as eqx
 import gymnasium as gym
 import jax.numpy as jnp
 import jax.random as jr
@@ -200,3 +201,43 @@ def test_the_check_tells_what_random_actions_do_and_a_wrong_sign():
         report = check_env(PENDULUM, constraint=function, episodes=1)
         (finding,) = [one for one in report.findings if one.name == "constraint"]
         assert finding.level == level and ("sign" in finding.remedy) == (level == "warn")
+
+
+def brake(env):
+    """A backup that holds one action."""
+    return Held()
+
+
+def no_controller(env):
+    return 3
+
+
+class Held(eqx.Module):
+    def init(self, x0, *, key):
+        return ()
+
+    def act(self, x, t, carry, *, key):
+        return jnp.array([-0.77]), carry
+
+
+def test_an_algorithm_acts_by_its_backup_where_no_plan_is_feasible():
+    """In the first case no state is allowed, in the second every one."""
+    for limit, held in ((lambda x, u: 1.0 + 0.0 * x[0], True), (lambda x, u: -1.0 + 0.0 * x[0], False)):
+        env = open_env(PENDULUM, constraint=limit)
+        algorithm = ft.KnownMPC(
+            planner=ft.RandomShooting(horizon=2, population=4, particles=1), backup=f"{__name__}:brake"
+        )
+        controller = algorithm.controller(algorithm.init(env, key=jr.key(0)), env)
+        episode = env.run(controller, key=jr.key(1), steps=3)
+        assert np.allclose(episode.u, -0.77) == held
+
+
+def test_a_backup_that_is_no_controller_is_refused_by_the_name_of_its_option():
+    env = open_env(PENDULUM, constraint=slow)
+    for name, message in (
+        ("no_controller", "backup .* must return a controller"),
+        ("brak", "for backup; did you mean"),
+    ):
+        algorithm = ft.KnownMPC(backup=f"{__name__}:{name}")
+        with pytest.raises(UsageError, match=message):
+            algorithm.controller(algorithm.init(env, key=jr.key(0)), env)
