@@ -57,10 +57,8 @@ DURATIONS = Path(__file__).with_name("durations.json")  # s of every test that t
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--fast` for the loop of work, `--save-durations` to say anew what is not fast."""
-    parser.addoption(
-        "--fast", action="store_true", help="leave out tests that take over a second (tests/durations.json)"
-    )
+    """`--within` for the loop of work, `--save-durations` to say anew what takes how long."""
+    parser.addoption("--within", type=float, help="leave out tests that take over so many s (tests/durations.json)")
     parser.addoption("--save-durations", action="store_true", help="write tests/durations.json from this run")
 
 
@@ -72,9 +70,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is known to take long; workers begin with the longest files, so that none ends with one."""
     known = _known_durations()
-    if config.getoption("--fast"):
-        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in known])
-        items[:] = [item for item in items if item.nodeid not in known]
+    if (most := config.getoption("--within")) is not None:
+        config.hook.pytest_deselected(items=[item for item in items if known.get(item.nodeid, 0) > most])
+        items[:] = [item for item in items if known.get(item.nodeid, 0) <= most]
     if "PYTEST_XDIST_WORKER" in os.environ:
         spent: Counter[str] = Counter()
         for name, seconds in known.items():

@@ -15,12 +15,13 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Bool, Int, Shaped, UInt32
+from jaxtyping import Array, Bool, Float, Int, Shaped, UInt32
 
-from forethought.core import Box, Controller, Discrete, Observations, UsageError
+from forethought.core import Box, Controller, Discrete, Gaussian, Observations, UsageError
 from forethought.core.delay import Delay, resting_action
 from forethought.planning.mpc import MPC
-from forethought.policies.squashed import SquashedPolicy
+from forethought.policies.squashed import RBF, SquashedPolicy
+from forethought.policies.squashed import Network as RBFNetwork
 from forethought.tasks.learned_task import FromObservation
 
 Memory = tuple[Array, ...]
@@ -120,6 +121,39 @@ class Deployable(eqx.Module):
         return x, t, key, memory
 
 
+class PreciseRBF(eqx.Module):
+    """An RBF network computed in float64 from arrays of float32.
+
+    Its weights are up to 10^4 times as large as its value and nearly cancel, so every program that computes the sum
+    in float32 rounds it differently, by up to 10^-3; in float64 all forms agree.
+    """
+
+    centers: Float[Array, "K f"]
+    lengthscale: Float[Array, "m f"]
+    beta: Float[Array, "m K"]
+    beta_rest: Float[Array, "m K"]  # what rounding left out of `beta`
+
+    @staticmethod
+    def of(function: RBF) -> "PreciseRBF":
+        """The same function, with weights of its rounded centers and lengthscales."""
+        centers, targets = np.asarray(function.centers, np.float32), np.asarray(function.targets, np.float64)
+        lengthscale = np.exp(np.asarray(function.log_lengthscale, np.float64)).astype(np.float32)
+        with jax.enable_x64(True):
+            exact = (centers.astype(np.float64), targets, np.log(lengthscale.astype(np.float64)))
+            beta = np.asarray(jax.jit(lambda *parts: RBF(*parts).prepared().beta)(*exact))
+        rounded = beta.astype(np.float32)
+        return PreciseRBF(*map(jnp.asarray, (centers, lengthscale, rounded, (beta - rounded).astype(np.float32))))
+
+    def __call__(self, s: Float[Array, "f"]) -> Gaussian:
+        """The value, as a Gaussian with zero variance."""
+        with jax.enable_x64(True):
+            x, centers, lengthscale, beta, rest = (
+                a.astype(jnp.float64) for a in (s, self.centers, self.lengthscale, self.beta, self.beta_rest)
+            )
+            value = RBFNetwork(centers, lengthscale, beta + rest)(x).mean.astype(s.dtype)
+        return Gaussian.point(value)
+
+
 class Prepared(eqx.Module):
     """A `SquashedPolicy` without memory: what it computes at the start of an episode is a part of it."""
 
@@ -129,6 +163,8 @@ class Prepared(eqx.Module):
     @staticmethod
     def of(policy: SquashedPolicy) -> "Prepared":
         """The same policy."""
+        if isinstance(policy.function, RBF):
+            return Prepared(policy, PreciseRBF.of(policy.function))
         return Prepared(policy, eqx.filter_jit(lambda function: function.prepared())(policy.function))
 
     def init(self, x0: Shaped[Array, "*n"], *, key: Any) -> tuple[()]:

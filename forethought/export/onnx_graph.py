@@ -170,13 +170,19 @@ def _silu(graph: _Graph, x: str, p: dict[str, Any]) -> str:
 
 
 def _rbf(graph: _Graph, x: str, p: dict[str, Any]) -> str:
-    apart = graph.node("Sub", x, graph.constant(p["centers"][None]))  # [1, K, f]
-    scaled = graph.node("Div", apart, graph.constant(p["lengthscale"][:, None]))  # [m, K, f]
+    """In float64: large weights nearly cancel."""
+    import onnx
+
+    precise = graph.node("Cast", x, to=onnx.TensorProto.DOUBLE)
+    apart = graph.node("Sub", precise, graph.constant(p["centers"][None], np.float64))  # [1, K, f]
+    scaled = graph.node("Div", apart, graph.constant(p["lengthscale"][:, None], np.float64))  # [m, K, f]
     squares = graph.node("Mul", scaled, scaled)
     distance = graph.node("ReduceSum", squares, graph.constant([-1], np.int64), keepdims=0)
-    heights = graph.node("Exp", graph.node("Mul", distance, graph.number(-0.5)))
-    weighted = graph.node("Mul", heights, graph.constant(p["weights"]))
-    return graph.node("ReduceSum", weighted, graph.constant([-1], np.int64), keepdims=0)
+    heights = graph.node("Exp", graph.node("Mul", distance, graph.constant(-0.5, np.float64)))
+    weights = p["weights"].astype(np.float64) + p["weights_rest"]
+    weighted = graph.node("Mul", heights, graph.constant(weights, np.float64))
+    value = graph.node("ReduceSum", weighted, graph.constant([-1], np.int64), keepdims=0)
+    return graph.node("Cast", value, to=onnx.TensorProto.FLOAT)
 
 
 def _sine_squash(graph: _Graph, x: str, p: dict[str, Any]) -> str:

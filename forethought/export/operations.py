@@ -132,7 +132,8 @@ def _prepared(controller: Prepared, to: Operations) -> None:
         layers = function.layers
         _layers(layers.weights, layers.biases, "silu", to, outputs=policy.action_space.size)
     else:
-        to.add("rbf", {"centers": function.centers, "lengthscale": function.lengthscale, "weights": function.beta})
+        weights = {"weights": function.beta, "weights_rest": function.beta_rest}
+        to.add("rbf", {"centers": function.centers, "lengthscale": function.lengthscale, **weights})
     to.add("sine_squash")
     to.add("scale", {"factor": policy.action_space.half_range, "offset": policy.action_space.center})
 

@@ -335,8 +335,10 @@ def _one_hot(x: Any, p: Any) -> Any:
 
 
 def _rbf(x: Any, p: Any) -> Any:
-    scaled = (x[None, None] - p["centers"][None]) / p["lengthscale"][:, None]
-    return np.sum(p["weights"] * np.exp(-0.5 * np.sum(scaled**2, axis=-1)), axis=-1)
+    """In float64: large weights nearly cancel.  The weights are the sums of two arrays of float32."""
+    weights = p["weights"].astype(np.float64) + p["weights_rest"]
+    scaled = (x[None, None].astype(np.float64) - p["centers"][None]) / p["lengthscale"][:, None]
+    return np.sum(weights * np.exp(-0.5 * np.sum(scaled**2, axis=-1)), axis=-1).astype(x.dtype)
 
 
 def _time_varying(x: Any, p: Any) -> Any:

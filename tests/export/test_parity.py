@@ -3,6 +3,7 @@
 import importlib.util
 import json
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -10,14 +11,17 @@ import numpy as np
 import pytest
 from controllers import KINDS, make, run_of
 
-from forethought.core import Discrete, Observations, Spaces, UsageError
+from forethought.core import Box, Discrete, Observations, Spaces, UsageError
+from forethought.dynamics.space import StateSpace
 from forethought.export import exporting, standalone
+from forethought.export.deployable import Prepared
 from forethought.export.exporting import export_run
 from forethought.export.onnx_graph import onnx_model
 from forethought.export.operations import operations_of
 from forethought.export.parity import ParityError
 from forethought.policies.acting import Acting
 from forethought.policies.network import on_policy
+from forethought.policies.squashed import RBF, SquashedPolicy
 
 pytest.importorskip("onnxruntime")
 
@@ -76,6 +80,38 @@ def test_every_form_acts_as_the_controller(kind, exported):
         assert found[0].dtype == wanted[0].dtype and found[0].shape == wanted[0].shape
         np.testing.assert_allclose(np.asarray(found), np.asarray(wanted), atol=1e-5 if form != "stablehlo" else 1e-4)
         assert loaded.valid and loaded.fallbacks == 0
+
+
+def test_large_weights_that_nearly_cancel_are_computed_in_float64():
+    """Close centers: weights of thousands, whose sum in float32 is off by 1e-4 and differs from program to program."""
+    generator = np.random.default_rng(0)
+    centers = generator.normal(size=(40, 3)).astype(np.float32)
+    targets = generator.normal(size=(40, 1)).astype(np.float32)
+    function = RBF(jnp.asarray(centers), jnp.asarray(targets), jnp.ones((1, 3)))
+    policy = Prepared.of(SquashedPolicy(function, Box(-jnp.ones(1), jnp.ones(1)), jnp.ones(3), StateSpace(3)))
+    operations = operations_of(policy)
+    x = generator.normal(size=3).astype(np.float32)
+
+    exact, lengthscale = centers.astype(np.float64), float(np.float32(np.exp(1.0)))
+    apart = np.sum((exact[:, None] - exact[None]) ** 2, axis=-1)
+    beta = np.linalg.solve(np.exp(-0.5 * apart / lengthscale**2) + 1e-4 * np.eye(40), targets[:, 0])
+    value = beta @ np.exp(-0.5 * np.sum((x - exact) ** 2, axis=-1) / lengthscale**2)
+    wanted = (9 * np.sin(value) + np.sin(3 * value)) / 8
+    assert np.abs(beta).max() > 1000
+    u, _ = eqx.filter_jit(policy.act)(jnp.asarray(x), jnp.asarray(0), (), key=jr.key(0))
+    np.testing.assert_allclose(u, [wanted], atol=1e-5)
+
+    found = x
+    for operation in operations.steps:
+        arrays = {role: operations.arrays[name] for role, name in operation.get("arrays", {}).items()}
+        found = standalone._OPERATIONS[operation["name"]](found, {**operation, **arrays})
+    np.testing.assert_allclose(found, [wanted], atol=1e-5)
+
+    import onnxruntime
+
+    model = onnx_model(operations, ((3,), "float32"), ((1,), "float32"), None, np.zeros(1, np.float32))
+    u, _ = onnxruntime.InferenceSession(model).run(None, {"observation": x})
+    np.testing.assert_allclose(u, [wanted], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "nearest", "mpc"])
