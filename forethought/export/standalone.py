@@ -132,10 +132,10 @@ class Controller:
         if given.shape != self._shape:
             raise ValueError(f"The observation has shape {list(given.shape)}; expected {list(self._shape)}.")
         t, self.steps = self.steps if t is None else t, self.steps + 1
-        key = self._random.integers(0, 2**32, 2, dtype=np.uint32) if key is None else np.asarray(key, np.uint32)
-        self.valid, self.planned, u = self._is_valid(given), None, self._fallback
+        key = self._key() if key is None else np.asarray(key, np.uint32)
+        x, self.planned, u = self._checked(given), None, self._fallback
+        self.valid = x is not None
         if self.valid:
-            x = given.astype(self._dtype)
             if not self._started:
                 self._program.start(x, key)
                 self._started = True
@@ -168,14 +168,24 @@ class Controller:
         u = self.act(observation, t)
         return u[None] if self.planned is None else self.planned
 
-    def _is_valid(self, given: Any) -> bool:
-        if given.dtype == object or not np.isfinite(given).all():
-            return False
-        with np.errstate(over="ignore", invalid="ignore"):
-            x = given.astype(self._dtype)
+    def _key(self) -> Any:
+        """New random numbers for a form that uses them."""
+        return self._random.integers(0, 2**32, 2, dtype=np.uint32) if self._program.uses_key else None
+
+    def _checked(self, given: Any) -> Any:
+        """A copy of the observation in its own dtype; None if an entry is not finite or out of range."""
+        if given.dtype == self._dtype:
+            x = given.copy()
+        elif given.dtype == object or not np.isfinite(given).all():
+            return None
+        else:
+            with np.errstate(over="ignore", invalid="ignore"):
+                x = given.astype(self._dtype)
         if self._counts is not None:
-            return bool(((given >= 0) & (given < self._counts) & (given == x)).all())
-        return bool(np.isfinite(x).all())
+            valid = ((given >= 0) & (given < self._counts) & (given == x)).all()
+        else:
+            valid = x.dtype.kind != "f" or np.isfinite(x).all()
+        return x if valid else None
 
 
 class PastActions:
@@ -213,6 +223,8 @@ class PastActions:
 
 class _Policy:
     """What the forms without memory of their own have in common: the first observation, and past actions."""
+
+    uses_key = False
 
     def __init__(self, past: PastActions | None):
         self._past, self._first = past, None
@@ -257,7 +269,11 @@ class NumPyForm(_Policy):
             for operation, parameters in self._operations:
                 parameters["t"], parameters["first"] = int(t), self._first
                 value = operation(value, parameters)
-        return np.clip(value, *self._limits) if self._limits else value, bool(np.isfinite(value).all()), None
+        finite = bool(np.isfinite(value).all())
+        if self._limits:
+            low, high = self._limits
+            value = np.minimum(np.maximum(value, low), high)  # half the time of `clip`
+        return value, finite, None
 
 
 class ONNXForm(_Policy):
@@ -283,6 +299,8 @@ class ONNXForm(_Policy):
 
 class StableHLOForm:
     """Two compiled functions, of which the first makes the memory that the second takes and returns."""
+
+    uses_key = True
 
     def __init__(self, files: Files, past: PastActions | None):
         import jax
