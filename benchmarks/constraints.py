@@ -6,8 +6,9 @@
 
 Cart-pole: the cart must stay within 0.3 m of the middle of its rail.  Car: it must stay out of a disc that lies on the
 way into its parking place.  `kept`: trained with the constraint, at a risk of 0.05, judged in the first steps of each
-plan; `kept to the end`: judged in all of them (cart-pole only).  `free`: the same planner and model, trained without
-the constraint.  All are judged by the same function in 50 new episodes: an episode violates if any of its states does.
+plan; `kept to the end`: judged in all of them (cart-pole only).  `margin`: the runs of `kept`, which plan their new
+episodes with a disc that is 3 cm larger (car only).  `free`: the same planner and model, trained without the
+constraint.  All are judged by the same function in 50 new episodes: an episode violates if any of its states does.
 Results go to benchmarks/results/constraints.json.
 Settings are tuned on seeds 100 - 119 only, and reported on seeds 40 - 44.
 """
@@ -27,9 +28,8 @@ from rows import REPORTING_SEEDS, Rows, fill, reporting
 sys.path.insert(0, str(ROOT))
 
 RISK = 0.05
-VARIANTS = ("kept", "free", "kept to the end")
 RAIL = 0.3  # m, from the middle
-OBSTACLE, RADIUS = (-0.45, 1.2), 0.4  # m
+OBSTACLE, RADIUS, MARGIN = (-0.45, 1.2), 0.4, 0.03  # m
 
 
 def rail(x, u):
@@ -44,6 +44,11 @@ def obstacle(x, u):
     return RADIUS - jnp.sqrt((x[0] - OBSTACLE[0]) ** 2 + (x[1] - OBSTACLE[1]) ** 2 + 1e-9)
 
 
+def larger_obstacle(x, u):
+    """Out of the disc and a margin around it."""
+    return obstacle(x, u) + MARGIN
+
+
 class Case(NamedTuple):
     """A task and its constraint."""
 
@@ -52,11 +57,12 @@ class Case(NamedTuple):
     env_steps: int  # of training
     horizon: int  # of plans, steps
     judged: int  # first steps of a plan that must keep the constraint
+    variants: tuple[str, ...]
 
 
 CASES = {
-    "cart-pole": Case("forethought/CartPoleSwingUp-v0", rail, 600, 15, 5),
-    "car": Case("forethought/CarParking-v0", obstacle, 800, 15, 8),
+    "cart-pole": Case("forethought/CartPoleSwingUp-v0", rail, 600, 15, 5, ("kept", "free", "kept to the end")),
+    "car": Case("forethought/CarParking-v0", obstacle, 800, 15, 8, ("kept", "free", "margin")),
 }
 
 
@@ -77,7 +83,7 @@ def main() -> None:
 def rows(flags: argparse.Namespace) -> Rows:
     for seed in flags.seeds:
         for task in flags.tasks:
-            for variant in VARIANTS if task == "cart-pole" else VARIANTS[:2]:
+            for variant in CASES[task].variants:
                 about = {"task": task, "variant": variant, "seed": seed}
                 yield about, partial(measured, **about, episodes=flags.episodes, quick=flags.quick)
 
@@ -89,13 +95,16 @@ def measured(task: str, variant: str, seed: int, episodes: int, quick: bool) -> 
 
     case = CASES[task]
     judge = ft.open_env(case.env, constraint=case.constraint).task
-    judged = case.judged if variant == "kept" else None
+    judged = None if variant == "kept to the end" else case.judged
     limit = {"constraint": case.constraint, "risk": RISK, "constraint_steps": judged}
     env = ft.Environment(case.env, **({} if variant == "free" else limit))
     folder = Path(tempfile.mkdtemp()) if quick else ROOT / "runs" / "constraints"
     budget = {"iterations": 1} if quick else {"env_steps": case.env_steps}
-    out = folder / f"{task}-{variant.replace(' ', '-')}-seed{seed}"
+    trained = "kept" if variant == "margin" else variant
+    out = folder / f"{task}-{trained.replace(' ', '-')}-seed{seed}"
     run = ft.train(settings(task, quick), env, seed=seed, out=out, resume=True, progress=False, **budget)
+    if variant == "margin":
+        run = ft.load(out, **{**limit, "constraint": larger_obstacle})
     found = run.evaluate(episodes=2 if quick else episodes)
     counts = Violations.of(judge, found.trajectories)
     assert counts is not None
@@ -131,7 +140,7 @@ def table() -> list[tuple[str, ...]]:
     found = reporting("constraints")
     body = []
     for task in CASES:
-        for variant in VARIANTS:
+        for variant in CASES[task].variants:
             of = [row for row in found if (row["task"], row["variant"]) == (task, variant)]
             if of:
                 episodes, violated = (sum(row[name] for row in of) for name in ("episodes", "violated_episodes"))
@@ -156,7 +165,8 @@ def table() -> list[tuple[str, ...]]:
 def _described(task: str, variant: str) -> str:
     if variant == "free":
         return "none"
-    return f"risk {RISK}, {f'first {CASES[task].judged}' if variant == 'kept' else 'all'} steps"
+    steps = "all" if variant == "kept to the end" else f"first {CASES[task].judged}"
+    return f"risk {RISK}, {steps} steps{f', {MARGIN} m margin' if variant == 'margin' else ''}"
 
 
 if __name__ == "__main__":

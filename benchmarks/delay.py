@@ -142,17 +142,23 @@ class Seeing(eqx.Module):
 
 
 def table() -> list[tuple[str, ...]]:
-    """Mean return over seeds with its interval, by delay."""
+    """Mean return over seeds with its interval, and the share of solved episodes, by delay."""
     found = reporting("delay")
-    titles = ("algorithm", "delay, steps", "with past actions", "without")
+    titles = ("algorithm", "delay, steps", "with past actions", "solved", "without", "solved")
     body = []
     for algorithm in ALGORITHMS:
         for delay in DELAYS:
             of = [row for row in found if row["algorithm"] == algorithm and row["delay"] == delay]
-            texts = [[row["return"] for row in of if row["past_actions"] is past] for past in (True, False)]
             if of:
-                body.append((algorithm, str(delay), *(interval_text(one) if one else "-" for one in texts)))
+                outcomes = (_outcome([row for row in of if row["past_actions"] is past]) for past in (True, False))
+                body.append((algorithm, str(delay), *(text for outcome in outcomes for text in outcome)))
     return [titles, *body]
+
+
+def _outcome(rows: list[dict[str, Any]]) -> tuple[str, str]:
+    if not rows:
+        return "-", "-"
+    return interval_text([row["return"] for row in rows]), f"{sum(row['success'] for row in rows) / len(rows):.0%}"
 
 
 if __name__ == "__main__":
