@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from forethought._version import __version__
 from forethought.core import Box, Controller
 from forethought.core.delay import resting_action
 from forethought.export.deployable import Deployable, Prepared
@@ -54,7 +53,7 @@ def manifest_of(
         },
         "forms": forms,
         "left_out": left_out,
-        "versions": {"forethought": __version__, **versions()},
+        "versions": versions(),
         "hardware": hardware(),
     }
 

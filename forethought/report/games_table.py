@@ -18,8 +18,8 @@ def games_sections(run: Any, *, episodes: int, seed: int | None) -> list[Section
     scores = evaluate_games(run, episodes=episodes, seed=seed)
     text = (
         f"Mean return of {episodes} new episodes of the student and of the expert that it learned from, by their most "
-        "probable actions. Share kept: (student - random) / (expert - random). The rest of this page is about the "
-        "first game."
+        "probable actions. Share kept: (student - random) / (expert - random), if the expert is better than random. "
+        "The rest of this page is about the first game."
     )
     return [Section("All games", text=[text], table=Table(HEAD, game_rows(scores)))]
 
@@ -28,7 +28,11 @@ def game_rows(scores: list[GameScore]) -> list[list[str]]:
     """One row for each game, and the mean share."""
     rows = [
         [score.game, *(number(float(np.mean(some)), 3) for some in (score.student, score.expert, score.random))]
-        + [f"{score.share:.0%}"]
+        + [_percent(score.share)]
         for score in scores
     ]
-    return [*rows, ["mean", "", "", "", f"{mean_share(scores):.0%}"]]
+    return [*rows, ["mean", "", "", "", _percent(mean_share(scores))]]
+
+
+def _percent(share: float) -> str:
+    return "-" if np.isnan(share) else f"{share:.0%}"

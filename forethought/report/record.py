@@ -22,6 +22,9 @@ def flat_settings(plain: Any, name: str = "") -> Iterator[tuple[str, str]]:
             yield from flat_settings(value, f"{name}.{field}".lstrip("."))
     elif isinstance(plain, Mapping):  # a number that JSON has no name for, or a function
         yield name, ", ".join(str(value) for value in plain.values())
+    elif isinstance(plain, Sequence) and any(isinstance(part, Mapping) and "class" in part for part in plain):
+        for i, part in enumerate(plain):
+            yield from flat_settings(part, f"{name}[{i}]")
     elif isinstance(plain, Sequence) and not isinstance(plain, str):
         yield name, ", ".join(value for part in plain for _, value in flat_settings(part))
     else:

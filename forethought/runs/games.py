@@ -84,8 +84,9 @@ def evaluate_games(run: Run, *, episodes: int, seed: int | None = None) -> list[
 
 
 def mean_share(scores: Sequence[GameScore]) -> float:
-    """The mean over games of what the student keeps of its experts' returns."""
-    return float(np.mean([score.share for score in scores]))
+    """The mean share over the games whose expert is better than random actions; NaN if none is."""
+    shares = [score.share for score in scores if not np.isnan(score.share)]
+    return float(np.mean(shares)) if shares else float("nan")
 
 
 def _returns(env: Env, controller: Controller, keys: Sequence[PRNGKeyArray]) -> tuple[float, ...]:

@@ -9,12 +9,18 @@ from typing import Any
 
 import jax
 
-PACKAGES = ("forethought", "jax", "jaxlib", "numpy", "equinox", "optax", "gymnasium", "mujoco")
+from forethought._version import __version__
+
+PACKAGES = ("jax", "jaxlib", "numpy", "equinox", "optax", "gymnasium", "mujoco")
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that results depend on; None for packages that are not installed."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+    """Versions of Python and of the packages that results depend on; None for packages that are not installed.
+
+    Ours is that of the code that runs: what an editable installation recorded may be older.
+    """
+    of_packages = {name: _version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), "forethought": __version__, **of_packages}
 
 
 def git_commit(folder: Path | None = None) -> dict[str, Any] | None:

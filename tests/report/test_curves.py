@@ -44,6 +44,12 @@ def test_settings_are_flattened_in_order(tmp_path):
     assert rows == [("planner", "CEM"), ("planner.horizon", "6"), ("planner.decay", "inf"), ("hidden", "64, 64")]
 
 
+def test_settings_in_a_list_have_their_place_in_their_name():
+    learner = {"class": "forethought.PPO", "settings": {"hidden": [64, 64]}}
+    rows = list(flat_settings({"class": "forethought.Student", "settings": {"experts": [learner, learner]}}))
+    assert rows[1:] == [("experts[0].hidden", "64, 64"), ("experts[1]", "PPO"), ("experts[1].hidden", "64, 64")]
+
+
 @pytest.mark.parametrize(("seconds", "words"), [(1.234, "1.23 s"), (150.0, "2.5 min"), (7200.0, "2 h")])
 def test_durations(seconds, words):
     assert duration(seconds) == words

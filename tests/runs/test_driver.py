@@ -31,7 +31,8 @@ def test_a_run_leaves_what_was_promised(whole):
     info = whole.info
     assert info["status"] == "done" and info["seed"] == 0 and info["env"]["name"] == "toys/Point-v0"
     assert info["algorithm"]["settings"]["noise"]["settings"] == {"std": 0.3}
-    assert info["versions"]["jax"] == jax.__version__ and info["hardware"]["cores"] >= 1
+    assert info["versions"]["jax"] == jax.__version__ and info["versions"]["forethought"] == ft.__version__
+    assert info["hardware"]["cores"] >= 1
     lines = whole.metrics
     assert [line["iteration"] for line in lines] == [1, 2, 3, 4, 5]
     assert [line["env_steps"] for line in lines] == [7, 14, 21, 28, 35]

@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 import forethought as ft
 from forethought.cli.main import main
+from forethought.report.games_table import game_rows
 from forethought.runs.games import GameScore, mean_share
 
 TINY = "--iterations 1 --rollouts.environments 4 --rollouts.steps 64 --rollouts.round-steps 128"
@@ -15,7 +17,9 @@ STUDENT = "--environments 4 --steps 64 --round-steps 128 --batch 16 --units 16"
 def test_the_share_is_measured_from_random_actions():
     good, bad = (GameScore("a", (8.0, 6.0), expert, (1.0, 3.0)) for expert in ((10.0, 14.0), (1.0, 2.0)))
     assert good.share == pytest.approx(0.5) and good.as_json()["share"] == pytest.approx(0.5)
-    assert bad.as_json()["share"] is None and mean_share([good, good]) == pytest.approx(0.5)
+    assert bad.as_json()["share"] is None and mean_share([good, bad, good]) == pytest.approx(0.5)
+    assert np.isnan(mean_share([bad]))
+    assert [row[-1] for row in game_rows([good, bad])] == ["50%", "-", "50%"]
 
 
 @pytest.mark.slow
@@ -37,5 +41,11 @@ def test_two_experts_and_their_student(tmp_path, capsys):
     assert main(["evaluate", runs["both"], "--episodes", "1", "--json"]) == 0
     games = json.loads(capsys.readouterr().out)["games"]
     assert [one["game"] for one in games] == list(run.algorithm.games) and len(games[0]["returns"]) == 1
+    for name in ("both", "Breakout"):
+        assert main(["video", runs[name]]) == 0 and (tmp_path / name / "run.mp4").stat().st_size > 0
+    assert main(["report", runs["both"], "--no-video"]) == 0
+    page = (tmp_path / "both" / "report.html").read_text()
+    assert "All games" in page and "experts[1].rollouts.environments" in page
+    capsys.readouterr()
     assert main(["distill", runs["Breakout"], runs["Breakout"], "--out", str(tmp_path / "no")]) == 2
     assert "two runs were trained on MinAtar/Breakout-v1" in capsys.readouterr().err
