@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from forethought.cli import progress_line
 from forethought.cli.flags import Parser
 
 if TYPE_CHECKING:
@@ -45,7 +46,14 @@ def run(values: argparse.Namespace) -> int:
     code = run.foreign_code
     if code:
         print(f"note: runs code named in {values.run}/run.json: {', '.join(code)}", file=sys.stderr)
-    evaluation = run.evaluate(episodes=values.episodes, seed=values.seed)
+    evaluation = run.evaluate(
+        episodes=values.episodes,
+        seed=values.seed,
+        on_episode=lambda count, total: progress_line.show(
+            f"evaluate: episode {count}/{values.episodes}, return {total:.4g}"
+        ),
+    )
+    progress_line.clear()
     games = (
         evaluate_games(run, episodes=values.episodes, seed=values.seed) if plays_several_games(run.algorithm) else []
     )

@@ -2,10 +2,10 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from forethought.cli import progress_line
 from forethought.cli.environment_flags import add_environment, given_options
 from forethought.cli.flags import Parser, add_settings, given_settings
 from forethought.cli.settings_reader import read_settings
@@ -95,7 +95,7 @@ def _plan(planners: dict, values: argparse.Namespace) -> int:
             seed=values.seed,
             on_step=_progress(name, problem.task.horizon),
         )
-        _clear()
+        progress_line.clear()
         if values.json:
             print(json.dumps(one.as_json(), allow_nan=False), flush=True)
         done.append(one)
@@ -123,18 +123,8 @@ def _planner(name: str) -> str:
     return name
 
 
-def _progress(name: str, horizon: int) -> Callable[[int, float], None] | None:
-    """A line that is overwritten, if standard error is a terminal."""
-    if not sys.stderr.isatty():
-        return None
-    return lambda steps, total: print(
-        f"\r{name}: step {steps}/{horizon}, return so far {total:.4g}  ", end="", file=sys.stderr, flush=True
-    )
-
-
-def _clear() -> None:
-    if sys.stderr.isatty():
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+def _progress(name: str, horizon: int) -> Callable[[int, float], None]:
+    return lambda steps, total: progress_line.show(f"{name}: step {steps}/{horizon}, return so far {total:.4g}")
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from forethought.cli import progress_line
 from forethought.cli.flags import Parser
 from forethought.core.errors import UsageError
 
@@ -49,7 +50,15 @@ def run(values: argparse.Namespace) -> int:
         return _compared(runs, values)
     if values.json is not None or values.threshold is not None:
         raise UsageError("--threshold and --json are for several runs; `forethought evaluate RUN --json` is for one")
-    print(f"report: {write_report(values.runs, out=values.out, episodes=values.episodes, video=not values.no_video)}")
+    page = write_report(
+        values.runs,
+        out=values.out,
+        episodes=values.episodes,
+        video=not values.no_video,
+        on_stage=lambda stage: progress_line.show(f"report: {stage}"),
+    )
+    progress_line.clear()
+    print(f"report: {page}")
     return 0
 
 

@@ -1,6 +1,6 @@
 """`write_report`: one run in depth, or several compared, as one self-contained HTML file."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ def write_report(
     seed: int | None = None,
     video: bool = True,
     threshold: float | None = None,
+    on_stage: Callable[[str], object] | None = None,
 ) -> Path:
     """Write the report of one run, or of several compared, and name the file.
 
@@ -29,6 +30,7 @@ def write_report(
         seed: of those episodes; by default that of the training.
         video: include a video of an episode (of one run).
         threshold: return that several runs are to reach; by default the task's own (see `compare`).
+        on_stage: called with what is examined next, in words (of one run).
     Raises:
         UsageError: there is no run, one has not finished a round, or runs cannot be compared.
     """
@@ -43,7 +45,7 @@ def write_report(
         return write(_comparison_page(compare(opened, threshold=threshold)), target)
     if not opened[0].metrics:
         raise UsageError(f"{opened[0].path} has no finished round, so there is nothing to report; train it longer.")
-    return write(_page(opened[0], episodes, seed, video), target)
+    return write(_page(opened[0], episodes, seed, video, on_stage), target)
 
 
 def compare(runs: "Sequence[str | Path | Any]", *, threshold: float | None = None) -> "Comparison":
@@ -99,13 +101,13 @@ def write(page: Page, target: Path) -> Path:
     return target
 
 
-def _page(run: Any, episodes: int, seed: int | None, video: bool) -> Page:
+def _page(run: Any, episodes: int, seed: int | None, video: bool, on_stage: Callable[[str], object] | None) -> Page:
     from forethought.report.fit_page import fit_page
     from forethought.report.in_depth import in_depth
 
     if "logged" in run.info:
         return fit_page(run)
-    return in_depth(run, episodes=episodes, seed=seed, video=video)
+    return in_depth(run, episodes=episodes, seed=seed, video=video, on_stage=on_stage)
 
 
 def _comparison_page(comparison: "Comparison") -> Page:

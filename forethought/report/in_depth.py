@@ -1,6 +1,6 @@
 """The report of one run: its controller is evaluated on new episodes, and its model on what happens in them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,23 +44,27 @@ PLANS = 4  # steps of an episode at which a plan is compared with what happened
 PANELS = 12  # coordinates shown, at most
 
 
-def in_depth(run: Any, *, episodes: int, seed: int | None, video: bool) -> Page:
+def in_depth(
+    run: Any, *, episodes: int, seed: int | None, video: bool, on_stage: Callable[[str], object] | None = None
+) -> Page:
     """The report of `run`: new episodes, the learning curve, the model's quality, the record."""
     info, name = run.info, algorithm_name(run.info)
     curve = curve_of(run, name)
     seed = info["seed"] if seed is None else seed
-    findings, trouble = None, ""
+    findings, trouble, on_stage = None, "", on_stage or _silent
     try:
-        findings = _find_out(run, episodes, seed)
+        findings = _find_out(run, episodes, seed, on_stage)
     except ForethoughtError as problem:
         trouble = f"The run could not be evaluated again, so this page shows only its record: {problem}"
     sections = [_curve_section(curve, findings), *phase_sections(run.metrics)]
     if findings is not None:
         top = [_hint_section(curve, findings)]
         if video:
+            on_stage("video")
             top = [replace(section, half=True) for section in (_video_section(run, findings, seed), *top)]
         games = games_sections(run, episodes=episodes, seed=seed)
         tables = value_map_sections(run)
+        on_stage("what limits learning")
         learned = [
             *tables,
             *prediction_sections(run, findings.evaluation.trajectories),
@@ -109,9 +113,13 @@ class Findings:
         return [*self.env.space.names, "reward"]
 
 
-def _find_out(run: Any, episodes: int, seed: int) -> Findings:
+def _find_out(run: Any, episodes: int, seed: int, on_stage: Callable[[str], object]) -> Findings:
     """Run episodes with the controller and with random actions; evaluate the model and its plans on them."""
-    evaluation = run.evaluate(episodes=episodes, seed=seed)
+    on_stage("new episodes")
+    evaluation = run.evaluate(
+        episodes=episodes, seed=seed, on_episode=lambda count, _: on_stage(f"new episodes, {count} of {episodes}")
+    )
+    on_stage("episodes of random actions")
     random_key, model_key, plan_key = jr.split(jr.fold_in(jr.key(seed), REPORT), 3)
     task, env = run.env.task, run.env
     at_random = Uniform(task.action_space)
@@ -122,9 +130,11 @@ def _find_out(run: Any, episodes: int, seed: int) -> Findings:
     error, calibration = None, None
     plans: tuple[PlanPrediction, ...] = ()
     if problem is not None:
+        on_stage("errors of the model")
         horizon = getattr(planner, "horizon", None) or MODEL_HORIZON
         error, calibration = examine(problem, env.space, evaluation.trajectories, key=model_key, horizon=horizon)
     if problem is not None and planner is not None:
+        on_stage("plans")
         episode = evaluation.trajectories[0]
         starts = sorted({len(episode) * i // PLANS for i in range(PLANS)}) if replans(run.algorithm) else [0]
         plans = tuple(
@@ -132,6 +142,11 @@ def _find_out(run: Any, episodes: int, seed: int) -> Findings:
             for start, key in zip(starts, jr.split(plan_key, len(starts)), strict=True)
         )
     return Findings(env, run.controller, evaluation, baseline, problem, error, calibration, plans)
+
+
+def _silent(stage: str) -> None:
+    """Say nothing."""
+    del stage
 
 
 def replans(algorithm: Any) -> bool:

@@ -1,6 +1,7 @@
 """A run: the results of a training on disk, for acting and evaluation."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,12 +184,19 @@ class Run:
         """Begin a new episode: the next `act` starts without memory."""
         self._carry = self._past = None
 
-    def evaluate(self, episodes: int = 10, seed: int | None = None) -> Evaluation:
+    def evaluate(
+        self,
+        episodes: int = 10,
+        seed: int | None = None,
+        *,
+        on_episode: Callable[[int, float], object] | None = None,
+    ) -> Evaluation:
         """Run new episodes, with random keys that training does not use.
 
         Args:
             episodes: number of episodes.
             seed: seed of the episodes; by default the training's seed.
+            on_episode: called after each episode with the number of episodes so far and the return of the last one.
         Raises:
             EnvironmentFailure: the environment raised an exception or returned values that are not finite.
         """
@@ -196,8 +204,12 @@ class Run:
             raise UsageError(f"evaluate needs at least 1 episode, not {episodes}.")
         seed = check_seed(self.info["seed"] if seed is None else seed)
         key = jr.fold_in(jr.key(seed), EVALUATE)
-        done = [self.env.run(self.controller, key=jr.fold_in(key, i)) for i in range(episodes)]
-        returns = [metrics.episode_return(episode) for episode in done]
+        done, returns = [], []
+        for i in range(episodes):
+            done.append(self.env.run(self.controller, key=jr.fold_in(key, i)))
+            returns.append(metrics.episode_return(done[-1]))
+            if on_episode is not None:
+                on_episode(i + 1, returns[-1])
         solved = [metrics.is_solved(self.env, episode) for episode in done]
         return Evaluation(
             episodes=episodes,

@@ -186,11 +186,13 @@ class FakeRun:
     def controller(self):
         return Uniform(self.env.task.action_space)
 
-    def evaluate(self, episodes: int = 10, seed: int | None = None) -> Evaluation:
+    def evaluate(self, episodes: int = 10, seed: int | None = None, *, on_episode: Any = None) -> Evaluation:
         if self.evaluation_fails:
             raise UsageError(self.evaluation_fails)
         done = tuple(episodes_of(self.env.system, count=episodes, steps=self.env.task.horizon, seed=seed or 0))
         returns = tuple(float(e.reward.sum()) for e in done)
+        if on_episode is not None:
+            on_episode(episodes, returns[-1])
         lengths = tuple(len(e) for e in done)
         mean, std = float(np.mean(returns)), float(np.std(returns, ddof=1))
         return Evaluation(episodes, returns, mean, std, 0.8, lengths, 200, 20.0, seed or 0, done)

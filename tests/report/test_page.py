@@ -12,10 +12,22 @@ from tests.report.fakes import FakeEnv, Linear, fake_run, oscillator, task
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    """The page of a run with everything."""
+def written(tmp_path_factory):
+    """The page of a run with everything, and what was said while it was written."""
+    said = []
     run = fake_run(tmp_path_factory.mktemp("run"))
-    return write_report([run], episodes=4).read_text(encoding="utf-8")
+    return write_report([run], episodes=4, on_stage=said.append).read_text(encoding="utf-8"), said
+
+
+@pytest.fixture(scope="module")
+def page(written):
+    """The page alone."""
+    return written[0]
+
+
+def test_it_says_what_it_does(written):
+    stages = ["new episodes", "new episodes, 4 of 4", "episodes of random actions", "errors of the model", "plans"]
+    assert written[1] == [*stages, "video", "what limits learning"]
 
 
 def outside(html: str) -> list[str]:

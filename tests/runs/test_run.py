@@ -21,7 +21,9 @@ def run(tmp_path_factory):
 
 
 def test_an_evaluation_is_what_its_episodes_show(run):
-    evaluation = run.evaluate(episodes=4)
+    seen = []
+    evaluation = run.evaluate(episodes=4, on_episode=lambda count, total: seen.append((count, total)))
+    assert seen == list(enumerate(evaluation.returns, start=1))
     returns = [float(episode.reward.sum()) for episode in evaluation.trajectories]
     assert evaluation.returns == pytest.approx(returns, rel=1e-6) and len(set(returns)) == 4
     assert evaluation.mean == pytest.approx(sum(returns) / 4)
