@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 SEED := 0
 WORKERS := 2
-WITHIN := 2
+WITHIN := 1
 
 .PHONY: demo test test-slow lint gate docs wheel versions clean
 
