@@ -17,7 +17,7 @@ demo: $(VENV)/.installed
 	$(BIN)/forethought video $(RUN)
 	$(BIN)/forethought report $(RUN)
 
-# Two workers, a core each.  Leaves out tests that take over WITHIN seconds (tests/durations.json); CI runs these too.
+# Two workers, a core each.  Leaves out tests that take over WITHIN seconds (tests/durations.json); CI runs all of them.
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --within $(WITHIN)
 
@@ -49,7 +49,7 @@ versions:
 	@for python in $$(.ci/pythons); do \
 	  $$python --version; \
 	  $(MAKE) wheel PYTHON=$$python && \
-	  $(MAKE) test WITHIN=1 PYTHON=$$python VENV=.venv-$$(basename $$python) || exit 1; \
+	  $(MAKE) test PYTHON=$$python VENV=.venv-$$(basename $$python) || exit 1; \
 	done
 
 clean:
