@@ -151,7 +151,7 @@ def _matched(
         )
     for mine, theirs in zip(have, want, strict=True):
         (stem, unit), (other_stem, other_unit) = _parts(mine), _parts(theirs)
-        if stem == other_stem and unit != other_unit:
+        if stem == other_stem and unit and other_unit and unit != other_unit:  # without one, it is the same
             raise UsageError(f"{source} has '{mine}', and {env} has '{theirs}': convert the data to the same unit.")
     anonymous = all(name.endswith("]") for name in have) or all(name.endswith("]") for name in want)
     pairs = ", ".join(f"{mine} as {theirs}" for mine, theirs in zip(have, want, strict=True))

@@ -168,6 +168,8 @@ def test_data_that_do_not_fit_an_environment_are_refused():
     ):
         with pytest.raises(UsageError, match=message):
             episodes_for(data, env)
+    _, notes = episodes_for(_data(actions=("torque",)), env)  # no unit is said
+    assert any("torque as torque (N m)" in note for note in notes)
     _, notes = episodes_for(_data(states=("q", "v"), dt=None), env)
     assert any("matched by their order: q as angle (rad)" in note for note in notes)
     assert any("0.05 s is assumed" in note for note in notes)
