@@ -7,6 +7,7 @@ XLA optimizes little here; the slow tests, which compute for long, run with its 
 
 import gc
 import json
+import math
 import os
 from collections import Counter
 from importlib.metadata import version
@@ -58,7 +59,9 @@ DURATIONS = Path(__file__).with_name("durations.json")  # s of every test that t
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--within` for the loop of work, `--save-durations` to say anew what takes how long."""
-    parser.addoption("--within", type=float, help="leave out tests that take over so many s (tests/durations.json)")
+    parser.addoption(
+        "--within", type=float, default=math.inf, help="leave out tests that take over so many s (tests/durations.json)"
+    )
     parser.addoption("--save-durations", action="store_true", help="write tests/durations.json from this run")
 
 
@@ -70,9 +73,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is known to take long; workers begin with the longest files, so that none ends with one."""
     known = _known_durations()
-    if (most := config.getoption("--within")) is not None:
-        config.hook.pytest_deselected(items=[item for item in items if known.get(item.nodeid, 0) > most])
-        items[:] = [item for item in items if known.get(item.nodeid, 0) <= most]
+    long = {item for item in items if known.get(item.nodeid, 0) > config.getoption("--within")}
+    config.hook.pytest_deselected(items=list(long))
+    items[:] = [item for item in items if item not in long]
     if "PYTEST_XDIST_WORKER" in os.environ:
         spent: Counter[str] = Counter()
         for name, seconds in known.items():

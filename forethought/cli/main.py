@@ -22,6 +22,7 @@ from forethought.cli import (
     plan,
     play,
     plot,
+    progress_line,
     report,
     sweep,
     train,
@@ -114,6 +115,7 @@ def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
     """Show warnings for users as one line; show warnings about code in Python's format."""
+    progress_line.clear()
     if category is UserWarning:
         print(f"warning: {' '.join(str(message).split())}", file=file or sys.stderr)
     else:
@@ -121,6 +123,7 @@ def _show_warning(
 
 
 def _complain(line: str, argv: Sequence[str]) -> None:
+    progress_line.clear()
     if "--debug" in argv:
         traceback.print_exc()
     print(" ".join(line.split()), file=sys.stderr)
