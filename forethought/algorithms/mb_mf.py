@@ -62,6 +62,7 @@ class MBMF:
     imitation_steps: int = 1000  # fewest real steps of a round of phase 2
     round_steps: int = 40  # fewest real steps of a round of phase 1
     refit_growth: float = 0.05  # growth of the data since the last fit, as a share of them, that triggers the next fit
+    final_weight: float = 1.0  # factor on the cost of a plan's last state: a crude value beyond the horizon
 
     def __post_init__(self):
         """Refuse settings that cannot work together."""
@@ -72,7 +73,12 @@ class MBMF:
     def mpc(self) -> LearnedMPC:
         """Phase 1."""
         return LearnedMPC(
-            self.model, self.planner, self.classifier, round_steps=self.round_steps, refit_growth=self.refit_growth
+            self.model,
+            self.planner,
+            self.classifier,
+            round_steps=self.round_steps,
+            refit_growth=self.refit_growth,
+            final_weight=self.final_weight,
         )
 
     def phase(self, state: MBMFState) -> int:
