@@ -72,17 +72,32 @@ class Convolution(eqx.Module):
 
     def __call__(self, image: Float[Array, "*hwc"]) -> Float[Array, "e"]:
         """The output for one image."""
-        h = to_channels_last(image)[None]
+        h = to_channels_last(image)
         for kernel, bias, stride in zip(self.kernels, self.biases, self.strides, strict=True):
-            h = jax.lax.conv_general_dilated(
-                h, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-            )
-            h = jax.nn.relu(h + bias[None, None, None])
+            h = jax.nn.relu(convolved(h, kernel, stride) + bias[None, None])
         return self.head(h.reshape(-1))
 
     def rescaled(self, scale: Float[Array, ""], shift: Float[Array, ""]) -> "Convolution":
         """The network whose output is `scale` times this one's, plus `shift`."""
         return Convolution(self.kernels, self.biases, self.strides, self.head.rescaled(scale, shift))
+
+
+def convolved(
+    image: Float[Array, "h w c"], kernel: Float[Array, "side side c e"], stride: int
+) -> Float[Array, "oh ow e"]:
+    """The convolution without padding, as one matrix product with all patches of the image.
+
+    XLA's own convolution is as fast forwards; on a processor the gradient of its kernel, inside a compiled loop, takes
+    fifteen times as long as this one's.
+    """
+    height, width, channels = image.shape
+    side = kernel.shape[0]
+    rows, columns = jnp.arange(0, height - side + 1, stride), jnp.arange(0, width - side + 1, stride)
+    corners = rows[:, None] * width + columns[None]
+    inside = jnp.arange(side)[:, None] * width + jnp.arange(side)[None]
+    pixels = corners[:, :, None] + inside.reshape(1, 1, -1)
+    patches = image.reshape(-1, channels).at[pixels].get(mode="promise_in_bounds")
+    return patches.reshape(*corners.shape, -1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def channels_last(shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ from scipy.signal import correlate2d
 
 from forethought.core import Observations, UsageError
 from forethought.networks.build import network_for
-from forethought.networks.convolution import Convolution, channels_last, to_channels_last
+from forethought.networks.convolution import Convolution, channels_last, convolved, to_channels_last
 from forethought.networks.inputs import Inputs
 from forethought.networks.mlp import MLP, orthogonal, uniform
 from forethought.networks.running_moments import RunningMoments
@@ -39,6 +39,22 @@ def test_a_convolution_against_scipy():
     maps = [sum(correlate2d(image[..., c], kernel[..., c, o], mode="valid") for c in range(2)) for o in range(16)]
     features = np.maximum(np.stack(maps, axis=-1) + bias, 0)
     np.testing.assert_allclose(network(jnp.asarray(image)), network.head(jnp.asarray(features.ravel())), atol=1e-5)
+
+
+def test_strided_convolutions_and_their_gradients_against_xla():
+    image, kernel = jr.normal(jr.key(0), (11, 9, 3)), jr.normal(jr.key(1), (4, 4, 3, 5))
+
+    def reference(image, kernel):
+        axes = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(image[None], kernel, (2, 2), "VALID", dimension_numbers=axes)[0]
+
+    np.testing.assert_allclose(convolved(image, kernel, 2), reference(image, kernel), atol=1e-4)
+    ours, theirs = (
+        jax.grad(lambda *inputs, f=f: jnp.sum(f(*inputs) ** 2), argnums=(0, 1))(image, kernel)
+        for f in (lambda image, kernel: convolved(image, kernel, 2), reference)
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
 
 
 def test_axes_of_images():
