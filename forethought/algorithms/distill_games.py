@@ -37,6 +37,7 @@ from forethought.envs.parallel import Copies, EpisodeSummary, joined
 from forethought.envs.vector import VectorRun
 from forethought.learners.soft_labels import LossName
 from forethought.learners.task_heads import HeadsFit
+from forethought.networks.convolution import Convolutions
 from forethought.policies.acting import Acting
 from forethought.policies.heads import TaskHeads
 
@@ -71,6 +72,7 @@ class DistillGames:
     batch: int = 256  # rows of each game in a minibatch
     learning_rate: float = 5e-4  # of Adam
     max_gradient_norm: float = 0.5  # longer gradients are scaled down to it
+    convolutions: Convolutions | None = None  # of the trunk; none: by the size of the images
 
     def __post_init__(self):
         """Refuse settings out of range."""
@@ -111,7 +113,13 @@ class DistillGames:
         envs = self.environments_of(env)
         pairs = zip(self.experts, envs, keys, strict=True)
         experts = tuple(policy_of(expert, expert.init(game, key=k)) for expert, game, k in pairs)
-        student = TaskHeads.init([spaces_of(game) for game in envs], units=self.units, who=WHO, key=student_key)
+        student = TaskHeads.init(
+            [spaces_of(game) for game in envs],
+            convolutions=self.convolutions,
+            units=self.units,
+            who=WHO,
+            key=student_key,
+        )
         copies = tuple(
             self.labeled_steps.copies(game, key=k)
             for game, k in zip(envs, jr.split(copies_key, len(envs)), strict=True)

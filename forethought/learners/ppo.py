@@ -34,6 +34,7 @@ from forethought.learners.actor_critic import (
 from forethought.learners.shuffle import permutation
 from forethought.learners.validation import require_rates
 from forethought.learners.value_function import ValueFunction
+from forethought.networks.convolution import Convolutions
 from forethought.networks.trunk import Trunk
 from forethought.policies.network import TrunkPolicy, on_policy, on_trunk
 
@@ -61,6 +62,7 @@ class PPOLearner:
     shared_trunk: bool = False  # policy and value share all layers but the last, for images only; CleanRL for Atari
     decay_steps: int | None = None  # environment steps in which the learning rate falls to zero; none: it is constant
     reward_limit: float | None = None  # limit on absolute rewards in learning; none: no limit; Mnih et al. (2015): 1
+    convolutions: Convolutions | None = None  # of a shared trunk; none: by the size of the images
 
     def __post_init__(self):
         """Refuse settings out of range."""
@@ -110,7 +112,8 @@ class PPOLearner:
     ) -> ActorCritic:
         """The value is a function of the features of the policy's trunk."""
         if policy is None:
-            trunk = Trunk.init(spaces.observations, who=WHO, key=jr.fold_in(policy_key, 1))
+            trunk_key = jr.fold_in(policy_key, 1)
+            trunk = Trunk.init(spaces.observations, convolutions=self.convolutions, who=WHO, key=trunk_key)
             policy = on_trunk(trunk, spaces.actions, who=WHO, key=policy_key)
         if not isinstance(policy, TrunkPolicy):
             raise UsageError(f"{WHO}: shared_trunk needs a first policy with a trunk, not a {type(policy).__name__}.")

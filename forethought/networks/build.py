@@ -5,7 +5,7 @@ from collections.abc import Callable
 from jaxtyping import PRNGKeyArray
 
 from forethought.core import UsageError
-from forethought.networks.convolution import Convolution
+from forethought.networks.convolution import Convolution, Convolutions
 from forethought.networks.inputs import Inputs
 from forethought.networks.mlp import MLP, Initializer
 
@@ -42,6 +42,7 @@ def convolution_for(
     inputs: Inputs,
     outputs: int | None,
     *,
+    convolutions: Convolutions | None = None,
     hidden: tuple[int, ...] | None = None,
     initializer: Initializer | None = None,
     last: Initializer | None = None,
@@ -57,6 +58,14 @@ def convolution_for(
     if len(inputs.shape) > 3:
         raise UsageError(f"{who}: observations of {inputs.observations} have more axes than images: {remedy}.")
     try:
-        return Convolution.init(inputs.shape, outputs, hidden=hidden, initializer=initializer, last=last, key=key)
+        return Convolution.init(
+            inputs.shape,
+            outputs,
+            convolutions=convolutions,
+            hidden=hidden,
+            initializer=initializer,
+            last=last,
+            key=key,
+        )
     except ValueError as problem:
         raise UsageError(f"{who}: {str(problem).rstrip('.')}: {remedy}.") from problem

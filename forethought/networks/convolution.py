@@ -2,8 +2,11 @@
 
 Images are [height, width], [height, width, channels] or [channels, height, width]: the shorter of the first and the
 last axis counts the channels.
-Source: Mnih et al. (2015), methods, for images of at least 36 x 36; Young & Tian (2019), MinAtar, for smaller ones.
+Source: Mnih et al. (2015), methods ("large"), for images of at least 36 x 36; Young & Tian (2019), MinAtar ("small"),
+for smaller ones; Mnih et al. (2013) ("medium"): a third of the operations of "large", on request.
 """
+
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -13,9 +16,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from forethought.networks.mlp import MLP, Initializer, uniform
 
-SMALLEST = 36  # shorter side from which the layers of Mnih et al. have pixels left
-LARGE = (((8, 32, 4), (4, 64, 2), (3, 64, 1)), 512)  # (side of the kernel, channels, stride) of each layer; units
-SMALL = (((3, 16, 1),), 128)
+Convolutions = Literal["large", "medium", "small"]
+SMALLEST = 36  # shorter side from which the layers of "large" have pixels left
+LAYERS = {  # (side of the kernel, channels, stride) of each layer; units
+    "large": (((8, 32, 4), (4, 64, 2), (3, 64, 1)), 512),
+    "medium": (((8, 16, 4), (4, 32, 2)), 256),
+    "small": (((3, 16, 1),), 128),
+}
 
 
 class Convolution(eqx.Module):
@@ -31,6 +38,7 @@ class Convolution(eqx.Module):
         shape: tuple[int, ...],
         e: int | None,
         *,
+        convolutions: Convolutions | None = None,
         hidden: tuple[int, ...] | None = None,
         initializer: Initializer | None = None,
         last: Initializer | None = None,
@@ -41,21 +49,25 @@ class Convolution(eqx.Module):
         Args:
             shape: of an image.
             e: size of the output; by default that of the usual hidden layer.
+            convolutions: which layers; by default "large" or "small", by the size of the images.
             hidden: units of the layers between convolutions and output; by default one layer of the usual size.
             initializer: of all weights but those of the output; by default uniform within 1 / sqrt(in).
             last: of the weights of the output; by default as the others.
             key: random key.
         Raises:
-            ValueError: images too small for a kernel of 3 x 3.
+            ValueError: images too small for the kernels.
         """
         initializer = initializer or uniform
         height, width, channels = channels_last(shape)
-        if min(height, width) < 3:
-            raise ValueError(f"images of {list(shape)} are too small for a convolution: they need 3 x 3 pixels.")
-        layers, units = LARGE if min(height, width) >= SMALLEST else SMALL
+        layers, units = LAYERS[convolutions or ("large" if min(height, width) >= SMALLEST else "small")]
         head_key, *keys = jr.split(key, len(layers) + 1)
         kernels, biases = [], []
         for (side, out, stride), kernel_key in zip(layers, keys, strict=True):
+            if min(height, width) < side:
+                raise ValueError(
+                    f"images of {list(shape)} are too small for the convolutions: {height} x {width} pixels are left "
+                    f"for a kernel of {side} x {side}."
+                )
             kernels.append(initializer(kernel_key, (side, side, channels, out)))
             biases.append(jnp.zeros(out))
             height, width, channels = (height - side) // stride + 1, (width - side) // stride + 1, out

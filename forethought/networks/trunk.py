@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from forethought.core import Observations, UsageError
 from forethought.networks.build import convolution_for
-from forethought.networks.convolution import Convolution
+from forethought.networks.convolution import Convolution, Convolutions
 from forethought.networks.inputs import Inputs
 from forethought.networks.mlp import orthogonal
 
@@ -18,11 +18,19 @@ class Trunk(eqx.Module):
     network: Convolution
 
     @staticmethod
-    def init(observations: Observations, *, units: int | None = None, who: str, key: PRNGKeyArray) -> "Trunk":
+    def init(
+        observations: Observations,
+        *,
+        convolutions: Convolutions | None = None,
+        units: int | None = None,
+        who: str,
+        key: PRNGKeyArray,
+    ) -> "Trunk":
         """A trunk for images.
 
         Args:
             observations: images.
+            convolutions: which layers; by default by the size of the images, see `Convolution`.
             units: number of features; by default that of `Convolution`'s hidden layer.
             who: the learner, for messages.
             key: random key.
@@ -33,7 +41,17 @@ class Trunk(eqx.Module):
             raise UsageError(f"{who}: a shared trunk is for images; these are observations of {observations}.")
         inputs = Inputs.of(observations, normalize=False)
         gain = orthogonal(2**0.5)  # as in CleanRL
-        return Trunk(inputs, convolution_for(inputs, units, hidden=(), initializer=gain, last=gain, who=who, key=key))
+        network = convolution_for(
+            inputs,
+            units,
+            convolutions=convolutions,
+            hidden=(),
+            initializer=gain,
+            last=gain,
+            who=who,
+            key=key,
+        )
+        return Trunk(inputs, network)
 
     @property
     def size(self) -> int:

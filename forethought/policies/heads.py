@@ -9,7 +9,7 @@ import jax.random as jr
 from jaxtyping import Array, PRNGKeyArray, Shaped
 
 from forethought.core import Conditional, Discrete, Observations, Spaces, UsageError
-from forethought.networks.convolution import channels_last
+from forethought.networks.convolution import Convolutions, channels_last
 from forethought.networks.trunk import Trunk
 from forethought.policies.network import on_trunk
 
@@ -21,14 +21,22 @@ class TaskHeads(eqx.Module):
     heads: tuple[Conditional, ...]  # policies of the features
 
     @staticmethod
-    def init(tasks: Sequence[Spaces], *, units: int | None, who: str, key: PRNGKeyArray) -> "TaskHeads":
-        """Untrained policies of these tasks; `units` as in `Trunk.init`.
+    def init(
+        tasks: Sequence[Spaces],
+        *,
+        convolutions: Convolutions | None = None,
+        units: int | None,
+        who: str,
+        key: PRNGKeyArray,
+    ) -> "TaskHeads":
+        """Untrained policies of these tasks; `convolutions` and `units` as in `Trunk.init`.
 
         Raises:
             UsageError: observations that are not images of one size, or actions that are not discrete.
         """
         trunk_key, *keys = jr.split(key, len(tasks) + 1)
-        trunk = Trunk.init(common_observations(tasks, who), units=units, who=who, key=trunk_key)
+        observations = common_observations(tasks, who)
+        trunk = Trunk.init(observations, convolutions=convolutions, units=units, who=who, key=trunk_key)
         heads = [on_trunk(trunk, task.actions, who=who, key=k).head for task, k in zip(tasks, keys, strict=True)]
         return TaskHeads(trunk, tuple(heads))
 

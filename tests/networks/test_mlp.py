@@ -63,6 +63,9 @@ def test_axes_of_images():
     stack = jnp.arange(24.0).reshape(2, 3, 4)
     np.testing.assert_array_equal(to_channels_last(stack)[1, 2], stack[:, 1, 2])
     assert Convolution.init((4, 36, 36), 2, key=jr.key(0)).strides == (4, 2, 1)
+    assert Convolution.init((4, 36, 36), 2, convolutions="medium", key=jr.key(0)).strides == (4, 2)
+    with pytest.raises(ValueError, match="1 x 1 pixels are left for a kernel of 4 x 4"):
+        Convolution.init((10, 10, 4), 2, convolutions="medium", key=jr.key(0))
 
 
 def test_running_moments_equal_those_of_all_data():
