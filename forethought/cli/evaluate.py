@@ -53,10 +53,15 @@ def run(values: argparse.Namespace) -> int:
             f"evaluate: episode {count}/{values.episodes}, return {total:.4g}"
         ),
     )
+    games = []
+    if plays_several_games(run.algorithm):
+        games = evaluate_games(
+            run,
+            episodes=values.episodes,
+            seed=values.seed,
+            on_stage=lambda stage: progress_line.show(f"evaluate: {stage}"),
+        )
     progress_line.clear()
-    games = (
-        evaluate_games(run, episodes=values.episodes, seed=values.seed) if plays_several_games(run.algorithm) else []
-    )
     if values.json:
         more = {"games": [score.as_json() for score in games]} if games else {}
         print(json.dumps(evaluation.as_json() | more, allow_nan=False))

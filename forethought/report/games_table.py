@@ -1,5 +1,6 @@
 """The section of a report on a student of several games: its score and its expert's in each game."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ from forethought.runs.games import GameScore, evaluate_games, mean_share, plays_
 HEAD = ("game", "student", "expert", "random actions", "share kept")
 
 
-def games_sections(run: Any, *, episodes: int, seed: int | None) -> list[Section]:
-    """A table of all games; nothing for a run of one environment."""
+def games_sections(
+    run: Any, *, episodes: int, seed: int | None, on_stage: Callable[[str], object] | None = None
+) -> list[Section]:
+    """A table of all games; nothing for a run of one environment; `on_stage` as in `evaluate_games`."""
     if not plays_several_games(run.algorithm):
         return []
-    scores = evaluate_games(run, episodes=episodes, seed=seed)
+    scores = evaluate_games(run, episodes=episodes, seed=seed, on_stage=on_stage)
     text = (
         f"Mean return of {episodes} new episodes of the student and of the expert that it learned from, by their most "
         "probable actions. Share kept: (student - random) / (expert - random), if the expert is better than random. "

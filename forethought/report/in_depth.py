@@ -62,7 +62,7 @@ def in_depth(
         if video:
             on_stage("video")
             top = [replace(section, half=True) for section in (_video_section(run, findings, seed), *top)]
-        games = games_sections(run, episodes=episodes, seed=seed)
+        games = games_sections(run, episodes=episodes, seed=seed, on_stage=on_stage)
         tables = value_map_sections(run)
         on_stage("what limits learning")
         learned = [

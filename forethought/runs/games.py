@@ -1,6 +1,6 @@
 """Evaluation of a student of several games: the student, its experts and random actions on each game."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -63,13 +63,16 @@ def plays_several_games(algorithm: Any) -> bool:
     return isinstance(algorithm, PlaysSeveralGames)
 
 
-def evaluate_games(run: Run, *, episodes: int, seed: int | None = None) -> list[GameScore]:
+def evaluate_games(
+    run: Run, *, episodes: int, seed: int | None = None, on_stage: Callable[[str], object] | None = None
+) -> list[GameScore]:
     """New episodes of student and expert, with the same keys, and of random actions, in each game.
 
     Args:
         run: a student of several games.
         episodes: number of episodes of student and expert in each game.
         seed: seed of the episodes; by default the training's seed.
+        on_stage: called before the episodes of each player with the game and the player, in words.
     """
     algorithm: Any = run.algorithm
     key = jr.fold_in(jr.key(check_seed(run.info["seed"] if seed is None else seed)), EVALUATE)
@@ -77,9 +80,16 @@ def evaluate_games(run: Run, *, episodes: int, seed: int | None = None) -> list[
     for k, env in enumerate(algorithm.environments_of(run.env)):
         own = jr.fold_in(key, k)
         keys = [jr.fold_in(own, i) for i in range(episodes)]
-        student, expert = (_returns(env, who(run.state, env), keys) for who in (algorithm.controller, algorithm.expert))
-        chance = _returns(env, Uniform(env.task.action_space), list(jr.split(own, RANDOM_EPISODES)))
-        scores.append(GameScore(env.name, student, expert, chance))
+        returns = []
+        for who, controller, its_keys in (
+            ("student", algorithm.controller(run.state, env), keys),
+            ("expert", algorithm.expert(run.state, env), keys),
+            ("random actions", Uniform(env.task.action_space), list(jr.split(own, RANDOM_EPISODES))),
+        ):
+            if on_stage is not None:
+                on_stage(f"{env.name}, {who}")
+            returns.append(_returns(env, controller, its_keys))
+        scores.append(GameScore(env.name, *returns))
     return scores
 
 

@@ -8,7 +8,7 @@ import pytest
 import forethought as ft
 from forethought.cli.main import main
 from forethought.report.games_table import game_rows
-from forethought.runs.games import GameScore, mean_share
+from forethought.runs.games import GameScore, evaluate_games, mean_share
 
 TINY = "--iterations 1 --rollouts.environments 4 --rollouts.steps 64 --rollouts.round-steps 128"
 STUDENT = "--environments 4 --steps 64 --round-steps 128 --batch 16 --units 16"
@@ -41,6 +41,10 @@ def test_two_experts_and_their_student(tmp_path, capsys):
     assert main(["evaluate", runs["both"], "--episodes", "1", "--json"]) == 0
     games = json.loads(capsys.readouterr().out)["games"]
     assert [one["game"] for one in games] == list(run.algorithm.games) and len(games[0]["returns"]) == 1
+    stages = []
+    evaluate_games(run, episodes=1, on_stage=stages.append)
+    assert stages[:3] == [f"MinAtar/Breakout-v1, {who}" for who in ("student", "expert", "random actions")]
+    assert len(stages) == 6
     for name in ("both", "Breakout"):
         assert main(["video", runs[name]]) == 0 and (tmp_path / name / "run.mp4").stat().st_size > 0
     assert main(["report", runs["both"], "--no-video"]) == 0
