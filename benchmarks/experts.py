@@ -1,7 +1,8 @@
 """Experts on games, and one student of all of them: what `minatar.py` and `atari.py` share.
 
 Each expert is one `forethought train ppo-images`, each student one `forethought distill` of the experts with its seed;
-both are resumable, and are evaluated when they are done.  Rows go to benchmarks/results/NAME.json as they come.
+both are resumable, and are evaluated when they are done.  Rows go to benchmarks/results/NAME.json as they come, tables
+and a figure to docs/minatar_atari.md.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common import RESULTS, ROOT, table
+from experts_page import write_page
 from learning import forethought
 from rows import Row, Rows, fill, saved
 
@@ -46,9 +48,11 @@ def main(suite: Suite, about: str | None) -> None:
     flags = parser.parse_args()
     if flags.part == "show":
         show(suite)
-        return
-    parts = {"experts": experts, "students": students}
-    fill(flags.part, suite.name, parts[flags.part](suite, flags), quick=flags.quick)
+    else:
+        parts = {"experts": experts, "students": students}
+        fill(flags.part, suite.name, parts[flags.part](suite, flags), quick=flags.quick)
+    if not flags.quick:
+        write_page(suite.name, suite.games)
 
 
 def experts(suite: Suite, flags: argparse.Namespace) -> Rows:
