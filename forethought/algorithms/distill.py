@@ -160,7 +160,7 @@ class DistillPolicy:
     """One policy network in place of any controller, by DAgger."""
 
     teacher: Algorithm = PETS()
-    cloning: BehaviorCloning = BehaviorCloning(updates=3000, loss="absolute", decay=True, spread=0.1)
+    cloning: BehaviorCloning = BehaviorCloning(updates=3000, spread=0.1)
     hidden: tuple[int, ...] = (64, 64)  # units in each hidden layer of the student
     observed: tuple[str, ...] = ()  # coordinates of the observation that the student sees, by name or index; none: all
     history: int = 1  # observations that the student sees at once: the newest ones

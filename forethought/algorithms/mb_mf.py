@@ -1,16 +1,17 @@
 """MB-MF: a model and MPC learn fast, a policy imitates their controller, and the policy goes on without the model.
 
 Phase 1   MPC with a learned model, for `model_steps` real steps: rounds of algorithms/mpc.py.
-Phase 2   `imitation_rounds` rounds.  In the first the MPC controller acts and a policy is fitted to its actions
-          (behavior cloning).  In the others the policy acts, the controller names its actions in the states visited,
-          and the policy is fitted to all of them (DAgger).
+Phase 2   `imitation_rounds` rounds.  In the first the MPC controller acts and a policy is fitted to its actions,
+          those of the newest part of phase 1 among them (behavior cloning).  In the others the policy acts, the
+          controller names its actions in the states visited, and the policy is fitted to all of them (DAgger).
 Phase 3   the policy is improved without a model, by `fine_tuning`: SAC, PPO or policy gradient.  SAC begins with the
           experience of the phases before.
 A small model with MPC tops out at what the model and the horizon allow; a learner alone would take far more
 real steps to come as far.  Each phase begins in a new round; the metric `phase` tells which it was.
 Source: Nagabandi et al. (2018), Neural network dynamics for model-based deep RL with model-free fine-tuning; DAgger:
 Ross et al. (2011), algorithm 3.1.
-Differs: SAC in place of TRPO by default; the planner is any of planning/, the model an ensemble.
+Differs: SAC in place of TRPO by default; the planner is any of planning/, the model an ensemble; actions of phase 1 are
+imitated too; errors of imitation count by their absolute value, see learners/behavior_cloning.py.
 """
 
 from collections.abc import Sequence
@@ -63,10 +64,13 @@ class MBMF:
     round_steps: int = 40  # fewest real steps of a round of phase 1
     refit_growth: float = 0.05  # growth of the data since the last fit, as a share of them, that triggers the next fit
     final_weight: float = 1.0  # factor on the cost of a plan's last state: a crude value beyond the horizon
+    imitated_share: float = 0.5  # newest part of the steps of phase 1 whose actions are imitated too
 
     def __post_init__(self):
         """Refuse settings that cannot work together."""
         require_at_least(self, model_steps=1, imitation_rounds=1, imitation_steps=1)
+        if not 0 <= self.imitated_share <= 1:
+            raise ValueError(f"MBMF.imitated_share must be between 0 and 1, got {self.imitated_share}.")
         _ = self.mpc
 
     @property
@@ -136,6 +140,8 @@ class MBMF:
         expert, policy = self.mpc.controller(state.model_based, env), self.fine_tuning.policy_of(state.model_free)
         actor = None if int(state.imitations) == 0 else Acting(policy, mode=True)
         demonstrations, experience = state.demonstrations, state.model_based.buffer
+        if actor is None:
+            demonstrations = self._with_newest(demonstrations, experience)
         shown = demonstrate(env, expert, actor, least_steps=self.imitation_steps, act_key=act_key, label_key=label_key)
         for episode, us in shown:
             demonstrations = demonstrations.append({"x": episode.x, "u": us})
@@ -148,3 +154,11 @@ class MBMF:
         model_based = eqx.tree_at(lambda e: e.buffer, state.model_based, experience)
         episodes = [episode for episode, _ in shown]
         return MBMFState(model_based, demonstrations, imitations, model_free), Info(episodes, {**report.metrics})
+
+    def _with_newest(self, demonstrations: Buffer, experience: Buffer) -> Buffer:
+        """With the states and actions of the newest part of phase 1."""
+        count = int(self.imitated_share * int(experience.size))
+        if not count:
+            return demonstrations
+        rows = experience.rows()
+        return demonstrations.append({"x": rows.x[-count:], "u": rows.u[-count:]})

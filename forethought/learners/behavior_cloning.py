@@ -44,11 +44,11 @@ class CloningReport(eqx.Module):
 class BehaviorCloning:
     """Settings of behavior cloning."""
 
-    updates: int = 2000  # gradient steps
+    updates: int = 6000  # gradient steps
     batch: int = 256  # rows of a batch
     learning_rate: float = 1e-3  # of Adam
-    loss: Literal["squared", "absolute"] = "squared"  # of continuous actions
-    decay: bool = False  # the step size decreases to zero in each fit
+    loss: Literal["squared", "absolute"] = "absolute"  # of continuous actions; Nagabandi et al. (2018): squared
+    decay: bool = True  # the step size decreases to zero in each fit
     spread: float = 0.2  # standard deviation of the fitted policy's actions, in units of half the action range
 
     def __post_init__(self):

@@ -59,7 +59,10 @@ def test_the_phases_follow_each_other_and_the_report_shows_them(whole):
     assert [line["phase"] for line in whole.metrics] == [1, 1, 2, 2, 3]
     assert whole.metrics[2]["imitation_error"] > 0 and "critic_loss" in whole.metrics[4]
     state = whole.state
-    assert int(state.demonstrations.size) == 200 and int(state.model_based.buffer.size) == 400
+    assert int(state.model_based.buffer.size) == 400
+    assert int(state.demonstrations.size) == 100 + 200  # half of phase 1, and two rounds of phase 2
+    newest = state.model_based.buffer.data.u[100:200]
+    np.testing.assert_array_equal(state.demonstrations.data["u"][:100], newest)
     assert int(state.model_free.buffer.size) == 400 + 20  # the experience of all phases, and its own
     (section,) = phase_sections(whole.metrics)
     assert [row[:3] for row in section.table.rows] == [

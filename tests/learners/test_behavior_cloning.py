@@ -14,7 +14,7 @@ from forethought.learners.behavior_cloning import BehaviorCloning
 from forethought.policies.network import on_policy, squashed_gaussian
 
 BOX = Box(jnp.array([-2.0]), jnp.array([2.0]))
-CLONING = BehaviorCloning(updates=600, batch=64, learning_rate=3e-3, spread=0.3)
+CLONING = BehaviorCloning(updates=800, batch=64, learning_rate=5e-3, spread=0.3)
 XS = jr.normal(jr.key(0), (400, 2))
 
 
