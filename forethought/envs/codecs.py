@@ -33,13 +33,12 @@ class ObservationCodec:
         self.observations: Observations = observations
         self.size = observations.size
         self.dtype = np.dtype(self.observations.dtype)
+        self.real = np.issubdtype(self.dtype, np.inexact)
 
     def read(self, observation: Any, step: int) -> np.ndarray:
         """The observation; raises `EnvironmentFailure` if it is not finite or does not fit the space."""
         x = self._array(observation, step)
-        if not np.issubdtype(self.dtype, np.inexact):
-            return x
-        if not np.isfinite(x).all():
+        if self.real and not np.isfinite(x).all():
             i = int(np.flatnonzero(~np.isfinite(x))[0])
             where = f"coordinate {i} of the observation" if self.size > 1 else "the observation"
             raise EnvironmentFailure(f"{self.name}: {where} is {x.reshape(-1)[i]} {self._when(step)}.")

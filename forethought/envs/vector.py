@@ -108,8 +108,8 @@ class VectorRun:
     def step(self) -> None:
         """Step all sub-environments, record all steps except resets, and start new episodes after those that ended."""
         ts = np.array([len(log) for log in self.logs], np.int32)
-        key = jr.fold_in(self.key, self.calls)
-        wishes, self.carry = _act(self.controller, self.xs, ts, self.carry, self.fresh, key)
+        inputs = (self.xs, ts, self.carry, self.fresh, self.key, np.uint32(self.calls))
+        wishes, self.carry = _act(self.controller, *inputs)
         us = [self.action.read(u, int(t)) for u, t in zip(np.asarray(wishes), ts, strict=True)]
         self.calls += 1
         actions = np.stack([self.action.write(u) for u in us])
@@ -242,14 +242,19 @@ def _begin(controller: Controller, xs: Any, key: PRNGKeyArray) -> Any:
 
 
 @eqx.filter_jit
-def _act(controller: Controller, xs: Any, ts: Any, carry: Any, fresh: Any, key: PRNGKeyArray) -> tuple[jax.Array, Any]:
+def _act(
+    controller: Controller, xs: Any, ts: Any, carry: Any, fresh: Any, key: PRNGKeyArray, call: Any
+) -> tuple[jax.Array, Any]:
+    """The actions of one call, and the controller's memory; compiled with the key's arithmetic, which is slow alone."""
+
     def act(x: Any, t: Any, carry: Any, fresh: Any, key: PRNGKeyArray) -> tuple[jax.Array, Any]:
         init_key, act_key = jr.split(key)
         start = controller.init(x, key=init_key)
         carry = jax.tree.map(lambda new, old: jnp.where(fresh, new, old) if eqx.is_array(new) else old, start, carry)
         return controller.act(x, t, carry, key=act_key)
 
-    return eqx.filter_vmap(act)(*map(jnp.asarray, (xs, ts)), carry, jnp.asarray(fresh), jr.split(key, xs.shape[0]))
+    keys = jr.split(jr.fold_in(key, call), xs.shape[0])
+    return eqx.filter_vmap(act)(*map(jnp.asarray, (xs, ts)), carry, jnp.asarray(fresh), keys)
 
 
 def _truncated(episode: Transition) -> Transition:
