@@ -64,6 +64,7 @@ class MBMF:
     round_steps: int = 40  # fewest real steps of a round of phase 1
     refit_growth: float = 0.05  # growth of the data since the last fit, as a share of them, that triggers the next fit
     final_weight: float = 1.0  # factor on the cost of a plan's last state: a crude value beyond the horizon
+    trial_steps: int | None = None  # longest episode of phase 1, steps; none: the task's horizon
     imitated_share: float = 0.5  # newest part of the steps of phase 1 whose actions are imitated too
 
     def __post_init__(self):
@@ -80,6 +81,7 @@ class MBMF:
             self.model,
             self.planner,
             self.classifier,
+            trial_steps=self.trial_steps,
             round_steps=self.round_steps,
             refit_growth=self.refit_growth,
             final_weight=self.final_weight,
