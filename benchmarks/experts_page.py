@@ -5,7 +5,6 @@ Only reporting seeds count.
 
 import statistics
 
-from common import RESULTS
 from matplotlib.figure import Figure
 from page import DOCS, interval_text, put_table, save_figure, unique
 from rows import Row, reporting
@@ -15,7 +14,7 @@ PAGE = DOCS / "minatar_atari.md"
 
 def write_page(name: str, published: dict[str, str]) -> None:
     """Whatever there are results of; `published`: score of each game."""
-    rows = reporting(name) if (RESULTS / f"{name}.json").exists() else []
+    rows = reporting(name)
     experts = [row for row in rows if row["part"] == "expert"]
     students = [row for row in rows if row["part"] == "student"]
     if experts:

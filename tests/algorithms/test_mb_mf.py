@@ -81,6 +81,12 @@ def test_an_interrupted_run_resumes_exactly(whole, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, whole.state, parts.state)
 
 
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(ValueError, match="imitated_share must be between 0 and 1"):
+        MBMF(imitated_share=share)
+
+
 class Counting:
     """A controller whose action is the number of its steps, plus the state."""
 
