@@ -99,8 +99,11 @@ def student(suite: Suite, flags: argparse.Namespace, loss: str, data: str, seed:
     forethought("distill", *teachers, *suite.student.split(), *words, "--out", str(out), "--resume")
     wall = time.perf_counter() - begin
     games = evaluated(out, flags.episodes)["games"]
-    shares = [game["share"] for game in games]
-    return {"wall_s": wall, "games": flags.games, "scores": games, "mean_share": sum(shares) / len(shares)}
+    shares = [
+        game["share"] for game in games if game["share"] is not None
+    ]  # none: an expert that is no better than random
+    mean = sum(shares) / len(shares) if shares else None
+    return {"wall_s": wall, "games": flags.games, "scores": games, "mean_share": mean}
 
 
 def evaluated(out: Path, episodes: int) -> dict:

@@ -45,7 +45,9 @@ def students_table(rows: list[Row]) -> list[list[str]]:
         shares = [[seed["mean_share"] for seed in seeds]]
         shares += [[seed["scores"][k]["share"] for seed in seeds] for k in range(len(games))]
         hours = statistics.median(seed["wall_s"] for seed in seeds) / 3600
-        table.append([loss, data, str(len(seeds)), *(interval_text(one) for one in shares), f"{hours:.2f}"])
+        known = [[share for share in one if share is not None] for one in shares]
+        cells = [interval_text(one) if one else "-" for one in known]
+        table.append([loss, data, str(len(seeds)), *cells, f"{hours:.2f}"])
     return table
 
 

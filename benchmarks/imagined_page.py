@@ -5,29 +5,76 @@ Only reporting seeds count.  SAC's results are those of learners.py.
 
 import json
 import statistics
+from dataclasses import dataclass
 
 from common import RESULTS
 from matplotlib.figure import Figure
 from page import DOCS, interval_text, put_table, save_figure
 
 PAGE = DOCS / "imagined.md"
-SIDES = {
-    "value gradients": "imagined_cheetah_value_gradients_50k",
-    "MBPO": "imagined_cheetah_mbpo",
-    "SAC": "learners_cheetah_sac",
-}
-AT = (15_000, 25_000, 50_000)  # real steps
-# Returns of tests at 25,000 and 50,000 steps: medians where the sources have them, means otherwise
-PUBLISHED = {"DHMBPO": (5306, 7356), "DHMBPO, best variants": (7796, 9691), "MBPO": (5071, 7945), "SAC": (4403, 5733)}
 LAST = 3  # episodes before a number of steps whose mean return is its return
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Algorithms on one environment, in the same number of real steps."""
+
+    env: str
+    name: str  # of the table
+    sides: dict[str, str]  # algorithm: its results
+    at: tuple[int, ...]  # real steps
+    published: dict[str, dict[int, float]]  # algorithm: returns of tests at these numbers of steps
+
+
+COMPARISONS = (
+    Comparison(
+        "HalfCheetah-v5",
+        "half-cheetah",
+        {
+            "value gradients": "imagined_cheetah_value_gradients_50k",
+            "MBPO": "imagined_cheetah_mbpo",
+            "SAC": "learners_cheetah_sac",
+        },
+        (15_000, 25_000, 50_000),
+        # medians where the sources have them, means otherwise
+        {
+            "DHMBPO": {25_000: 5306, 50_000: 7356},
+            "DHMBPO, best variants": {25_000: 7796, 50_000: 9691},
+            "MBPO": {25_000: 5071, 50_000: 7945},
+            "SAC": {25_000: 4403, 50_000: 5733},
+        },
+    ),
+    Comparison(
+        "Hopper-v5",
+        "hopper",
+        {
+            "value gradients": "imagined_hopper_value_gradients",
+            "MBPO": "imagined_hopper_mbpo",
+            "SAC": "imagined_hopper_sac",
+        },
+        (25_000, 50_000, 100_000),
+        {
+            "DHMBPO": {100_000: 3399},
+            "MBPO": {50_000: 1694, 100_000: 3293},
+            "SAC": {50_000: 1125, 100_000: 2667},
+        },
+    ),
+)
+PHASED = {"MB-MF": "imagined_cheetah_mb_mf", "SAC from the start": "learners_cheetah_sac"}
+GOAL = 3000  # a return on HalfCheetah
 
 
 def write_page() -> None:
     """Whatever there are results of."""
-    sides = {side: seeds for side, name in SIDES.items() if (seeds := reporting(name))}
-    if sides:
-        put_table(PAGE, "half-cheetah", table_of(sides))
-        save_figure("imagined_cheetah", lambda figure: draw(figure, sides), width=7, height=3.6)
+    for one in COMPARISONS:
+        sides = {side: seeds for side, name in one.sides.items() if (seeds := reporting(name))}
+        if sides:
+            put_table(PAGE, one.name, table_of(one, sides))
+            figure_name = "imagined_" + one.name.replace("half-", "")
+            save_figure(figure_name, lambda figure, c=one, s=sides: draw(figure, c, s), width=7, height=3.6)
+    phased = {side: seeds for side, name in PHASED.items() if (seeds := reporting(name))}
+    if len(phased) > 1:
+        put_table(PAGE, "phases", phases_table(phased))
 
 
 def reporting(name: str) -> list[dict]:
@@ -37,22 +84,66 @@ def reporting(name: str) -> list[dict]:
     return [seed for seed in seeds if seed["seed_kind"] == "reporting"]
 
 
-def table_of(sides: dict[str, list[dict]]) -> list[list[str]]:
+def table_of(comparison: Comparison, sides: dict[str, list[dict]]) -> list[list[str]]:
     """One line for each algorithm, then the published returns."""
-    head = ["algorithm", "seeds", *(f"return at {steps:,} steps" for steps in AT), "evaluated at the end", "hours"]
-    table = [head]
+    at = comparison.at
+    table = [["algorithm", "seeds", *(f"return at {steps:,} steps" for steps in at), "evaluated at the end", "hours"]]
     for side, seeds in sides.items():
         cells = []
-        for steps in AT:
+        for steps in at:
             values = [value for seed in seeds if (value := return_at(seed, steps)) is not None]
             cells.append(interval_text(values, digits=4) if values else "-")
         ends = interval_text([seed["evaluation"]["mean"] for seed in seeds], digits=4)
         hours = statistics.median(seed["wall_s"] for seed in seeds) / 3600
         end = f"{ends} at {seeds[0]['env_steps']:,}"
         table.append([side, str(len(seeds)), *cells, end, f"{hours:.1f}"])
-    for name, (early, late) in PUBLISHED.items():
-        table.append([f"{name}, published", "", "", f"{early:,}", f"{late:,}", "", ""])
+    for name, returns in comparison.published.items():
+        cells = [f"{returns[steps]:,}" if steps in returns else "" for steps in at]
+        table.append([f"{name}, published", "", *cells, "", ""])
     return table
+
+
+def phases_table(sides: dict[str, list[dict]]) -> list[list[str]]:
+    """What each phase of MB-MF came to, beside the same learner from the start; returns per 1,000 steps."""
+    head = ["", "seeds", "best of phase 1", "last of phase 2", f"real steps to {GOAL:,}", "at 50,000", "at the end"]
+    table = [head]
+    for side, seeds in sides.items():
+        phases = [[phase_return(seed, phase) for seed in seeds] for phase in (1, 2)]
+        cells = [interval_text(values) if None not in values else "" for values in phases]
+        reached = [steps for seed in seeds if (steps := steps_to(seed, GOAL)) is not None]
+        goal = f"{interval_text(reached, digits=5)} in {len(reached)} of {len(seeds)}" if reached else "never"
+        ends = [interval_text([seed["evaluation"]["mean"] for seed in seeds], digits=4)]
+        middle = [value for seed in seeds if (value := return_at(seed, 50_000)) is not None]
+        table.append([side, str(len(seeds)), *cells, goal, interval_text(middle, digits=4), *ends])
+    return table
+
+
+def per_1000_steps(seed: dict) -> list[tuple[int, float, float | None]]:
+    """Of each round: real steps so far, mean return of its episodes scaled to 1,000 steps, phase."""
+    lines, steps, episodes = [], 0, 0
+    for line in seed["curve"]:
+        length = (line["env_steps"] - steps) / (line["episodes"] - episodes) if "episodes" in line else 1000
+        steps, episodes = line["env_steps"], line.get("episodes", 0)
+        lines.append((steps, line["return_mean"] * 1000 / length, line.get("phase")))
+    return lines
+
+
+def phase_return(seed: dict, phase: int) -> float | None:
+    """Best mean of four rounds in a row of phase 1; the last round of phase 2; None without phases."""
+    returns = [value for _, value, when in per_1000_steps(seed) if when == phase]
+    if not returns:
+        return None
+    means = [statistics.mean(returns[max(i - 3, 0) : i + 1]) for i in range(min(3, len(returns) - 1), len(returns))]
+    return max(means) if phase == 1 else returns[-1]
+
+
+def steps_to(seed: dict, goal: float) -> int | None:
+    """Real steps until the mean return of the last episodes reaches a goal."""
+    lines = per_1000_steps(seed)
+    for i in range(LAST - 1, len(lines)):
+        if statistics.mean(value for _, value, _ in lines[i - LAST + 1 : i + 1]) >= goal:
+            return lines[i][0]
+    return None
 
 
 def return_at(seed: dict, steps: int) -> float | None:
@@ -61,17 +152,19 @@ def return_at(seed: dict, steps: int) -> float | None:
     return statistics.mean(lines[-LAST:]) if seed["curve"][-1]["env_steps"] >= steps else None
 
 
-def draw(figure: Figure, sides: dict[str, list[dict]]) -> None:
+def draw(figure: Figure, comparison: Comparison, sides: dict[str, list[dict]]) -> None:
     """Return by real steps, a line for each seed, and published returns as markers."""
-    ax = figure.subplots()
+    ax, most = figure.subplots(), comparison.at[-1] / 1000
     for i, (side, seeds) in enumerate(sides.items()):
         for seed in seeds:
             steps = [line["env_steps"] / 1000 for line in seed["curve"]]
             label = side if seed is seeds[0] else None
             ax.plot(steps, [line["return_mean"] for line in seed["curve"]], color=f"C{i}", lw=1.2, label=label)
-    for marker, (name, values) in zip("sDv^", PUBLISHED.items(), strict=True):
-        ax.plot((25, 50), values, marker, color="0.4", ms=5, label=f"{name}, published")
-    ax.set(xlabel="real steps, thousands", ylabel="return of an episode", xlim=(0, 52), title="HalfCheetah-v5")
+    for marker, (name, returns) in zip("sDv^", comparison.published.items(), strict=False):
+        ax.plot(
+            [s / 1000 for s in returns], list(returns.values()), marker, color="0.4", ms=5, label=f"{name}, published"
+        )
+    ax.set(xlabel="real steps, thousands", ylabel="return of an episode", xlim=(0, 1.04 * most), title=comparison.env)
     ax.legend(fontsize=7, loc="upper left")
 
 

@@ -21,12 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common import BENCHMARKS, RESULTS, ROOT, hardware, peer
-from learning import forethought, spread_of
+from learning import evaluated, forethought, spread_of
 
 TUNING_SEEDS = tuple(range(100, 120))  # their results were looked at while settings changed: not to be quoted
 REPORTING_SEEDS = tuple(range(40, 45))  # used only with settings that are fixed
 PENDULUM, CARTPOLE = "forethought/PendulumSwingUp-v0", "forethought/CartPoleSwingUp-v0"
 REACHER = "forethought/ReacherTwoLink-v0"
+CURVE = ("env_steps", "episodes", "return", "return_mean", "wall_s", "phase")  # what is kept of each round
 PEER_EVALUATION_SEED = 10_000  # of peers/learn_sb3.py
 UNTIL = "--learner.learning-rate 3e-3 --until-solved"
 FAST = "--learner.learning-rate 1e-3 --learner.epochs 4 --learner.minibatches 8"  # many cheap steps
@@ -41,6 +42,7 @@ class Experiment:
     steps: int  # of experience
     flags: str = ""
     peer: str | None = None  # flags of peers/learn_sb3.py for the same settings
+    own_reward: bool = False  # evaluated by the environment's reward instead of `--cost`
 
 
 EXPERIMENTS = {
@@ -99,9 +101,7 @@ def run(name: str, experiment: Experiment, flags: argparse.Namespace, kind: str 
     for seed in flags.seeds:
         out = flags.runs / f"{name}-seed{seed}"
         forethought(*command(experiment, seed), "--out", str(out), "--resume")
-        evaluation = json.loads(
-            forethought("evaluate", str(out), "--episodes", str(flags.episodes), "--json", quiet=True)
-        )
+        evaluation = evaluated(out, experiment.env, flags.episodes, own_reward=experiment.own_reward)
         rounds = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         one = summary(seed, evaluation, rounds)
         if flags.peer and experiment.peer is not None:
@@ -156,7 +156,7 @@ def summary(seed: int, evaluation: dict, rounds: list[dict]) -> dict:
         "steps_to_solved": next((line["env_steps"] for line in rounds if line["solved"]), None),
         "steps_per_s": statistics.median(line["steps_per_s"] for line in rounds),
         "evaluation": {key: evaluation[key] for key in ("episodes", "mean", "std", "success", "returns")},
-        "curve": [{key: line[key] for key in ("env_steps", "return", "return_mean", "wall_s")} for line in rounds],
+        "curve": [{key: line[key] for key in CURVE if key in line} for line in rounds],
     }
 
 

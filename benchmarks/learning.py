@@ -118,7 +118,7 @@ def run(name: str, experiment: Experiment, flags: argparse.Namespace) -> None:
     for seed in flags.seeds:
         out = flags.runs / f"{name}-seed{seed}"
         forethought(*command(experiment, seed), "--out", str(out), "--resume")
-        evaluation = evaluated(out, experiment, flags.episodes)
+        evaluation = evaluated(out, experiment.env, flags.episodes, own_reward=experiment.own_reward)
         rounds = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         known = [one for one in known if one["seed"] != seed] + [summary(seed, experiment, evaluation, rounds)]
         results = sorted(known, key=lambda one: one["seed"])
@@ -179,16 +179,16 @@ def seed_kind(seed: int) -> str:
     return "tuning" if seed in TUNING_SEEDS else "reporting"
 
 
-def evaluated(out: Path, experiment: Experiment, episodes: int) -> dict:
+def evaluated(out: Path, env: str, episodes: int, *, own_reward: bool) -> dict:
     """The controller on fresh episodes: `forethought evaluate`, or paid by the environment instead of our cost."""
-    if not experiment.own_reward:
+    if not own_reward:
         return json.loads(forethought("evaluate", str(out), "--episodes", str(episodes), "--json", quiet=True))
     import jax.random as jr
 
     from forethought.envs.open import open_env
     from forethought.runs.run import load
 
-    world, controller = open_env(experiment.env), load(out).controller
+    world, controller = open_env(env), load(out).controller
     done = [world.run(controller, key=jr.fold_in(jr.key(10_000 + i), 0)) for i in range(episodes)]
     returns = [float(episode.reward.sum()) for episode in done]
     return {

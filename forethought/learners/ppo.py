@@ -74,6 +74,8 @@ class PPOLearner:
         for name in ("decay_steps", "reward_limit"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"PPOLearner.{name} must be positive, got {getattr(self, name)}.")
+        if self.convolutions and not self.shared_trunk:
+            raise ValueError(f"PPOLearner.convolutions {self.convolutions!r} needs shared_trunk: they are its layers.")
 
     def optimizer(self, rows: int = 1) -> optax.GradientTransformation:
         """Adam, gradients clipped to a norm; on all parameters as one vector, which saves many small kernels.

@@ -66,6 +66,23 @@ def test_an_update_raises_the_probability_of_better_actions(state, batch):
     assert not np.allclose(after.policy.trunk.network.kernels[0], state.policy.trunk.network.kernels[0])
 
 
+def test_the_layers_can_be_chosen():
+    spaces = Spaces(Observations((36, 36, 1), "uint8"), Discrete(3))
+    learner = dataclasses.replace(LEARNER, convolutions="medium")
+    before = eqx.filter_jit(lambda key: learner.init(spaces, key=key))(jr.key(0))
+    xs = jr.randint(jr.key(1), (2, 2, 36, 36, 1), 0, 255).astype(jnp.uint8)
+    none, us = jnp.zeros((2, 2), bool), jnp.array([[0, 1], [2, 0]])
+    after = update(learner, before, Transition(xs, us, xs, us.astype(jnp.float32), none, none))
+    kernels = [state.policy.trunk.network.kernels for state in (before, after)]
+    assert [kernel.shape[-1] for kernel in kernels[0]] == [16, 32] and before.policy.trunk.size == 256
+    assert all(not np.allclose(a, b) for a, b in zip(*kernels, strict=True))
+
+
+def test_layers_without_a_trunk_are_refused():
+    with pytest.raises(ValueError, match="'medium' needs shared_trunk"):
+        PPOLearner(convolutions="medium")
+
+
 def test_the_learning_rate_falls_to_zero(batch):
     learner = dataclasses.replace(LEARNER, decay_steps=2 * T * B)
     states = [eqx.filter_jit(lambda key: learner.init(SPACES, key=key))(jr.key(0))]
