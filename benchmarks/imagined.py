@@ -38,7 +38,7 @@ EXPERIMENTS = {
         f"{SMALL} --learner.critic-hidden 64 64 --retrain-every 250 --learner.discount 0.99 --until-solved",
     ),
     "cheetah_mbpo": Experiment(
-        "mbpo", CHEETAH, 50_000, "--updates-per-step 40 --learner.target-entropy -3 --rollouts.last-length 1"
+        "mbpo", CHEETAH, 50_000, "--updates-per-step 20 --learner.target-entropy -3 --rollouts.last-length 1"
     ),
     "cheetah_value_gradients": Experiment("value-gradients", CHEETAH, 100_000),
     "cheetah_value_gradients_50k": Experiment("value-gradients", CHEETAH, 50_000),
