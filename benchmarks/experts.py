@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from command import forethought
 from common import RESULTS, ROOT, table
 from experts_page import write_page
-from learning import forethought
 from rows import Row, Rows, fill, saved
 
 SEEDS = (40, 41, 42)

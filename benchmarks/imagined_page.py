@@ -7,6 +7,7 @@ import json
 import statistics
 from dataclasses import dataclass
 
+import numpy as np
 from common import RESULTS
 from matplotlib.figure import Figure
 from page import DOCS, interval_text, put_table, save_figure
@@ -105,17 +106,22 @@ def table_of(comparison: Comparison, sides: dict[str, list[dict]]) -> list[list[
 
 def phases_table(sides: dict[str, list[dict]]) -> list[list[str]]:
     """What each phase of MB-MF came to, beside the same learner from the start; returns per 1,000 steps."""
-    head = ["", "seeds", "best of phase 1", "last of phase 2", f"real steps to {GOAL:,}", "at 50,000", "at the end"]
-    table = [head]
+    goal = f"{GOAL:,}"
+    table = [["", "seeds", "MPC, best", "imitation, last", f"MPC at {goal}", f"policy at {goal}", "50,000", "the end"]]
     for side, seeds in sides.items():
         phases = [[phase_return(seed, phase) for seed in seeds] for phase in (1, 2)]
         cells = [interval_text(values) if None not in values else "" for values in phases]
-        reached = [steps for seed in seeds if (steps := steps_to(seed, GOAL)) is not None]
-        goal = f"{interval_text(reached, digits=5)} in {len(reached)} of {len(seeds)}" if reached else "never"
-        ends = [interval_text([seed["evaluation"]["mean"] for seed in seeds], digits=4)]
+        cells += [reached_text(seeds, phases=(1,)) if cells[0] else "", reached_text(seeds, phases=(2, 3, None))]
         middle = [value for seed in seeds if (value := return_at(seed, 50_000)) is not None]
-        table.append([side, str(len(seeds)), *cells, goal, interval_text(middle, digits=4), *ends])
+        ends = [seed["evaluation"]["mean"] for seed in seeds]
+        table.append([side, str(len(seeds)), *cells, *(interval_text(values, digits=4) for values in (middle, ends))])
     return table
+
+
+def reached_text(seeds: list[dict], phases: tuple[int | None, ...]) -> str:
+    """The real steps to the goal, and in how many seeds."""
+    reached = [steps for seed in seeds if (steps := steps_to(seed, GOAL, phases)) is not None]
+    return f"{np.mean(reached):,.0f} steps, {len(reached)} of {len(seeds)}" if reached else "never"
 
 
 def per_1000_steps(seed: dict) -> list[tuple[int, float, float | None]]:
@@ -137,9 +143,9 @@ def phase_return(seed: dict, phase: int) -> float | None:
     return max(means) if phase == 1 else returns[-1]
 
 
-def steps_to(seed: dict, goal: float) -> int | None:
-    """Real steps until the mean return of the last episodes reaches a goal."""
-    lines = per_1000_steps(seed)
+def steps_to(seed: dict, goal: float, phases: tuple[int | None, ...]) -> int | None:
+    """Real steps until the mean return of the last rounds of these phases reaches a goal."""
+    lines = [line for line in per_1000_steps(seed) if line[2] in phases]
     for i in range(LAST - 1, len(lines)):
         if statistics.mean(value for _, value, _ in lines[i - LAST + 1 : i + 1]) >= goal:
             return lines[i][0]

@@ -20,8 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from command import evaluated, forethought, spread_of
 from common import BENCHMARKS, RESULTS, ROOT, hardware, peer
-from learning import evaluated, forethought, spread_of
 
 TUNING_SEEDS = tuple(range(100, 120))  # their results were looked at while settings changed: not to be quoted
 REPORTING_SEEDS = tuple(range(40, 45))  # used only with settings that are fixed

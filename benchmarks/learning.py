@@ -15,11 +15,10 @@ say which kind each seed is.
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from command import evaluated, forethought, spread_of
 from common import RESULTS, ROOT, hardware
 
 
@@ -134,20 +133,6 @@ def run(name: str, experiment: Experiment, flags: argparse.Namespace) -> None:
         draw(name, experiment, results)
 
 
-def forethought(*words: str, quiet: bool = False) -> str:
-    """Run a command of ours; its standard output where `quiet`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "forethought", *words],
-        cwd=ROOT,
-        stdout=subprocess.PIPE if quiet else None,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"forethought {' '.join(words)} failed with exit status {done.returncode}.")
-    return done.stdout or ""
-
-
 def summary(seed: int, experiment: Experiment, evaluation: dict, rounds: list[dict]) -> dict:
     """What one seed came to."""
     curve = [{key: line[key] for key in ("env_steps", "return", "model_error", "solved", "wall_s")} for line in rounds]
@@ -177,32 +162,6 @@ def summary(seed: int, experiment: Experiment, evaluation: dict, rounds: list[di
 def seed_kind(seed: int) -> str:
     """Whether results of a seed may be quoted."""
     return "tuning" if seed in TUNING_SEEDS else "reporting"
-
-
-def evaluated(out: Path, env: str, episodes: int, *, own_reward: bool) -> dict:
-    """The controller on fresh episodes: `forethought evaluate`, or paid by the environment instead of our cost."""
-    if not own_reward:
-        return json.loads(forethought("evaluate", str(out), "--episodes", str(episodes), "--json", quiet=True))
-    import jax.random as jr
-
-    from forethought.envs.open import open_env
-    from forethought.runs.run import load
-
-    world, controller = open_env(env), load(out).controller
-    done = [world.run(controller, key=jr.fold_in(jr.key(10_000 + i), 0)) for i in range(episodes)]
-    returns = [float(episode.reward.sum()) for episode in done]
-    return {
-        "episodes": episodes,
-        "returns": returns,
-        "mean": statistics.mean(returns),
-        "std": spread_of(returns),
-        "success": None,
-    }
-
-
-def spread_of(values: list[float]) -> float | None:
-    """Sample standard deviation; None for one value."""
-    return statistics.stdev(values) if len(values) > 1 else None
 
 
 def show(name: str, report: dict) -> None:
