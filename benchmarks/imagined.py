@@ -43,6 +43,10 @@ EXPERIMENTS = {
     "cheetah_value_gradients": Experiment("value-gradients", CHEETAH, 100_000),
     "cheetah_value_gradients_50k": Experiment("value-gradients", CHEETAH, 50_000),
     "cheetah_mb_mf": Experiment("mb-mf", CHEETAH, 100_000, f"--model-steps 10000 {MB_MF}", own_reward=True),
+    "cheetah_mb_mf_ppo": Experiment(
+        "mb-mf", CHEETAH, 1_000_000, f"--model-steps 10000 {MB_MF} --fine-tuning ppo", own_reward=True
+    ),
+    "cheetah_ppo": Experiment("ppo", CHEETAH, 1_000_000, "--cost benchmarks.costs:run_upright", own_reward=True),
     "hopper_mbpo": Experiment("mbpo", HOPPER, 100_000, f"--learner.target-entropy -1 {HOPPER_ROLLOUTS}"),
     "hopper_value_gradients": Experiment("value-gradients", HOPPER, 100_000),
     "hopper_sac": Experiment("sac", HOPPER, 100_000, "--random-steps 5000"),

@@ -61,7 +61,12 @@ COMPARISONS = (
         },
     ),
 )
-PHASED = {"MB-MF": "imagined_cheetah_mb_mf", "SAC from the start": "learners_cheetah_sac"}
+PHASED = {
+    "MB-MF, SAC": "imagined_cheetah_mb_mf",
+    "SAC from the start": "learners_cheetah_sac",
+    "MB-MF, PPO": "imagined_cheetah_mb_mf_ppo",
+    "PPO from the start": "imagined_cheetah_ppo",
+}
 GOAL = 3000  # a return on HalfCheetah
 
 
@@ -110,7 +115,7 @@ def phases_table(sides: dict[str, list[dict]]) -> list[list[str]]:
     table = [["", "seeds", "MPC, best", "imitation, last", f"MPC at {goal}", f"policy at {goal}", "50,000", "the end"]]
     for side, seeds in sides.items():
         phases = [[phase_return(seed, phase) for seed in seeds] for phase in (1, 2)]
-        cells = [interval_text(values) if None not in values else "" for values in phases]
+        cells = [interval_text(values, digits=4) if None not in values else "" for values in phases]
         cells += [reached_text(seeds, phases=(1,)) if cells[0] else "", reached_text(seeds, phases=(2, 3, None))]
         middle = [value for seed in seeds if (value := return_at(seed, 50_000)) is not None]
         ends = [seed["evaluation"]["mean"] for seed in seeds]
@@ -125,10 +130,10 @@ def reached_text(seeds: list[dict], phases: tuple[int | None, ...]) -> str:
 
 
 def per_1000_steps(seed: dict) -> list[tuple[int, float, float | None]]:
-    """Of each round: real steps so far, mean return of its episodes scaled to 1,000 steps, phase."""
+    """Of each round: real steps so far, mean return of its episodes, phase; phase 1, whose are shorter, is scaled."""
     lines, steps, episodes = [], 0, 0
     for line in seed["curve"]:
-        length = (line["env_steps"] - steps) / (line["episodes"] - episodes) if "episodes" in line else 1000
+        length = (line["env_steps"] - steps) / (line["episodes"] - episodes) if line.get("phase") == 1 else 1000
         steps, episodes = line["env_steps"], line.get("episodes", 0)
         lines.append((steps, line["return_mean"] * 1000 / length, line.get("phase")))
     return lines
