@@ -112,14 +112,26 @@ def table_of(comparison: Comparison, sides: dict[str, list[dict]]) -> list[list[
 def phases_table(sides: dict[str, list[dict]]) -> list[list[str]]:
     """What each phase of MB-MF came to, beside the same learner from the start; returns per 1,000 steps."""
     goal = f"{GOAL:,}"
-    table = [["", "seeds", "MPC, best", "imitation, last", f"MPC at {goal}", f"policy at {goal}", "50,000", "the end"]]
+    table = [
+        [
+            "",
+            "seeds",
+            "MPC, best",
+            "imitation, last",
+            f"MPC at {goal}",
+            f"policy at {goal}",
+            "return at 50,000",
+            "evaluated at the end",
+        ]
+    ]
     for side, seeds in sides.items():
         phases = [[phase_return(seed, phase) for seed in seeds] for phase in (1, 2)]
         cells = [interval_text(values, digits=4) if None not in values else "" for values in phases]
         cells += [reached_text(seeds, phases=(1,)) if cells[0] else "", reached_text(seeds, phases=(2, 3, None))]
         middle = [value for seed in seeds if (value := return_at(seed, 50_000)) is not None]
-        ends = [seed["evaluation"]["mean"] for seed in seeds]
-        table.append([side, str(len(seeds)), *cells, *(interval_text(values, digits=4) for values in (middle, ends))])
+        ends = interval_text([seed["evaluation"]["mean"] for seed in seeds], digits=4)
+        cells += [interval_text(middle, digits=4), f"{ends} at {seeds[0]['env_steps']:,}"]
+        table.append([side, str(len(seeds)), *cells])
     return table
 
 
