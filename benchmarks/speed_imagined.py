@@ -8,9 +8,9 @@ Solved, on both sides: the first test episode of 200 steps, one after each 200 r
 fall.  Counted, on both sides: the real steps so far, the random ones first, and the wall clock of the whole process,
 imports and compilation included.  Both learn the reward and know the terminal states.  mbrl runs its own loop with
 its example settings: seven members of four layers of 200 units, fitted every 200 steps, 400 one-step rollouts and 20
-updates of SAC (layers of 256 units) for each real step.  Ours runs with these (`same`), where the matrix products of
-SAC alone take 0.54 GFLOP an update on both sides, and with the small networks that suffice for this system (`small`).
-Each run is a fresh process; the sides take turns.
+updates of SAC (layers of 256 units) for each real step; real actions are the policy's mode, imagined ones are sampled.
+Ours runs with these (`same`), where the matrix products of SAC alone take 0.54 GFLOP an update on both sides, and with
+the small networks that suffice for this system (`small`).  Each run is a fresh process; the sides take turns.
 """
 
 import json
@@ -121,6 +121,7 @@ def settings(setting: str, random_steps: int):
         retrain_every=200,
         random_steps=random_steps,
         round_steps=200,
+        acting="mode",
     )
 
 

@@ -16,7 +16,7 @@ fewer rollouts start when they are long.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -93,6 +93,7 @@ class MBPO:
     block: int = 10  # real steps between blocks of updates; 1 in Janner et al. (2019)
     capacity: int = 1_000_000  # newest real steps that are learned from
     round_steps: int = 1000  # fewest real steps of a round, collected in whole episodes
+    acting: Literal["sampled", "mode"] = "sampled"  # real actions: drawn from the policy, or its mode as in mbrl-lib
 
     def __post_init__(self):
         """Refuse settings that are out of range or cannot work together."""
@@ -146,7 +147,9 @@ class MBPO:
 
         def controller(state: MBPOState) -> Controller:
             exploring = int(state.steps) < self.random_steps
-            return Uniform(env.task.action_space) if exploring else Acting(self.learner.policy(state.learner))
+            if exploring:
+                return Uniform(env.task.action_space)
+            return Acting(self.learner.policy(state.learner), mode=self.acting == "mode")
 
         def learn(state: MBPOState, piece: Transition, key: PRNGKeyArray) -> MBPOState:
             fit_key, branch_key = jr.split(jr.fold_in(key, 1))

@@ -147,6 +147,17 @@ def test_with_real_rows_only_the_learner_is_sac():
     assert int(mbpo.fitted) == -1 and "rollout_length" not in infos[-1].metrics
 
 
+@pytest.mark.parametrize("acting", ["sampled", "mode"])
+def test_real_actions_are_sampled_or_the_mode(acting):
+    algorithm = dataclasses.replace(SMALL, acting=acting, updates_per_step=0.0, real_ratio=1.0, round_steps=10)
+    state = algorithm.init(ENV, key=jr.key(0))
+    for number in range(2):  # the first round's actions are random
+        state, info = algorithm.iterate(state, ENV, key=jr.key(number))
+    episode, policy = info.episodes[0], algorithm.learner.policy(state.learner)
+    modes = eqx.filter_jit(jax.vmap(lambda x: policy(x).mode))(jnp.asarray(episode.x))
+    assert np.allclose(modes, episode.u, atol=1e-5) == (acting == "mode")
+
+
 def test_a_batch_has_the_share_of_real_rows():
     real = experience()
     imagined = jax.tree.map(lambda a: a, real)
