@@ -49,7 +49,8 @@ EXPERIMENTS = {
     "cheetah_ppo": Experiment("ppo", CHEETAH, 1_000_000, "--cost benchmarks.costs:run_upright", own_reward=True),
     "hopper_mbpo": Experiment("mbpo", HOPPER, 100_000, f"--learner.target-entropy -1 {HOPPER_ROLLOUTS}"),
     "hopper_value_gradients": Experiment("value-gradients", HOPPER, 100_000),
-    "hopper_sac": Experiment("sac", HOPPER, 100_000, "--random-steps 5000"),
+    "hopper_value_gradients_50k": Experiment("value-gradients", HOPPER, 50_000),
+    "hopper_sac": Experiment("sac", HOPPER, 50_000, "--random-steps 5000"),
 }
 
 if __name__ == "__main__":

@@ -49,16 +49,12 @@ COMPARISONS = (
         "Hopper-v5",
         "hopper",
         {
-            "value gradients": "imagined_hopper_value_gradients",
+            "value gradients": "imagined_hopper_value_gradients_50k",
             "MBPO": "imagined_hopper_mbpo",
             "SAC": "imagined_hopper_sac",
         },
-        (25_000, 50_000, 100_000),
-        {
-            "DHMBPO": {100_000: 3399},
-            "MBPO": {50_000: 1694, 100_000: 3293},
-            "SAC": {50_000: 1125, 100_000: 2667},
-        },
+        (15_000, 25_000, 50_000),
+        {"MBPO": {50_000: 1694}, "SAC": {50_000: 1125}},
     ),
 )
 PHASED = {
