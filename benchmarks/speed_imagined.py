@@ -110,7 +110,10 @@ def settings(setting: str, random_steps: int):
     units, layers, members = (64, 2, 6) if small else (200, 4, 7)
     return ft.MBPO(
         learner=SACLearner(
-            hidden=(units, units) if small else (256, 256), initial_temperature=0.2, target_entropy=-0.05
+            hidden=(units, units) if small else (256, 256),
+            initial_temperature=1.0,
+            target_entropy=-0.05,
+            tau=0.00125,  # mbrl: 0.005 in every fourth update
         ),
         model=ft.Ensemble(
             members=members, hidden=(units,) * layers, batch=256, patience=5, holdout=0.2, bootstrap=False
