@@ -114,6 +114,7 @@ def settings(setting: str, random_steps: int):
             initial_temperature=1.0,
             target_entropy=-0.05,
             tau=0.00125,  # mbrl: 0.005 in every fourth update
+            initializer="glorot",
         ),
         model=ft.Ensemble(
             members=members, hidden=(units,) * layers, batch=256, patience=5, holdout=0.2, bootstrap=False

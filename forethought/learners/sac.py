@@ -30,11 +30,12 @@ from forethought.core.settings import settings
 from forethought.learners.validation import require_rates
 from forethought.networks.gaussian_mlp import silu
 from forethought.networks.inputs import Inputs
-from forethought.networks.mlp import MLP
+from forethought.networks.mlp import MLP, glorot, uniform
 from forethought.policies.network import SquashedGaussianPolicy, require_limits, squashed_gaussian
 
 WHO = "SAC"
 ACTIVATIONS = {"relu": jax.nn.relu, "silu": silu}
+INITIALIZERS = {"uniform": uniform, "glorot": glorot()}
 
 
 class Critic(eqx.Module):
@@ -89,6 +90,7 @@ class SACLearner:
     subset: int | None = None  # slow critics, drawn at random, whose least value is the target; none: see `combine`
     normalize: bool = False  # standardize observations by the moments of those that `seen` was given
     scale_values: bool = False  # critics output values in units of the first rewards' mean size / (1 - discount)
+    initializer: Literal["uniform", "glorot"] = "uniform"  # of the weights; Haarnoja et al. (2018), the code: glorot
 
     def __post_init__(self):
         """Refuse settings out of range."""
@@ -130,15 +132,15 @@ class SACLearner:
                 hidden=self.hidden,
                 activation=ACTIVATIONS[self.activation],
                 normalize=self.normalize,
+                initializer=INITIALIZERS[self.initializer],
                 who=WHO,
                 key=policy_key,
             )
         inputs = Inputs.of(spaces.observations, normalize=self.normalize)
         size = inputs.shape[0] + box.size
         hidden, activation = self.critic_hidden or self.hidden, ACTIVATIONS[self.activation]
-        networks = jax.vmap(lambda key: MLP.init(size, 1, hidden=hidden, activation=activation, key=key))(
-            jr.split(critic_key, self.critics)
-        )
+        how = {"hidden": hidden, "activation": activation, "initializer": INITIALIZERS[self.initializer]}
+        networks = jax.vmap(lambda key: MLP.init(size, 1, **how, key=key))(jr.split(critic_key, self.critics))
         critic = Critic(inputs, networks, box, jnp.ones(()), self.combine)
         log_temperature = jnp.log(jnp.asarray(self.initial_temperature, jnp.result_type(float)))
         memory = tuple(

@@ -71,6 +71,14 @@ def uniform(key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
     return jr.uniform(key, shape, minval=-limit, maxval=limit)
 
 
+def glorot() -> Initializer:
+    """Uniform within sqrt(6 / (inputs + outputs)), the default of TensorFlow's dense layers.
+
+    Source: Glorot & Bengio (2010), equation 16.
+    """
+    return jax.nn.initializers.glorot_uniform()
+
+
 def orthogonal(gain: float) -> Initializer:
     """Orthogonal weights, times `gain`.
 

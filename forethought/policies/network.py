@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 from forethought.core import Box, Categorical, Conditional, Discrete, Observations, Spaces, UsageError
 from forethought.networks.build import Network, network_for
 from forethought.networks.inputs import Inputs
-from forethought.networks.mlp import orthogonal, uniform
+from forethought.networks.mlp import Initializer, orthogonal, uniform
 from forethought.networks.trunk import Trunk
 from forethought.policies.distributions import ClippedGaussian, SquashedGaussian
 
@@ -159,6 +159,7 @@ def squashed_gaussian(
     hidden: tuple[int, ...],
     activation: Callable[[Array], Array] = jax.nn.relu,
     normalize: bool = False,
+    initializer: Initializer = uniform,
     who: str,
     key: PRNGKeyArray,
 ) -> SquashedGaussianPolicy:
@@ -166,7 +167,7 @@ def squashed_gaussian(
     box = require_limits(spaces.actions, who)
     inputs = Inputs.of(spaces.observations, normalize=normalize)
     network = network_for(
-        inputs, 2 * box.size, hidden=hidden, activation=activation, initializer=uniform, who=who, key=key
+        inputs, 2 * box.size, hidden=hidden, activation=activation, initializer=initializer, who=who, key=key
     )
     return SquashedGaussianPolicy(inputs, network, box)
 

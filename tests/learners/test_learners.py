@@ -120,6 +120,18 @@ def test_learning_starts_from_a_given_policy():
         np.testing.assert_array_equal(learner.policy(state)(x).mode, policy(x).mode)
 
 
+@pytest.mark.parametrize("name", ["uniform", "glorot"])
+def test_the_weights_of_sac_start_as_told(name):
+    state = SACLearner(hidden=(64, 64), initializer=name).init(SPACES, key=jr.key(0))
+    limits = {
+        "uniform": lambda rows, columns: rows**-0.5,
+        "glorot": lambda rows, columns: (6 / (rows + columns)) ** 0.5,
+    }
+    for weight in [*state.policy.network.weights, *(weights[0] for weights in state.critic.networks.weights)]:
+        limit = limits[name](*weight.shape)
+        assert 0.9 * limit < np.abs(weight).max() <= limit
+
+
 def test_the_targets_of_sac_against_a_plain_computation():
     batch = jax.tree.map(lambda a: a[:6], steps_of_reward_one((10,), SPACES, terminal=True, key=jr.key(3)))
     state, temperature, key = initial(SAC), jnp.asarray(0.3), jr.key(4)
