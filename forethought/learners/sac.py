@@ -139,8 +139,12 @@ class SACLearner:
         inputs = Inputs.of(spaces.observations, normalize=self.normalize)
         size = inputs.shape[0] + box.size
         hidden, activation = self.critic_hidden or self.hidden, ACTIVATIONS[self.activation]
-        how = {"hidden": hidden, "activation": activation, "initializer": INITIALIZERS[self.initializer]}
-        networks = jax.vmap(lambda key: MLP.init(size, 1, **how, key=key))(jr.split(critic_key, self.critics))
+        initializer = INITIALIZERS[self.initializer]
+
+        def network(key: PRNGKeyArray) -> MLP:
+            return MLP.init(size, 1, hidden=hidden, activation=activation, initializer=initializer, key=key)
+
+        networks = jax.vmap(network)(jr.split(critic_key, self.critics))
         critic = Critic(inputs, networks, box, jnp.ones(()), self.combine)
         log_temperature = jnp.log(jnp.asarray(self.initial_temperature, jnp.result_type(float)))
         memory = tuple(
