@@ -72,6 +72,7 @@ def write_page() -> None:
         sides = {side: seeds for side, name in one.sides.items() if (seeds := reporting(name))}
         if sides:
             put_table(PAGE, one.name, table_of(one, sides))
+        if len(sides) > 1:
             figure_name = "imagined_" + one.name.replace("half-", "")
             save_figure(figure_name, lambda figure, c=one, s=sides: draw(figure, c, s), width=7, height=3.6)
     phased = {side: seeds for side, name in PHASED.items() if (seeds := reporting(name))}
