@@ -23,16 +23,16 @@ def forethought(*words: str, quiet: bool = False) -> str:
     return done.stdout or ""
 
 
-def evaluated(out: Path, env: str, episodes: int, *, own_reward: bool) -> dict:
-    """The controller on fresh episodes: `forethought evaluate`, or paid by the environment instead of our cost."""
-    if not own_reward:
+def evaluated(out: Path, episodes: int, *, paid_by: str | None = None) -> dict:
+    """The controller on fresh episodes: `forethought evaluate`, or paid by this environment instead of our cost."""
+    if paid_by is None:
         return json.loads(forethought("evaluate", str(out), "--episodes", str(episodes), "--json", quiet=True))
     import jax.random as jr  # only here: most calls leave JAX to another process
 
     from forethought.envs.open import open_env
     from forethought.runs.run import load
 
-    world, controller = open_env(env), load(out).controller
+    world, controller = open_env(paid_by), load(out).controller
     done = [world.run(controller, key=jr.fold_in(jr.key(10_000 + i), 0)) for i in range(episodes)]
     returns = [float(episode.reward.sum()) for episode in done]
     return {

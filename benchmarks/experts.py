@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from command import forethought
+from command import evaluated, forethought
 from common import RESULTS, ROOT, table
 from experts_page import write_page
 from rows import Row, Rows, fill, saved
@@ -99,16 +99,10 @@ def student(suite: Suite, flags: argparse.Namespace, loss: str, data: str, seed:
     forethought("distill", *teachers, *suite.student.split(), *words, "--out", str(out), "--resume")
     wall = time.perf_counter() - begin
     games = evaluated(out, flags.episodes)["games"]
-    shares = [
-        game["share"] for game in games if game["share"] is not None
-    ]  # none: an expert that is no better than random
+    # no share: an expert that is no better than random
+    shares = [game["share"] for game in games if game["share"] is not None]
     mean = sum(shares) / len(shares) if shares else None
     return {"wall_s": wall, "games": flags.games, "scores": games, "mean_share": mean}
-
-
-def evaluated(out: Path, episodes: int) -> dict:
-    """The evaluation of a run."""
-    return json.loads(forethought("evaluate", str(out), "--episodes", str(episodes), "--json", quiet=True))
 
 
 def expert_path(runs: Path, game: str, seed: int) -> Path:

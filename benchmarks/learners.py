@@ -101,7 +101,7 @@ def run(name: str, experiment: Experiment, flags: argparse.Namespace, kind: str 
     for seed in flags.seeds:
         out = flags.runs / f"{name}-seed{seed}"
         forethought(*command(experiment, seed), "--out", str(out), "--resume")
-        evaluation = evaluated(out, experiment.env, flags.episodes, own_reward=experiment.own_reward)
+        evaluation = evaluated(out, flags.episodes, paid_by=experiment.env if experiment.own_reward else None)
         rounds = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         one = summary(seed, evaluation, rounds)
         if flags.peer and experiment.peer is not None:

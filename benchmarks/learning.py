@@ -117,7 +117,7 @@ def run(name: str, experiment: Experiment, flags: argparse.Namespace) -> None:
     for seed in flags.seeds:
         out = flags.runs / f"{name}-seed{seed}"
         forethought(*command(experiment, seed), "--out", str(out), "--resume")
-        evaluation = evaluated(out, experiment.env, flags.episodes, own_reward=experiment.own_reward)
+        evaluation = evaluated(out, flags.episodes, paid_by=experiment.env if experiment.own_reward else None)
         rounds = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         known = [one for one in known if one["seed"] != seed] + [summary(seed, experiment, evaluation, rounds)]
         results = sorted(known, key=lambda one: one["seed"])

@@ -10,7 +10,8 @@ imports and compilation included.  Both learn the reward and know the terminal s
 its example settings: seven members of four layers of 200 units, fitted every 200 steps, 400 one-step rollouts and 20
 updates of SAC (layers of 256 units) for each real step; real actions are the policy's mode, imagined ones are sampled.
 Ours runs with these (`same`), where the matrix products of SAC alone take 0.54 GFLOP an update on both sides, and with
-the small networks that suffice for this system (`small`).  Each run is a fresh process; the sides take turns.
+the small networks that suffice for this system (`small`).  Settings were looked at on seeds 0 to 12 and 100.
+Each run is a fresh process; the sides take turns.
 """
 
 import json
@@ -25,7 +26,7 @@ SIDES = {"small": "forethought, small networks", "same": "forethought, same sett
 def main() -> None:
     flags = arguments(
         __doc__,
-        seeds={"type": int, "nargs": "+", "default": [10, 11, 12], "help": "one run of each side for each"},
+        seeds={"type": int, "nargs": "+", "default": [20, 21, 22], "help": "one run of each side for each"},
         random_steps={"type": int, "nargs": "+", "default": [200], "help": "first steps; a comparison for each"},
         max_steps={"type": int, "default": 3000, "help": "real steps, after the random ones, before a run gives up"},
         setting={"choices": sorted(SETTINGS), "default": "same", "help": "of the one run with --measure"},

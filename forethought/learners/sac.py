@@ -35,7 +35,7 @@ from forethought.policies.network import SquashedGaussianPolicy, require_limits,
 
 WHO = "SAC"
 ACTIVATIONS = {"relu": jax.nn.relu, "silu": silu}
-INITIALIZERS = {"uniform": uniform, "glorot": glorot()}
+INITIALIZERS = {"uniform": uniform, "glorot": glorot}
 
 
 class Critic(eqx.Module):

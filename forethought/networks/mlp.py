@@ -71,12 +71,12 @@ def uniform(key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
     return jr.uniform(key, shape, minval=-limit, maxval=limit)
 
 
-def glorot() -> Initializer:
+def glorot(key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
     """Uniform within sqrt(6 / (inputs + outputs)), the default of TensorFlow's dense layers.
 
     Source: Glorot & Bengio (2010), equation 16.
     """
-    return jax.nn.initializers.glorot_uniform()
+    return jax.nn.initializers.glorot_uniform()(key, shape)
 
 
 def orthogonal(gain: float) -> Initializer:
