@@ -7,14 +7,14 @@
 
 Each seed is one `forethought train`, resumable, in runs/imagined/NAME-seedS, and one `forethought evaluate`; results go
 to benchmarks/results/imagined_NAME.json, with the curve of returns by real steps.  SAC on HalfCheetah is
-`learners.py cheetah_sac`.  Settings are tuned on seeds 100 to
-119 only, and reported on seeds 40 to 44.
+`learners.py cheetah_sac`.  Settings are tuned on seeds 100 to 119 only, and reported on seeds 40 to 44.
 """
 
 import sys
 
 from imagined_page import write_page
-from learners import Experiment, main
+from learners import line, summary
+from trainings import Experiment, Study, main
 
 PENDULUM = "forethought/PendulumSwingUp-v0"
 CHEETAH, HOPPER = "HalfCheetah-v5", "Hopper-v5"
@@ -55,6 +55,6 @@ EXPERIMENTS = {
 
 if __name__ == "__main__":
     if "--draw" not in sys.argv:
-        main(EXPERIMENTS, "imagined", __doc__)
+        main(Study("imagined", EXPERIMENTS, __doc__, summary, line))
     if "--list" not in sys.argv:
         write_page()

@@ -1,6 +1,7 @@
 """The benchmarks of the learners: seeds kept apart, commands that exist, operations counted right."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -26,19 +27,60 @@ def load(monkeypatch):
 
 
 def test_tuning_and_reporting_seeds_are_disjoint(load):
-    learners = load("learners")
-    assert len(learners.TUNING_SEEDS) >= 10 and len(learners.REPORTING_SEEDS) >= 5
-    assert not set(learners.TUNING_SEEDS) & set(learners.REPORTING_SEEDS)
-    assert [learners.seed_kind(seed) for seed in (100, 40)] == ["tuning", "reporting"]
+    study = load("learners").STUDY
+    assert len(study.tuning_seeds) >= 10 and len(study.reporting_seeds) >= 5
+    assert not set(study.tuning_seeds) & set(study.reporting_seeds)
+    assert [study.seed_kind(seed) for seed in (100, 40)] == ["tuning", "reporting"]
 
 
-def test_every_experiment_is_a_command(load):
-    learners = load("learners")
-    for experiment in learners.EXPERIMENTS.values():
-        words = learners.command(experiment, 40)[1:]
+@pytest.mark.parametrize("name", ["learners", "learning", "imagined"])
+def test_every_experiment_is_a_command(load, name, monkeypatch):
+    monkeypatch.chdir(BENCHMARKS.parent)  # of costs named in the flags
+    command = load("trainings").command
+    for experiment in load(name).EXPERIMENTS.values():
+        words = command(experiment, 40)[1:]
         parser = Parser("forethought train", "")
         configure(parser, words)
         assert parser.parse(words).env_steps == experiment.steps
+
+
+def test_each_seed_is_trained_evaluated_and_saved(load, monkeypatch, tmp_path, capsys):
+    trainings, ran = load("trainings"), []
+
+    def trained(*words, quiet=False):
+        ran.append(words)
+        out = Path(words[words.index("--out") + 1])
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "metrics.jsonl").write_text('{"env_steps": 7}\n')
+
+    done = {"episodes": 2, "mean": 3.0, "std": 1.0, "success": None, "returns": [2.0, 4.0]}
+    monkeypatch.setattr(trainings, "forethought", trained)
+    monkeypatch.setattr(trainings, "evaluated", lambda out, episodes, paid_by: done)
+    monkeypatch.setattr(trainings, "RESULTS", tmp_path / "results")
+    study = trainings.Study(
+        "some",
+        {"one": trainings.Experiment("ppo", "CartPole-v1", 7)},
+        "about",
+        lambda trained: {
+            "evaluation": trainings.kept(trained.evaluation),
+            "again": bool(trained.before),
+            "steps": trained.rounds[-1]["env_steps"],
+        },
+        trainings.evaluation_text,
+    )
+    monkeypatch.setattr("sys.argv", ["some.py", "one", "--seeds", "41", "40", "100", "40", "--runs", str(tmp_path)])
+    trainings.main(study)
+    saved = json.loads((tmp_path / "results" / "some_one.json").read_text())
+    assert [(one["seed"], one["seed_kind"], one["again"], one["steps"]) for one in saved["seeds"]] == [
+        (40, "reporting", True, 7),
+        (41, "reporting", False, 7),
+        (100, "tuning", False, 7),
+    ]
+    assert ran[0][:7] == ("train", "ppo", "CartPole-v1", "--env-steps", "7", "--seed", "41")
+    assert ran[0][7:] == ("--out", str(tmp_path / "one-seed41"), "--resume")
+    text = capsys.readouterr().out
+    assert "one, tuning seed 100: evaluated 3.0 +- 1.0 (2 episodes)" in text
+    assert "one, 2 reporting seeds: evaluated 3.0 +- 0.0 over seeds" in text
 
 
 def test_operations_of_an_update_of_sac(load):

