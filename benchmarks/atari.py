@@ -7,14 +7,15 @@
 
 No sticky actions; an episode begins with 1 to 30 frames without action; evaluation replaces 5% of the actions by random
 ones (Mnih et al., 2015).  The student has the size of one expert.  Published scores: MR.Q at the same 500,000 steps,
-with sticky actions.  Learning rates of 5e-4 and 1e-3 did not differ in the first 100,000 steps of Boxing (seed 100).
+with sticky actions.  Freeway is left out: random actions never cross the road, so nothing is learned in 160,000 steps
+(seed 40).  Learning rates of 5e-4 and 1e-3 did not differ in the first 100,000 steps of Boxing (seed 100).
 """
 
 from experts import Suite, main
 
 SUITE = Suite(
     name="atari",
-    games={"ALE/Freeway-v4": "32", "ALE/Breakout-v4": "19", "ALE/Boxing-v4": "94"},
+    games={"ALE/Breakout-v4": "19", "ALE/Boxing-v4": "94", "ALE/Pong-v4": "11"},
     steps=500_000,
     rounds=15,
     expert=(
