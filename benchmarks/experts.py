@@ -17,8 +17,6 @@ from common import RESULTS, ROOT, table
 from experts_page import write_page
 from rows import Row, Rows, fill, saved
 
-SEEDS = (40, 41, 42)
-
 
 @dataclass(frozen=True)
 class Suite:
@@ -30,6 +28,7 @@ class Suite:
     rounds: int  # of a student
     expert: str  # flags of the experts
     student: str  # flags of the students
+    seeds: tuple[int, ...] = (40, 41, 42)
     episodes: int = 30  # of an evaluation
 
 
@@ -37,7 +36,7 @@ def main(suite: Suite, about: str | None) -> None:
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=["experts", "students", "show"])
     parser.add_argument("--games", nargs="+", default=list(suite.games), choices=list(suite.games), metavar="ID")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(suite.seeds))
     parser.add_argument("--losses", nargs="+", default=["kl", "nll", "mse"], choices=["kl", "nll", "mse"])
     parser.add_argument("--data", nargs="+", default=["student"], choices=["teacher", "student"], help="who acts")
     parser.add_argument("--steps", type=int, default=suite.steps, help="environment steps of an expert")
