@@ -34,7 +34,6 @@ CHANGING = {  # maze: planning steps, kappa, steps
 }
 EVERY = 25  # steps between points of the curves
 SCALES = (1, 2, 3, 4, 5)
-SWEEPING_RUNS = 10
 TASKS = {  # environment: discount, step size, expected return that counts as good, most episodes
     "FrozenLake-v1": (0.99, 0.1, 0.7, 5000),
     "Taxi-v4": (0.95, 1.0, 7.0, 3000),
@@ -46,16 +45,13 @@ LEARNERS = {  # name: class, planning steps, outcomes
     "prioritized sweeping, n = 5": ("PrioritizedSweeping", 5, 1),
     "prioritized sweeping, n = 5, 100 outcomes": ("PrioritizedSweeping", 5, 100),
 }
-EPISODES_RUNS = 10
 NO_TIME_LIMIT = 10**9  # steps; the textbook's episodes have none
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=", ".join(PARTS))
-    parser.add_argument(
-        "--runs", type=int, default=30, help="independent runs of each row (parts sweeping and episodes: at most 10)"
-    )
+    parser.add_argument("--runs", type=int, default=30, help="independent runs of each row")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, nothing saved: does everything run?")
     parser.add_argument("--draw", action="store_true", help="run nothing: write tables and figures from saved results")
     flags = parser.parse_args()
@@ -121,7 +117,7 @@ def sweeping(flags: argparse.Namespace) -> Rows:
     """Updates until near-optimal as the maze grows."""
     for scale in SCALES[:1] if flags.quick else SCALES:
         for learner in ("Dyna-Q", "prioritized sweeping"):
-            about = {"scale": scale, "learner": learner, "seed": SEED, "runs": min(flags.runs, SWEEPING_RUNS)}
+            about = {"scale": scale, "learner": learner, "seed": SEED, "runs": flags.runs}
             yield about, lambda scale=scale, learner=learner: swept_maze(scale, learner, flags)
 
 
@@ -132,7 +128,6 @@ def swept_maze(scale: int, learner: str, flags: argparse.Namespace) -> dict[str,
 
     kind = DynaQ if learner == "Dyna-Q" else PrioritizedSweeping
     mdp, most = table("forethought/DynaMaze-v0", scale=scale), int(NEAR * SHORTEST * scale)
-    flags = argparse.Namespace(**{**vars(flags), "runs": min(flags.runs, SWEEPING_RUNS)})
     algorithm = kind(planning_steps=5, step_size=0.5)
     told = episodes_of(algorithm, mdp, 500, lambda q: -greedy_steps(q, mdp, most), flags, enough=-most)
     episodes = first_reached(told.score, -most)
@@ -149,7 +144,7 @@ def episodes(flags: argparse.Namespace) -> Rows:
         for learner, (_, _, outcomes) in LEARNERS.items():
             if task == "Taxi-v4" and outcomes > 1:  # deterministic: all outcomes of a pair are equal
                 continue
-            about = {"task": task, "learner": learner, "seed": SEED, "runs": min(flags.runs, EPISODES_RUNS)}
+            about = {"task": task, "learner": learner, "seed": SEED, "runs": flags.runs}
             yield about, lambda task=task, name=learner: good_after(task, name, flags)
 
 
@@ -162,7 +157,6 @@ def good_after(task: str, learner: str, flags: argparse.Namespace) -> dict[str, 
     kind, n, outcomes = LEARNERS[learner]
     algorithm = getattr(forethought, kind)(planning_steps=n, step_size=step_size, discount=discount, outcomes=outcomes)
     mdp, count = table(task, horizon=None), 3 if flags.quick else most
-    flags = argparse.Namespace(**{**vars(flags), "runs": min(flags.runs, EPISODES_RUNS)})
     told = episodes_of(algorithm, mdp, count, lambda q: greedy_return(q, mdp), flags, enough=good)
     return {"episodes": first_reached(told.score, good), "real_steps": told.length.sum(1).tolist()}
 
