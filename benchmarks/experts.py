@@ -23,7 +23,7 @@ class Suite:
     """Games, budgets and settings."""
 
     name: str
-    games: dict[str, str]  # id: published score, with its source
+    games: dict[str, str]  # id: published score, empty where none is known
     steps: int  # of each expert
     rounds: int  # of a student
     expert: str  # flags of the experts

@@ -13,7 +13,7 @@ PAGE = DOCS / "minatar_atari.md"
 
 
 def write_page(name: str, published: dict[str, str]) -> None:
-    """Whatever there are results of; `published`: score of each game."""
+    """Whatever there are results of; `published`: score of each game, empty where none is known."""
     rows = reporting(name)
     experts = [row for row in rows if row["part"] == "expert"]
     students = [row for row in rows if row["part"] == "student"]
@@ -58,6 +58,7 @@ def draw(figure: Figure, rows: list[Row], published: dict[str, str]) -> None:
         for row in (row for row in rows if row["game"] == game):
             steps, returns, _ = zip(*row["curve"], strict=True)
             ax.plot([one / 1e6 for one in steps], returns, color="C0", lw=1, label=f"seed {row['seed']}")
-        ax.axhline(float(published[game]), color="0.4", ls="--", lw=1)
+        if published[game].isdigit():
+            ax.axhline(float(published[game]), color="0.4", ls="--", lw=1)
         ax.set(title=game.rpartition("/")[2], xlabel="million steps")
     figure.axes[0].set_ylabel("return of an episode")
