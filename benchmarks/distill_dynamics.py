@@ -1,11 +1,11 @@
 """One network for an ensemble: likelihood, calibration, return of PETS, and planning time.
 
     python benchmarks/distill_dynamics.py                                   # cart-pole; continues where it stopped
-    python benchmarks/distill_dynamics.py --tasks cheetah --teachers runs/learning --seeds 40 41 42
+    python benchmarks/distill_dynamics.py --tasks cheetah --seeds 40 41 42
     python benchmarks/distill_dynamics.py --draw                            # run nothing: tables and figure
     python benchmarks/distill_dynamics.py --quick                           # tiny sizes, nothing saved
 
-The teachers are PETS runs of benchmarks/ladder.py (cart-pole) and benchmarks/learning.py (cheetah), trained by them if
+The teachers are the PETS runs of benchmarks/ladder.py (cart-pole) and benchmarks/learning.py (cheetah), trained now if
 they are not there.  Three models plan with the same planner: the ensemble of K networks with K particles per candidate,
 and, with one particle, its student (`forethought distill RUN`) and a single network of the student's size that is
 trained on the same data.  Held-out data are new episodes, half of random actions and half of the teacher.
@@ -26,6 +26,7 @@ from typing import Any
 from common import RESULTS, ROOT
 from page import DOCS, interval_text, put_table, save_figure, unique
 from rows import REPORTING_SEEDS, Rows, fill, reporting
+from teachers import PETS, pets_run
 
 sys.path.insert(0, str(ROOT))
 
@@ -47,10 +48,6 @@ from forethought.runs.distill import distill  # noqa: E402
 from forethought.runs.run import Run, load  # noqa: E402
 
 NAME = "distill_dynamics"
-TEACHERS = {  # task: directory of a teacher's run, and what trains it
-    "cart-pole": ("cart-pole-pets-seed{seed}", "python benchmarks/ladder.py learn --tasks cart-pole --rungs pets"),
-    "cheetah": ("cheetah-seed{seed}", "python benchmarks/learning.py cheetah"),
-}
 LEVELS = np.linspace(0.05, 0.95, 19)  # of central intervals
 MODELS = ("ensemble", "student", "single")
 HELD_OUT = 4  # episodes, half of them of random actions
@@ -58,9 +55,8 @@ HELD_OUT = 4  # episodes, half of them of random actions
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", choices=list(TEACHERS), default=["cart-pole"], metavar="TASK")
+    parser.add_argument("--tasks", nargs="+", choices=list(PETS), default=["cart-pole"], metavar="TASK")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(REPORTING_SEEDS))
-    parser.add_argument("--teachers", type=Path, default=ROOT / "runs" / "ladder", help="where the teachers' runs are")
     parser.add_argument(
         "--runs", type=Path, default=ROOT / "runs" / "distill", help="where the students' runs are kept"
     )
@@ -86,11 +82,7 @@ def rows(flags: argparse.Namespace) -> Rows:
 
 def measured(task: str, seed: int, flags: argparse.Namespace) -> dict[str, Any]:
     """Predictions, returns and planning times of the three models."""
-    folder, command = TEACHERS[task]
-    path = flags.teachers / folder.format(seed=seed)
-    if not path.exists():
-        raise SystemExit(f"There is no teacher in {path}: run `{command} --seeds {seed}` first.")
-    teacher = load(path)
+    teacher = load(pets_run(task, seed))
     student = distilled(teacher, task, seed, flags)
     runs = {"ensemble": (teacher.algorithm, teacher.state), "student": (student.algorithm, student.state)}
     runs["single"] = single(teacher, quick=flags.quick)

@@ -1,7 +1,7 @@
 """A planner as a policy network: return and latency of MPC and of its student, trained by DAgger.
 
     python benchmarks/distill_policy.py                                  # cart-pole and reacher; continues
-    python benchmarks/distill_policy.py --tasks cheetah --teachers runs/learning --seeds 40 41 42
+    python benchmarks/distill_policy.py --tasks cheetah --seeds 40 41 42
     python benchmarks/distill_policy.py --draw                           # run nothing: tables from saved results
     python benchmarks/distill_policy.py --quick                          # tiny sizes, nothing saved
 
@@ -23,6 +23,7 @@ from typing import Any
 from common import RESULTS, ROOT
 from page import DOCS, interval_text, put_table, unique
 from rows import REPORTING_SEEDS, Rows, fill, reporting
+from teachers import pets_run
 
 sys.path.insert(0, str(ROOT))
 
@@ -43,10 +44,10 @@ from forethought.runs.driver import train  # noqa: E402
 from forethought.runs.run import Run, load  # noqa: E402
 
 NAME = "distill_policy"
-TASKS = {  # task: environment of a known model, or the folder of a teacher's run; its positions
+TASKS = {  # task: environment of a known model, none: the teacher has learned its model; its positions
     "cart-pole": ("forethought/CartPoleSwingUp-v0", ("0", "1")),
     "reacher": ("forethought/ReacherTwoLink-v0", ("0", "1")),
-    "cheetah": ("cheetah-seed{seed}", ()),
+    "cheetah": (None, ()),
 }
 VIEWS = ("full state", "positions")
 PLANNER = ICEM(particles=1)
@@ -61,9 +62,6 @@ def main() -> None:
         "--views", nargs="+", choices=list(VIEWS), default=list(VIEWS), metavar="VIEW", help=", ".join(VIEWS)
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=list(REPORTING_SEEDS))
-    parser.add_argument(
-        "--teachers", type=Path, default=ROOT / "runs" / "learning", help="where the cheetah's runs are"
-    )
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "distill", help="where the runs are kept")
     parser.add_argument("--episodes", type=int, default=10, help="of each evaluation")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, nothing saved: does everything run?")
@@ -112,8 +110,8 @@ def measured(task: str, view: str, seed: int, flags: argparse.Namespace) -> dict
 def teacher_of(task: str, seed: int, flags: argparse.Namespace) -> Run:
     """The teacher's run."""
     name = TASKS[task][0]
-    if "/" not in name:
-        return load(flags.teachers / name.format(seed=seed))
+    if name is None:
+        return load(pets_run(task, seed))
     planner, out = (QUICK, f"quick-{task}") if flags.quick else (PLANNER, f"{task}-known-mpc-seed{seed}")
     how: dict[str, Any] = {"seed": seed, "iterations": 1, "resume": True, "progress": False}
     return train(KnownMPC(planner=planner), name, out=flags.runs / out, **how)

@@ -1,5 +1,6 @@
 """The benchmarks of the learners: seeds kept apart, commands that exist, operations counted right."""
 
+import argparse
 import importlib.util
 import json
 from pathlib import Path
@@ -42,6 +43,23 @@ def test_every_experiment_is_a_command(load, name, monkeypatch):
         parser = Parser("forethought train", "")
         configure(parser, words)
         assert parser.parse(words).env_steps == experiment.steps
+
+
+def test_teachers_are_the_runs_of_the_ladder(load, monkeypatch, tmp_path):
+    """By the same command, in the same place, so that either benchmark may train them."""
+    teachers, ladder = load("teachers"), load("ladder")
+    called = []
+    monkeypatch.setattr(teachers, "forethought", lambda *words: called.append(words))
+    monkeypatch.setattr(teachers, "ROOT", tmp_path)
+    out = teachers.pets_run("cart-pole", 40)
+    assert out == tmp_path / "runs" / "ladder" / "cart-pole-pets-seed40"
+    flags = argparse.Namespace(runs=tmp_path / "runs" / "ladder")
+    assert out == ladder.run_path("cart-pole", "pets", 40, flags)
+    words = list(called[0])[1:]
+    saved = json.loads((BENCHMARKS / "results" / "ladder_learn.json").read_text())["rows"]
+    row = next(row for row in saved if (row["task"], row["rung"], row["seed"]) == ("cart-pole", "pets", 40))
+    theirs = row["command"].split()[2:]
+    assert sorted(theirs) == sorted(word for word in words if word not in ("--out", str(out), "--resume"))
 
 
 def test_each_seed_is_trained_evaluated_and_saved(load, monkeypatch, tmp_path, capsys):
