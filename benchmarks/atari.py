@@ -26,7 +26,8 @@ SUITE = Suite(
         "--learner.clip 0.1 --learner.learning-rate 1e-3 --learner.reward-limit 1 --learner.convolutions medium"
     ),
     student=(
-        "--environments 8 --steps 1024 --round-steps 16384 --batch 128 --learning-rate 2.5e-4 --convolutions medium"
+        "--environments 8 --steps 1024 --round-steps 16384 --batch 128 --convolutions medium --learning-rate 1e-3 "
+        "--decay-steps 245760"
     ),
     seeds=(41, 42, 43),
     episodes=10,

@@ -73,6 +73,7 @@ class DistillGames:
     learning_rate: float = 5e-4  # of Adam
     max_gradient_norm: float = 0.5  # longer gradients are scaled down to it
     convolutions: Convolutions | None = None  # of the trunk; none: by the size of the images
+    decay_steps: int | None = None  # steps of each game in which the learning rate falls to zero; none: it is constant
 
     def __post_init__(self):
         """Refuse settings out of range."""
@@ -80,6 +81,8 @@ class DistillGames:
         for name in ("temperature", "epochs", "batch", "learning_rate", "max_gradient_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"DistillGames.{name} must be positive, got {getattr(self, name)}.")
+        if self.decay_steps is not None and not self.decay_steps > 0:
+            raise ValueError(f"DistillGames.decay_steps must be positive, got {self.decay_steps}.")
         if self.weights and (len(self.weights) != len(self.games) or min(self.weights) < 0 or not sum(self.weights)):
             raise ValueError(
                 f"DistillGames.weights must be one for each of the {len(self.games)} games, at least 0 and not all 0; "

@@ -40,11 +40,15 @@ class HeadsFit:
     batch: int  # rows of each task in a minibatch
     learning_rate: float  # of Adam
     max_gradient_norm: float  # longer gradients are scaled down to it
+    decay_steps: int | None  # steps of each task in which the learning rate falls to zero; none: it is constant
 
     @property
     def optimizer(self) -> optax.GradientTransformation:
         """Adam, gradients clipped to a norm."""
-        adam = optax.adam(self.learning_rate, eps=1e-5)
+        rate: Any = self.learning_rate
+        if self.decay_steps is not None:
+            rate = optax.linear_schedule(rate, 0.0, -(-self.decay_steps * self.epochs // self.batch))
+        adam = optax.adam(rate, eps=1e-5)
         return optax.flatten(optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), adam))
 
     def init(self, student: TaskHeads) -> Any:

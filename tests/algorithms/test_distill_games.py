@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -52,6 +53,21 @@ def trained(settings, state, rounds=2):
         state, info = settings.iterate(state, FIRST, key=jr.key(i))
         told.append(info)
     return state, told
+
+
+def test_a_learning_rate_that_has_fallen_to_zero_changes_nothing(begun):
+    """512 steps of each game, one round: after it the student stays as it is; without decay it does not."""
+    arrays = []
+    for decay_steps in (512, None):
+        settings = dataclasses.replace(SETTINGS, decay_steps=decay_steps)
+        state = dataclasses.replace(begun, memory=settings.heads_fit.init(begun.student))
+        state, _ = settings.iterate(state, FIRST, key=jr.key(0))
+        again, _ = settings.iterate(state, FIRST, key=jr.key(1))
+        arrays.append([jax.tree.leaves(eqx.filter(one.student, eqx.is_inexact_array)) for one in (state, again)])
+    (done, still), (before, after) = arrays
+    assert all(np.array_equal(a, b) for a, b in zip(done, still, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(done, before, strict=True))
 
 
 @pytest.mark.parametrize("loss", ["kl", "nll", "mse"])
