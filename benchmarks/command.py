@@ -23,10 +23,11 @@ def forethought(*words: str, quiet: bool = False) -> str:
     return done.stdout or ""
 
 
-def evaluated(out: Path, episodes: int, *, paid_by: str | None = None) -> dict:
+def evaluated(out: Path, episodes: int, *, paid_by: str | None = None, sampled: bool = False) -> dict:
     """The controller on fresh episodes: `forethought evaluate`, or paid by this environment instead of our cost."""
     if paid_by is None:
-        return json.loads(forethought("evaluate", str(out), "--episodes", str(episodes), "--json", quiet=True))
+        words = ["--episodes", str(episodes), "--json", *(["--sampled"] if sampled else [])]
+        return json.loads(forethought("evaluate", str(out), *words, quiet=True))
     import jax.random as jr  # only here: most calls leave JAX to another process
 
     from forethought.envs.open import open_env

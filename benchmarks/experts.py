@@ -7,7 +7,6 @@ and a figure to docs/minatar_atari.md.
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ class Suite:
     student: str  # flags of the students
     seeds: tuple[int, ...] = (40, 41, 42)
     episodes: int = 30  # of an evaluation
+    sampled: bool = False  # actions of evaluations are drawn from the policy, as in training
 
 
 def main(suite: Suite, about: str | None) -> None:
@@ -67,8 +67,8 @@ def expert(suite: Suite, flags: argparse.Namespace, game: str, seed: int) -> Row
     out = expert_path(flags.runs, game, seed)
     words = ["--env-steps", str(flags.steps), "--learner.decay-steps", str(flags.steps), "--seed", str(seed)]
     forethought("train", "ppo-images", game, *suite.expert.split(), *words, "--out", str(out), "--resume")
-    evaluation = evaluated(out, flags.episodes)
-    rounds = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    evaluation = evaluated(out, flags.episodes, sampled=suite.sampled)
+    rounds = metrics_of(out)
     return {
         "wall_s": rounds[-1]["wall_s"],
         "steps_per_s": rounds[-1]["env_steps"] / rounds[-1]["wall_s"],
@@ -94,14 +94,18 @@ def student(suite: Suite, flags: argparse.Namespace, loss: str, data: str, seed:
     out = flags.runs / f"student{len(flags.games)}-{loss}-{data}-seed{seed}"
     teachers = [str(expert_path(flags.runs, game, seed)) for game in flags.games]
     words = ["--loss", loss, "--data", data, "--iterations", str(flags.rounds), "--seed", str(seed)]
-    begin = time.perf_counter()
     forethought("distill", *teachers, *suite.student.split(), *words, "--out", str(out), "--resume")
-    wall = time.perf_counter() - begin
-    games = evaluated(out, flags.episodes)["games"]
+    wall = metrics_of(out)[-1]["wall_s"]
+    games = evaluated(out, flags.episodes, sampled=suite.sampled)["games"]
     # no share: an expert that is no better than random
     shares = [game["share"] for game in games if game["share"] is not None]
     mean = sum(shares) / len(shares) if shares else None
     return {"wall_s": wall, "games": flags.games, "scores": games, "mean_share": mean}
+
+
+def metrics_of(out: Path) -> list[Row]:
+    """One object for each round; the wall clock of a run that was continued counts all its parts."""
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
 def expert_path(runs: Path, game: str, seed: int) -> Path:

@@ -23,6 +23,11 @@ def configure(parser: Parser, argv: Sequence[str]) -> None:
     parser.add_argument("--episodes", type=int, default=10, metavar="N", help="number of episodes (default: 10)")
     parser.add_argument("--seed", type=int, metavar="S", help="random seed of the episodes (default: the training's)")
     parser.add_argument(
+        "--sampled",
+        action="store_true",
+        help="draw actions from the policy, as in training, instead of its most probable ones",
+    )
+    parser.add_argument(
         "--constraint",
         metavar="MODULE:FUNCTION",
         help="constraint(x, u), values that must not be positive, in place of the training's; planners keep them",
@@ -49,6 +54,7 @@ def run(values: argparse.Namespace) -> int:
     evaluation = run.evaluate(
         episodes=values.episodes,
         seed=values.seed,
+        sampled=values.sampled,
         on_episode=lambda count, total: progress_line.show(
             f"evaluate: episode {count}/{values.episodes}, return {total:.4g}"
         ),
@@ -59,6 +65,7 @@ def run(values: argparse.Namespace) -> int:
             run,
             episodes=values.episodes,
             seed=values.seed,
+            sampled=values.sampled,
             on_stage=lambda stage: progress_line.show(f"evaluate: {stage}"),
         )
     progress_line.clear()

@@ -3,7 +3,7 @@
 import equinox as eqx
 from jaxtyping import Array, Int, PRNGKeyArray, Shaped
 
-from forethought.core import Conditional, HasMode, UsageError
+from forethought.core import Conditional, Controller, HasMode, UsageError
 
 
 class Acting(eqx.Module):
@@ -31,3 +31,17 @@ class Acting(eqx.Module):
         if not isinstance(actions, HasMode):
             raise UsageError(f"{type(actions).__name__} has no mode: let Acting sample.")
         return actions.mode, carry
+
+
+def sampling(controller: Controller) -> Controller:
+    """The controller that draws its actions from the policy, as in training, instead of its most probable ones.
+
+    Raises:
+        UsageError: the controller is not that of a policy with a distribution over actions.
+    """
+    if not isinstance(controller, Acting):
+        raise UsageError(
+            f"a {type(controller).__name__} has no distribution over actions to sample from: evaluate it without "
+            "--sampled."
+        )
+    return Acting(controller.policy, mode=False)

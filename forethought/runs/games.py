@@ -10,6 +10,7 @@ from jaxtyping import PRNGKeyArray
 
 from forethought.core import Controller
 from forethought.envs.env import Env
+from forethought.policies.acting import sampling
 from forethought.policies.uniform import Uniform
 from forethought.runs import metrics
 from forethought.runs.run import EVALUATE, Run, check_seed
@@ -64,7 +65,12 @@ def plays_several_games(algorithm: Any) -> bool:
 
 
 def evaluate_games(
-    run: Run, *, episodes: int, seed: int | None = None, on_stage: Callable[[str], object] | None = None
+    run: Run,
+    *,
+    episodes: int,
+    seed: int | None = None,
+    sampled: bool = False,
+    on_stage: Callable[[str], object] | None = None,
 ) -> list[GameScore]:
     """New episodes of student and expert, with the same keys, and of random actions, in each game.
 
@@ -72,18 +78,19 @@ def evaluate_games(
         run: a student of several games.
         episodes: number of episodes of student and expert in each game.
         seed: seed of the episodes; by default the training's seed.
+        sampled: student and expert draw their actions, as in training, instead of taking the most probable ones.
         on_stage: called before the episodes of each player with the game and the player, in words.
     """
     algorithm: Any = run.algorithm
     key = jr.fold_in(jr.key(check_seed(run.info["seed"] if seed is None else seed)), EVALUATE)
-    scores = []
+    scores, acting = [], sampling if sampled else lambda controller: controller
     for k, env in enumerate(algorithm.environments_of(run.env)):
         own = jr.fold_in(key, k)
         keys = [jr.fold_in(own, i) for i in range(episodes)]
         returns = []
         for who, controller, its_keys in (
-            ("student", algorithm.controller(run.state, env), keys),
-            ("expert", algorithm.expert(run.state, env), keys),
+            ("student", acting(algorithm.controller(run.state, env)), keys),
+            ("expert", acting(algorithm.expert(run.state, env)), keys),
             ("random actions", Uniform(env.task.action_space), list(jr.split(own, RANDOM_EPISODES))),
         ):
             if on_stage is not None:

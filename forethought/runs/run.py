@@ -20,6 +20,7 @@ from forethought.envs.env import Env, spaces_of, tell_elapsed_steps
 from forethought.envs.environment import Environment
 from forethought.envs.logged.logged_env import LoggedEnv
 from forethought.envs.violations import Violations
+from forethought.policies.acting import sampling
 from forethought.runs import checkpoint, metrics
 from forethought.runs.checkpoint import TrainingProgress
 from forethought.runs.directory import RunDirectory
@@ -189,6 +190,7 @@ class Run:
         episodes: int = 10,
         seed: int | None = None,
         *,
+        sampled: bool = False,
         on_episode: Callable[[int, float], object] | None = None,
     ) -> Evaluation:
         """Run new episodes, with random keys that training does not use.
@@ -196,17 +198,20 @@ class Run:
         Args:
             episodes: number of episodes.
             seed: seed of the episodes; by default the training's seed.
+            sampled: draw actions from the policy, as in training, instead of its most probable ones.
             on_episode: called after each episode with the number of episodes so far and the return of the last one.
         Raises:
+            UsageError: `sampled`, and the controller has no distribution over actions.
             EnvironmentFailure: the environment raised an exception or returned values that are not finite.
         """
         if episodes < 1:
             raise UsageError(f"evaluate needs at least 1 episode, not {episodes}.")
         seed = check_seed(self.info["seed"] if seed is None else seed)
         key = jr.fold_in(jr.key(seed), EVALUATE)
+        controller = sampling(self.controller) if sampled else self.controller
         done, returns = [], []
         for i in range(episodes):
-            done.append(self.env.run(self.controller, key=jr.fold_in(key, i)))
+            done.append(self.env.run(controller, key=jr.fold_in(key, i)))
             returns.append(metrics.episode_return(done[-1]))
             if on_episode is not None:
                 on_episode(i + 1, returns[-1])

@@ -154,10 +154,10 @@ def evaluated(monkeypatch):
 
 
 def test_evaluate_prints_mean_and_spread(evaluated, capsys):
-    assert main(["evaluate", "runs/a", "--episodes", "2", "--seed", "7"]) == 0
+    assert main(["evaluate", "runs/a", "--episodes", "2", "--seed", "7", "--sampled"]) == 0
     path, options = evaluated
     options.pop("on_episode")(1, 2.5)  # no terminal here: nothing is shown
-    assert path == "runs/a" and options == {"episodes": 2, "seed": 7}
+    assert path == "runs/a" and options == {"episodes": 2, "seed": 7, "sampled": True}
     out, err = capsys.readouterr()
     assert "runs code named in runs/a/run.json: costs:good" in err
     for fact in ("2 +- 1.41", "50%", "300 environment steps", "30 s", "1 of 2 episodes (3 steps), by 0.25"):
@@ -167,7 +167,7 @@ def test_evaluate_prints_mean_and_spread(evaluated, capsys):
 def test_evaluate_for_machines(evaluated, capsys):
     assert main(["evaluate", "runs/a", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"mean": 2.0, "success": 0.5}
-    assert evaluated[1].items() >= {"episodes": 10, "seed": None}.items()
+    assert evaluated[1].items() >= {"episodes": 10, "seed": None, "sampled": False}.items()
 
 
 def test_evaluate_says_where_a_task_has_no_test(evaluated, capsys, monkeypatch):

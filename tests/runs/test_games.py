@@ -1,14 +1,19 @@
 """Experts on two MinAtar games, and their student, by the command line."""
 
 import json
+from types import SimpleNamespace
+from unittest.mock import create_autospec
 
 import numpy as np
 import pytest
 
 import forethought as ft
 from forethought.cli.main import main
+from forethought.policies.acting import Acting
 from forethought.report.games_table import game_rows
 from forethought.runs.games import GameScore, evaluate_games, mean_share
+from forethought.runs.run import Run
+from tests.envs.toy_games import DotExpert, dot_game
 
 TINY = "--iterations 1 --rollouts.environments 4 --rollouts.steps 64 --rollouts.round-steps 128"
 STUDENT = "--environments 4 --steps 64 --round-steps 128 --batch 16 --units 16"
@@ -20,6 +25,20 @@ def test_the_share_is_measured_from_random_actions():
     assert bad.as_json()["share"] is None and mean_share([good, bad, good]) == pytest.approx(0.5)
     assert np.isnan(mean_share([bad]))
     assert [row[-1] for row in game_rows([good, bad])] == ["50%", "-", "50%"]
+
+
+def test_both_players_sample_where_it_is_asked_for():
+    """The most probable action always pays; a drawn one does so in a bit more than half of the steps."""
+    game, policy = dot_game("toy/Two-v0", 2, 1), DotExpert(2, skill=0.5)
+    algorithm = SimpleNamespace(
+        environments_of=lambda env: [env],
+        controller=lambda state, env: Acting(policy, mode=True),
+        expert=lambda state, env: Acting(policy, mode=True),
+    )
+    run = create_autospec(Run, instance=True, algorithm=algorithm, env=game, state=None, info={"seed": 3})
+    (modes,), (drawn,) = (evaluate_games(run, episodes=4, sampled=sampled) for sampled in (False, True))
+    assert modes.student == (8.0,) * 4 and all(1 <= score < 8 for score in drawn.student)
+    assert modes.student == modes.expert and drawn.student == drawn.expert  # the same keys
 
 
 @pytest.mark.slow

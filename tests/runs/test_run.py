@@ -1,5 +1,6 @@
 import json
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -8,7 +9,8 @@ import pytest
 from toy import Feedback, LeastSquares, ToyEnv
 
 import forethought as ft
-from forethought.core import CheckpointError, UsageError
+from forethought.core import CheckpointError, DiagonalGaussian, UsageError
+from forethought.policies.acting import Acting
 from forethought.runs import metrics, transitions
 from forethought.runs.monitored_env import MonitoredEnv
 from forethought.runs.run import Evaluation, load
@@ -43,6 +45,26 @@ def test_an_evaluation_repeats_and_other_seeds_and_training_differ(run):
     assert first.returns == again.returns and first.seed == 0 and other.seed == 5
     trained = [tuple(episode.x[0]) for episode in transitions.load_episodes(run.path / "transitions")]
     assert len({*starts(first), *starts(other), *trained}) == 8
+
+
+class Wide(eqx.Module):
+    """The same normal distribution in every state."""
+
+    def __call__(self, x):
+        return DiagonalGaussian(jnp.zeros(1), jnp.ones(1))
+
+    def draw(self, *, key):
+        return self
+
+
+def test_an_evaluation_of_sampled_actions(run, monkeypatch):
+    """They differ from step to step where the most probable action is always the same; a plan has none to draw."""
+    with pytest.raises(UsageError, match="a Feedback has no distribution over actions to sample from"):
+        run.evaluate(1, sampled=True)
+    monkeypatch.setattr(type(run), "controller", property(lambda self: Acting(Wide(), mode=True)))
+    modes, drawn, again = run.evaluate(1), run.evaluate(1, sampled=True), run.evaluate(1, sampled=True)
+    assert not modes.trajectories[0].u.any()
+    assert len({*drawn.trajectories[0].u[:, 0].tolist()}) == 7 and drawn.returns == again.returns
 
 
 def test_an_evaluation_as_json(run):
