@@ -45,8 +45,8 @@ from forethought.runs.run import Run, load  # noqa: E402
 
 NAME = "distill_policy"
 TASKS = {  # task: environment of a known model, none: the teacher has learned its model; its positions
-    "cart-pole": ("forethought/CartPoleSwingUp-v0", ("0", "1")),
-    "reacher": ("forethought/ReacherTwoLink-v0", ("0", "1")),
+    "cart-pole": ("forethought/CartPoleSwingUp-v0", ("cart position", "pole angle")),
+    "reacher": ("forethought/ReacherTwoLink-v0", ("shoulder angle", "elbow angle")),
     "cheetah": (None, ()),
 }
 VIEWS = ("full state", "positions")
