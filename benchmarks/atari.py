@@ -6,8 +6,8 @@
     python benchmarks/atari.py show
 
 No sticky actions; an episode begins with 1 to 30 frames without action; evaluation replaces 5% of the actions by random
-ones (Mnih et al., 2015), and draws the others from the policy: the most probable ones alone leave a climber of
-CrazyClimber where it is.  The student has the size of one expert.  Published: MR.Q, with sticky actions.
+ones (Mnih et al., 2015), and draws the others from the policy: the most probable ones alone return a third as much on
+Crazy Climber.  The student has the size of one expert.  Published: MR.Q, with sticky actions.
 
 Games in which PPO learns something in 300,000 steps.  In others it did not: on Freeway random actions never crossed the
 road in 160,000 steps, and on Boxing the return stayed within 4 of that of random actions in 330,000 (seeds 40 and 41).

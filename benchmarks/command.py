@@ -23,6 +23,11 @@ def forethought(*words: str, quiet: bool = False) -> str:
     return done.stdout or ""
 
 
+def metrics_of(out: Path) -> list[dict]:
+    """One object for each round; the wall clock of a run that was continued counts all its parts."""
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
 def evaluated(out: Path, episodes: int, *, paid_by: str | None = None, sampled: bool = False) -> dict:
     """The controller on fresh episodes: `forethought evaluate`, or paid by this environment instead of our cost."""
     if paid_by is None:

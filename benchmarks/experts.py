@@ -6,12 +6,11 @@ and a figure to docs/minatar_atari.md.
 """
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from command import evaluated, forethought
+from command import evaluated, forethought, metrics_of
 from common import RESULTS, ROOT, table
 from experts_page import write_page
 from rows import Row, Rows, fill, saved
@@ -101,11 +100,6 @@ def student(suite: Suite, flags: argparse.Namespace, loss: str, data: str, seed:
     shares = [game["share"] for game in games if game["share"] is not None]
     mean = sum(shares) / len(shares) if shares else None
     return {"wall_s": wall, "games": flags.games, "scores": games, "mean_share": mean}
-
-
-def metrics_of(out: Path) -> list[Row]:
-    """One object for each round; the wall clock of a run that was continued counts all its parts."""
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
 def expert_path(runs: Path, game: str, seed: int) -> Path:

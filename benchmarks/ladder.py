@@ -20,13 +20,13 @@ seeds 40 - 44.
 
 import argparse
 import dataclasses
-import json
 import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from command import metrics_of
 from common import ROOT
 from rows import REPORTING_SEEDS, Rows, fill
 
@@ -132,7 +132,7 @@ def trained(task: str, rung: str, seed: int, flags: argparse.Namespace) -> dict[
     if forethought(["train", *command, "--out", str(out), "--resume"]):  # in this process: seeds share what compiles
         raise SystemExit(f"forethought train {' '.join(command)} failed.")
     found = load(out).evaluate(flags.episodes)
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    lines = metrics_of(out)
     curve = [{name: line.get(name) for name in CURVE} for line in lines]
     solved = [line["env_steps"] for line in lines if line["solved"]]
     return {

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from command import evaluated, forethought, spread_of
+from command import evaluated, forethought, metrics_of, spread_of
 from common import RESULTS, ROOT, hardware
 from rows import REPORTING_SEEDS, TUNING_SEEDS
 
@@ -102,9 +102,8 @@ def run(study: Study, name: str, flags: argparse.Namespace) -> None:
         out = flags.runs / f"{name}-seed{seed}"
         forethought(*command(experiment, seed), "--out", str(out), "--resume")
         evaluation = evaluated(out, flags.episodes, paid_by=experiment.env if experiment.own_reward else None)
-        rounds = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         before = next((other for other in known if other["seed"] == seed), {})
-        trained = Trained(experiment, seed, out, evaluation, rounds, before, flags)
+        trained = Trained(experiment, seed, out, evaluation, metrics_of(out), before, flags)
         one = {"seed": seed, "seed_kind": study.seed_kind(seed)} | study.summary(trained)
         known = sorted([*(other for other in known if other["seed"] != seed), one], key=lambda other: other["seed"])
         report = {

@@ -12,8 +12,6 @@ rate is constant by default; actions are clipped to their limits before their pr
 (advantages.py).
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -35,6 +33,7 @@ from forethought.learners.shuffle import permutation
 from forethought.learners.validation import require_rates
 from forethought.learners.value_function import ValueFunction
 from forethought.networks.convolution import Convolutions
+from forethought.networks.descent import clipped_adam
 from forethought.networks.trunk import Trunk
 from forethought.policies.network import TrunkPolicy, on_policy, on_trunk
 
@@ -78,19 +77,12 @@ class PPOLearner:
             raise ValueError(f"PPOLearner.convolutions {self.convolutions!r} needs shared_trunk: they are its layers.")
 
     def optimizer(self, rows: int = 1) -> optax.GradientTransformation:
-        """Adam, gradients clipped to a norm; on all parameters as one vector, which saves many small kernels.
+        """Adam, gradients clipped to a norm.
 
         `rows`: of a minibatch; `epochs` gradient steps use as many environment steps.
         """
-        rate: Any = self.learning_rate
-        if self.decay_steps is not None:
-            rate = optax.linear_schedule(rate, 0.0, -(-self.decay_steps * self.epochs // rows))
-        return optax.flatten(
-            optax.chain(
-                optax.clip_by_global_norm(self.max_gradient_norm),
-                optax.adam(rate, eps=1e-5),  # CleanRL, Stable-Baselines3
-            )
-        )
+        updates = None if self.decay_steps is None else -(-self.decay_steps * self.epochs // rows)
+        return clipped_adam(self.learning_rate, self.max_gradient_norm, decay_updates=updates)
 
     def init(self, spaces: Spaces, *, policy: Conditional | None = None, key: PRNGKeyArray) -> ActorCritic:
         """The state before any data; see `Learner.init`.

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from forethought.learners.shuffle import permutation
 from forethought.learners.soft_labels import LOSSES, LossName
+from forethought.networks.descent import clipped_adam
 from forethought.policies.heads import TaskHeads
 
 
@@ -45,11 +46,8 @@ class HeadsFit:
     @property
     def optimizer(self) -> optax.GradientTransformation:
         """Adam, gradients clipped to a norm."""
-        rate: Any = self.learning_rate
-        if self.decay_steps is not None:
-            rate = optax.linear_schedule(rate, 0.0, -(-self.decay_steps * self.epochs // self.batch))
-        adam = optax.adam(rate, eps=1e-5)
-        return optax.flatten(optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), adam))
+        updates = None if self.decay_steps is None else -(-self.decay_steps * self.epochs // self.batch)
+        return clipped_adam(self.learning_rate, self.max_gradient_norm, decay_updates=updates)
 
     def init(self, student: TaskHeads) -> Any:
         """The memory of the optimizer before any data."""

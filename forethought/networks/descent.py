@@ -54,3 +54,15 @@ def decaying_adam(
     """
     rate = optax.cosine_decay_schedule(learning_rate, updates) if decay else learning_rate
     return optax.adamw(rate, weight_decay=weight_decay) if weight_decay else optax.adam(rate)
+
+
+def clipped_adam(
+    learning_rate: float, max_gradient_norm: float, *, decay_updates: int | None = None
+) -> optax.GradientTransformation:
+    """Adam, gradients clipped to a norm; on all parameters as one vector, which saves many small kernels.
+
+    With `decay_updates` the learning rate falls to zero in a line within as many updates.  Source: CleanRL,
+    Stable-Baselines3, whose epsilon of 1e-5 this is.
+    """
+    rate = learning_rate if decay_updates is None else optax.linear_schedule(learning_rate, 0.0, decay_updates)
+    return optax.flatten(optax.chain(optax.clip_by_global_norm(max_gradient_norm), optax.adam(rate, eps=1e-5)))

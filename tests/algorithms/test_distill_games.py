@@ -142,6 +142,8 @@ def test_what_does_not_fit_is_refused(begun):
         dataclasses.replace(SETTINGS, weights=(1.0,))
     with pytest.raises(ValueError, match="temperature must be positive"):
         DistillGames(temperature=0.0)
+    with pytest.raises(ValueError, match="decay_steps must be positive, got 0"):
+        DistillGames(decay_steps=0)
     sizes = [Spaces(Observations((side, side, 1), "bool"), Discrete(2)) for side in (4, 5)]
     with pytest.raises(UsageError, match="images of one size"):
         TaskHeads.init(sizes, units=4, who="test", key=jr.key(0))

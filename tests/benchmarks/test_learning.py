@@ -23,6 +23,7 @@ def learning():
 
 
 def test_no_seed_is_for_both(learning):
+    assert learning.STUDY.tuning_seeds and len(learning.STUDY.reporting_seeds) >= 5
     assert not set(learning.STUDY.tuning_seeds) & set(learning.STUDY.reporting_seeds)
 
 
