@@ -124,7 +124,7 @@ def draw(name: str, experiment: Learning, report: Report) -> None:
     axes = figure.add_subplot()
     for one in results:
         steps = [line["env_steps"] for line in one["curve"]]
-        label = f"seed {one['seed']}" + (" (tuning)" if one["seed_kind"] == "tuning" else "")
+        label = f"seed {one['seed']}" + ("" if one["seed_kind"] == "reporting" else f" ({one['seed_kind']})")
         axes.plot(steps, [line["return"] for line in one["curve"]], marker=".", label=label)
     baseline = statistics.mean(one["random_return"] for one in results)
     axes.axhline(baseline, color="0.5", linestyle=":", label="random actions")

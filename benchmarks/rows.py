@@ -4,7 +4,7 @@ A row is a dictionary; some of its keys, such as task and seed, are its identity
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,9 @@ def reporting(file: str) -> list[Row]:
     return [row for row in saved(RESULTS / f"{file}.json") if row["seed_kind"] == "reporting"]
 
 
-def seed_kind(seed: int) -> str:
-    """Whether results of a seed may be quoted."""
-    return {True: "tuning", False: "reporting" if seed in REPORTING_SEEDS else "other"}[seed in TUNING_SEEDS]
+def seed_kind(seed: int, tuning: Sequence[int] = TUNING_SEEDS, reporting_seeds: Sequence[int] = REPORTING_SEEDS) -> str:
+    """Whether results of a seed may be quoted: those of `reporting` seeds only."""
+    return "tuning" if seed in tuning else "reporting" if seed in reporting_seeds else "other"
 
 
 def _identity(row: Row, about: Row) -> Row:

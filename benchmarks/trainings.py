@@ -14,7 +14,7 @@ from typing import Any
 
 from command import evaluated, forethought, metrics_of, spread_of
 from common import RESULTS, ROOT, hardware
-from rows import REPORTING_SEEDS, TUNING_SEEDS
+from rows import REPORTING_SEEDS, TUNING_SEEDS, seed_kind
 
 Found = dict[str, Any]  # what is kept of a seed
 Report = dict[str, Any]  # what is kept of an experiment
@@ -60,14 +60,12 @@ class Study:
     extra: Mapping[str, Any] | None = None  # flags of its own: name, keywords of `add_argument`
     goal: Callable[[Any], float | None] | None = None  # a return that counts as learned
     saved: Callable[[str, Any, Report], None] = _nothing  # called after each seed, such as to draw
-    tuning_seeds: tuple[int, ...] = (
-        TUNING_SEEDS  # their results were looked at while settings changed: not to be quoted
-    )
-    reporting_seeds: tuple[int, ...] = REPORTING_SEEDS  # used only with settings that are fixed
+    tuning_seeds: tuple[int, ...] = TUNING_SEEDS
+    reporting_seeds: tuple[int, ...] = REPORTING_SEEDS
 
     def seed_kind(self, seed: int) -> str:
         """Whether results of a seed may be quoted."""
-        return "tuning" if seed in self.tuning_seeds else "reporting"
+        return seed_kind(seed, self.tuning_seeds, self.reporting_seeds)
 
 
 def command(experiment: Experiment, seed: int) -> list[str]:
@@ -135,7 +133,7 @@ def show(study: Study, name: str, report: Report) -> None:
     """A line for each seed, and one for all of a kind."""
     for one in report["seeds"]:
         print(f"{name}, {one['seed_kind']} seed {one['seed']}: {study.line(one)}")
-    for kind in ("tuning", "reporting"):
+    for kind in ("tuning", "reporting", "other"):
         means = [one["evaluation"]["mean"] for one in report["seeds"] if one["seed_kind"] == kind]
         spread = f" +- {spread_of(means):.1f} over seeds" if len(means) > 1 else ""
         if means:

@@ -41,7 +41,6 @@ def sampling(controller: Controller) -> Controller:
     """
     if not isinstance(controller, Acting):
         raise UsageError(
-            f"a {type(controller).__name__} has no distribution over actions to sample from: evaluate it without "
-            "--sampled."
+            f"a {type(controller).__name__} has no distribution over actions to sample from: leave out `sampled`."
         )
     return Acting(controller.policy, mode=False)
