@@ -10,7 +10,7 @@ benchmarks/learning.py.  "full state" sees what the teacher sees; "positions" se
 steps.  "kept" is the share of the teacher's gain over random actions.  Latency: processor time of one action on one
 core, compiled, from an array of the observation to an array of the action; other processes do not count.
 Results of each seed go to benchmarks/results/distill_policy.json as they come, the tables to docs/distillation.md.
-Settings are the defaults.
+Settings are the defaults; on the cheetah those of SETTINGS.
 """
 
 import argparse
@@ -48,6 +48,9 @@ TASKS = {  # task: environment of a known model, none: the teacher has learned i
     "cart-pole": ("forethought/CartPoleSwingUp-v0", ("cart position", "pole angle")),
     "reacher": ("forethought/ReacherTwoLink-v0", ("shoulder angle", "elbow angle")),
     "cheetah": (None, ()),
+}
+SETTINGS: dict[str, dict[str, Any]] = {  # on student seed 100 of the teacher of seed 40
+    "cheetah": {"guided": True, "first_steps": 12_000, "cloning": BehaviorCloning(updates=10_000, spread=0.1)}
 }
 VIEWS = ("full state", "positions")
 PLANNER = ICEM(particles=1)
@@ -87,7 +90,9 @@ def measured(task: str, view: str, seed: int, flags: argparse.Namespace) -> dict
     """Returns and latencies of teacher and student."""
     teacher = teacher_of(task, seed, flags)
     settings = DistillPolicy(
-        observed=TASKS[task][1] if view == "positions" else (), history=1 + 2 * (view != "full state")
+        observed=TASKS[task][1] if view == "positions" else (),
+        history=1 + 2 * (view != "full state"),
+        **SETTINGS.get(task, {}),
     )
     how: dict[str, Any] = {"out": flags.runs / f"{task}-{view}-seed{seed}".replace(" ", "-"), "seed": seed}
     if flags.quick:

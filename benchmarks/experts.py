@@ -28,6 +28,7 @@ class Suite:
     student: str  # flags of the students
     seeds: tuple[int, ...] = (40, 41, 42)
     episodes: int = 30  # of an evaluation
+    student_episodes: int | None = None  # of a student's evaluation in each game; none: as many as an expert's
     sampled: bool = False  # actions of evaluations are drawn from the policy, as in training
 
 
@@ -40,7 +41,7 @@ def main(suite: Suite, about: str | None) -> None:
     parser.add_argument("--data", nargs="+", default=["student"], choices=["teacher", "student"], help="who acts")
     parser.add_argument("--steps", type=int, default=suite.steps, help="environment steps of an expert")
     parser.add_argument("--rounds", type=int, default=suite.rounds, help="of a student")
-    parser.add_argument("--episodes", type=int, default=suite.episodes, help="of an evaluation, in each game")
+    parser.add_argument("--episodes", type=int, help="of an evaluation, in each game")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / suite.name, help="where the runs are kept")
     parser.add_argument("--quick", action="store_true", help="nothing is saved: does everything run?")
     flags = parser.parse_args()
@@ -66,7 +67,7 @@ def expert(suite: Suite, flags: argparse.Namespace, game: str, seed: int) -> Row
     out = expert_path(flags.runs, game, seed)
     words = ["--env-steps", str(flags.steps), "--learner.decay-steps", str(flags.steps), "--seed", str(seed)]
     forethought("train", "ppo-images", game, *suite.expert.split(), *words, "--out", str(out), "--resume")
-    evaluation = evaluated(out, flags.episodes, sampled=suite.sampled)
+    evaluation = evaluated(out, flags.episodes or suite.episodes, sampled=suite.sampled)
     rounds = metrics_of(out)
     return {
         "wall_s": rounds[-1]["wall_s"],
@@ -95,7 +96,8 @@ def student(suite: Suite, flags: argparse.Namespace, loss: str, data: str, seed:
     words = ["--loss", loss, "--data", data, "--iterations", str(flags.rounds), "--seed", str(seed)]
     forethought("distill", *teachers, *suite.student.split(), *words, "--out", str(out), "--resume")
     wall = metrics_of(out)[-1]["wall_s"]
-    games = evaluated(out, flags.episodes, sampled=suite.sampled)["games"]
+    episodes = flags.episodes or suite.student_episodes or suite.episodes
+    games = evaluated(out, episodes, sampled=suite.sampled)["games"]
     # no share: an expert that is no better than random
     shares = [game["share"] for game in games if game["share"] is not None]
     mean = sum(shares) / len(shares) if shares else None

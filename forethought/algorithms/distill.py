@@ -7,12 +7,13 @@ DistillDynamics: an ensemble of K networks becomes one network; the same planner
     4  one episode of MPC with the student; its states are real states of the next round
 DistillPolicy: any controller, such as MPC, becomes a policy network by DAgger.
     1  the teacher acts in the first round, the student in all others
-    2  the teacher names its action in every state visited
+    2  the teacher names its action in every state visited; a guided planner improves what the student would do
     3  fit the student to all these actions (learners/behavior_cloning.py)
 The first round also measures the teacher and random actions.  The teacher's settings and state are part of the
 student's run, which therefore needs no other run.
 Source: DAgger: Ross et al. (2011), A reduction of imitation learning to no-regret online learning, algorithm 3.1;
-planner to policy: Nagabandi et al. (2018), section IV-E; one network for an ensemble: see models/distilled.py.
+planner to policy: Nagabandi et al. (2018), section IV-E; what the student would do as a guess: see planning/guided.py;
+one network for an ensemble: see models/distilled.py.
 Differs: DAgger mixes in no actions of the teacher after the first round (beta = 0), and returns the last policy.
 """
 
@@ -39,6 +40,7 @@ from forethought.envs.env import Env, collect, spaces_of
 from forethought.learners.behavior_cloning import BehaviorCloning
 from forethought.learners.model_gradient import extra_coordinates
 from forethought.models.distilled import DistilledModel
+from forethought.planning.guided import guided_by
 from forethought.policies.network import on_policy
 from forethought.policies.observing import Observing, View
 from forethought.policies.uniform import Uniform, UniformPolicy
@@ -58,7 +60,7 @@ class DistillDynamics:
 
     teacher: Algorithm = PETS()
     student: DistilledModel = DistilledModel()
-    imagined: int = 20_000  # imagined inputs in each round
+    imagined: int = 100_000  # imagined inputs in each round
     horizon: int = 15  # steps of an imagined trajectory
     particles: int | None = None  # particles of the student's planner; none: the teacher's, divided by its members
 
@@ -165,10 +167,12 @@ class DistillPolicy:
     observed: tuple[str, ...] = ()  # coordinates of the observation that the student sees, by name or index; none: all
     history: int = 1  # observations that the student sees at once: the newest ones
     round_steps: int = 400  # fewest real steps in a round
+    first_steps: int | None = None  # fewest real steps of the teacher in the first round; none: as in the others
+    guided: bool = False  # a planner's search begins with what the student would do: for short searches
 
     def __post_init__(self):
         """Refuse settings out of range."""
-        require_at_least(self, history=1, round_steps=1)
+        require_at_least(self, history=1, round_steps=1, first_steps=1)
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> PolicyStudent:
         """An untrained teacher and an untrained student."""
@@ -191,10 +195,11 @@ class DistillPolicy:
     def iterate(self, state: PolicyStudent, env: Env, *, key: PRNGKeyArray) -> tuple[PolicyStudent, Info]:
         """One round: lines as in the head of this file."""
         act_key, label_key, score_key, fit_key = jr.split(key, 4)
-        teacher, first = self.teacher.controller(state.teacher, env), int(state.rounds) == 0
-        actor = None if first else self.controller(state, env)
+        first, steps = int(state.rounds) == 0, self.round_steps
+        teacher = self.teacher.controller(state.teacher, env) if first else self.expert(state, env)
+        actor, steps = (None, self.first_steps or steps) if first else (self.controller(state, env), steps)
         keys = {"act_key": act_key, "label_key": label_key}
-        shown = demonstrate(env, teacher, actor, least_steps=self.round_steps, **keys)  # lines 1 and 2
+        shown = demonstrate(env, teacher, actor, least_steps=steps, **keys)  # lines 1 and 2
         told = Info([episode for episode, _ in shown], {})
         if first:
             told = compare_with_random(env, teacher, told.episodes, key=score_key)
@@ -205,6 +210,14 @@ class DistillPolicy:
         policy, report = self.cloning.fit(state.policy, *data, space=space, key=fit_key)  # line 3
         after = PolicyStudent(state.teacher, rows, policy, state.rounds + 1)
         return after, Info(told.episodes, {**told.metrics, **report.metrics}, told.notes)
+
+    def expert(self, state: PolicyStudent, env: Env) -> Controller:
+        """The teacher; if it is guided, its planner improves what the student would do.
+
+        CEM takes no guess: it stays as it is.
+        """
+        teacher = self.teacher.controller(state.teacher, env)
+        return guided_by(self.controller(state, env), teacher) if self.guided else teacher
 
     def controller(self, state: PolicyStudent, env: Env) -> Controller:
         """The student, without noise."""

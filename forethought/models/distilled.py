@@ -102,12 +102,14 @@ class DistilledNetwork(eqx.Module):
         """`count` functions, stacked, each for one particle.
 
         In each output the deviations are one from each of `count` equally probable intervals, which makes averages
-        over particles more precise; each alone is distributed like that of `draw`.
+        over particles more precise; each alone is distributed like that of `draw`.  A single function is the mean:
+        no average corrects its deviation, which would mislead a plan in one direction at all its steps.
         """
         place_key, order_key = jr.split(key)
         e = self.outputs.mean.shape[0]
         strata = jr.permutation(order_key, jnp.tile(jnp.arange(count)[:, None], (1, e)), axis=0, independent=True)
         eps = ndtri((strata + jr.uniform(place_key, (count, e), minval=1e-6, maxval=1 - 1e-6)) / count)
+        eps = jnp.zeros_like(eps) if count == 1 else eps
         copies = jax.tree.map(lambda a: jnp.broadcast_to(a, (count, *a.shape)), self)
         return SampledFunction(copies, eps), 1
 
@@ -154,9 +156,9 @@ class DistilledModel:
     """Settings of a student of a model's predictive distribution."""
 
     hidden: tuple[int, ...] | None = None  # units in each hidden layer; none: those of one of the teacher's networks
-    updates: int = 10000  # gradient steps in one fit
+    updates: int = 40_000  # gradient steps in one fit
     batch: int = 256  # inputs in a minibatch
-    learning_rate: float = 2e-3  # first step size of Adam; it decreases to zero
+    learning_rate: float = 5e-3  # first step size of Adam; it decreases to zero
     draws: int = 32  # functions sampled from a teacher that is not an ensemble
 
     def __post_init__(self):

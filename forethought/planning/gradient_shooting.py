@@ -98,6 +98,10 @@ class GradientShooting:
         waves = jnp.asarray(sinusoids(self.guesses, self.horizon, middle.shape[0]), middle.dtype)
         return GradientShootingState(middle[None, None] + AMPLITUDE * scale[None, None] * waves)
 
+    def with_guess(self, state: GradientShootingState, us: Float[Array, "T m"]) -> GradientShootingState:
+        """`us` takes the place of the first sequence."""
+        return GradientShootingState(state.us.at[0].set(us.astype(state.us.dtype)))
+
     def plan(
         self, problem: Problem, x0: Float[Array, "n"], state: GradientShootingState, *, key: PRNGKeyArray
     ) -> tuple[Plan, GradientShootingState]:

@@ -79,6 +79,11 @@ class ICEM:
         mean = jnp.broadcast_to(middle, (self.horizon, middle.shape[0]))
         return ICEMState(mean, jnp.broadcast_to(mean, (self.kept_count, *mean.shape)))
 
+    def with_guess(self, state: ICEMState, us: Float[Array, "T m"]) -> ICEMState:
+        """The search begins around `us`, which also takes the place of one of the kept elites."""
+        us = us.astype(state.mean.dtype)
+        return ICEMState(us, state.elites.at[:1].set(us[None]))
+
     def stage(self, i: int) -> int:
         """The first iteration with the population of iteration `i`."""
         return next(first for first in range(i + 1) if self._population(first) == self._population(i))

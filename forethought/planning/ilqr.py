@@ -126,6 +126,10 @@ class ILQR:
         middle, _ = action_scale(problem.task)
         return ILQRState(jnp.broadcast_to(middle, (self.horizon or problem.task.horizon, middle.shape[0])))
 
+    def with_guess(self, state: ILQRState, us: Float[Array, "T m"]) -> ILQRState:
+        """The search begins at `us`."""
+        return ILQRState(us.astype(state.us.dtype))
+
     def plan(
         self, problem: Problem, x0: Float[Array, "n"], state: ILQRState, *, key: PRNGKeyArray
     ) -> tuple[Plan, ILQRState]:

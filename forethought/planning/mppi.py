@@ -76,6 +76,10 @@ class MPPI:
         middle = box_of(problem.task).center
         return MPPIState(jnp.broadcast_to(middle, (self.horizon, middle.shape[0])))
 
+    def with_guess(self, state: MPPIState, us: Float[Array, "T m"]) -> MPPIState:
+        """The search begins around `us`."""
+        return MPPIState(us.astype(state.mean.dtype))
+
     def plan(
         self, problem: Problem, x0: Float[Array, "n"], state: MPPIState, *, key: PRNGKeyArray
     ) -> tuple[Plan, MPPIState]:

@@ -48,6 +48,10 @@ class RandomShooting:
         """The middle of the action range, or the first choice."""
         return RandomShootingState(first_sequence(problem.task.action_space, self.horizon))
 
+    def with_guess(self, state: RandomShootingState, us: Shaped[Array, "T *m"]) -> RandomShootingState:
+        """`us` is a candidate."""
+        return RandomShootingState(us.astype(state.us.dtype))
+
     def plan(
         self, problem: Problem, x0: Float[Array, "n"], state: RandomShootingState, *, key: PRNGKeyArray
     ) -> tuple[Plan, RandomShootingState]:

@@ -70,6 +70,25 @@ def follow(
     return _states(lambda x, _t, i, _key: (act(x, i), i + 1), move, x0, jnp.zeros((), int), problem.times(T), None)
 
 
+def foresee(
+    problem: Problem,
+    act: Callable[[Float[Array, "n"], Int[Array, ""], Any], tuple[Shaped[Array, "*m"], Any]],
+    x0: Float[Array, "n"],
+    memory: Any,
+    T: int,
+) -> Shaped[Array, "T *m"]:
+    """The actions of `u, memory = act(x, t, memory)` along the means of the dynamics, within the limits."""
+
+    def clipped(x: Array, t: Array, memory: Any, _: None) -> tuple[Array, Any]:
+        u, memory = act(x, t, memory)
+        return problem.task.action_space.clip(u), memory
+
+    def move(x: Array, u: Array, t: Array, _: None) -> Array:
+        return problem.dynamics(x, u, t).mean
+
+    return _states(clipped, move, x0, memory, problem.times(T), None)[1]
+
+
 def _states(
     act: Callable, move: Callable, x0: Float[Array, "n"], memory: Any, times: Int[Array, "T"], keys: Any
 ) -> tuple[Float[Array, "T1 n"], Shaped[Array, "T *m"]]:

@@ -20,7 +20,9 @@ from forethought.envs.env import collect
 from forethought.learners.behavior_cloning import BehaviorCloning
 from forethought.models.distilled import DistilledModel, DistilledNetwork
 from forethought.models.ensemble import Ensemble
+from forethought.planning.guided import GuidedMPC
 from forethought.planning.icem import ICEM
+from forethought.planning.mpc import MPC
 from forethought.policies.observing import Observing
 from forethought.policies.uniform import Uniform
 from forethought.runs.distill import kind_of
@@ -193,3 +195,24 @@ def test_wrong_settings_are_refused():
     for wrong in ({"history": 0}, {"round_steps": 0}):
         with pytest.raises(ValueError, match=f"DistillPolicy.{next(iter(wrong))}"):
             DistillPolicy(**wrong)
+
+
+def test_a_guided_planner_searches_around_what_the_student_would_do(policy):
+    settings, state, env = policy.algorithm, policy.state, policy.env
+    assert isinstance(settings.expert(state, env), MPC)
+    guided = dataclasses.replace(settings, guided=True)
+    expert = guided.expert(state, env)
+    assert isinstance(expert, GuidedMPC) and isinstance(expert.guide, Observing)
+    one, other = (each.iterate(state, env, key=jr.key(0))[0].demonstrations for each in (settings, guided))
+    np.testing.assert_array_equal(one.data["x"][:120], other.data["x"][:120])  # the student acts either way
+    assert np.any(one.data["u"][80:120] != other.data["u"][80:120])
+
+
+def test_the_first_round_may_be_longer(teacher):
+    longer = dataclasses.replace(POLICY, teacher=TEACHER, first_steps=41)
+    state = longer.with_teachers(longer.init(teacher.env, key=jr.key(0)), [teacher.state])
+    state, info = longer.iterate(state, teacher.env, key=jr.key(1))
+    assert len(info.episodes) == 3 and int(state.demonstrations.size) == 80  # random actions, two of the teacher
+    assert int(longer.iterate(state, teacher.env, key=jr.key(2))[0].demonstrations.size) == 120
+    with pytest.raises(ValueError, match="first_steps must be at least 1"):
+        dataclasses.replace(POLICY, first_steps=0)

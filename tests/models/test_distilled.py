@@ -102,6 +102,8 @@ def test_many_draws_are_stratified_and_each_is_a_draw(fitted):
     np.testing.assert_array_equal(counts, np.arange(8)[:, None] * np.ones(2))
     one = np.array([student.draw_many(2, key=jr.key(i))[0].eps[0, 0] for i in range(200)])
     assert abs(one.mean()) < 0.2 and 0.8 < one.std() < 1.2
+    alone, _ = student.draw_many(1, key=jr.key(0))
+    np.testing.assert_array_equal(alone.eps, np.zeros((1, 2)))  # a plan with one particle follows the mean
     rows = over_draws(lambda f, z: f(z).mean, student, Z[:8], key=jr.key(1))
     assert rows.shape == (8, 2)
 
