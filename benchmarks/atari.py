@@ -22,14 +22,12 @@ SUITE = Suite(
     games={"ALE/Breakout-v4": "11 at 100k, 19 at 500k", "ALE/SpaceInvaders-v4": "", "ALE/CrazyClimber-v4": ""},
     steps=300_000,
     rounds=9,
+    round_steps=16_384,
     expert=(
         "--rollouts.environments 8 --rollouts.steps 1024 --rollouts.round-steps 32768 --learner.minibatches 4 "
         "--learner.clip 0.1 --learner.learning-rate 1e-3 --learner.reward-limit 1 --learner.convolutions medium"
     ),
-    student=(
-        "--environments 8 --steps 1024 --round-steps 16384 --batch 64 --convolutions medium --learning-rate 1e-3 "
-        "--decay-steps 147456"
-    ),
+    student="--environments 8 --steps 1024 --batch 64 --convolutions medium --learning-rate 1e-3",
     seeds=(41, 42, 43),
     episodes=10,
     sampled=True,

@@ -24,6 +24,7 @@ class Suite:
     games: dict[str, str]  # id: published score, empty where none is known
     steps: int  # of each expert
     rounds: int  # of a student
+    round_steps: int  # of a student in each game; its learning rate falls to zero within all of them
     expert: str  # flags of the experts
     student: str  # flags of the students
     seeds: tuple[int, ...] = (40, 41, 42)
@@ -86,14 +87,16 @@ def students(suite: Suite, flags: argparse.Namespace) -> Rows:
         for loss in flags.losses:
             for data in flags.data:
                 about = {"part": "student", "games": flags.games, "loss": loss, "data": data, "seed": seed}
+                about |= {"rounds": flags.rounds}
                 yield about, _later(student, suite, flags, loss, data, seed)
 
 
 def student(suite: Suite, flags: argparse.Namespace, loss: str, data: str, seed: int) -> Row:
     """Distill the experts of a seed, and evaluate the student on all games."""
-    out = flags.runs / f"student{len(flags.games)}-{loss}-{data}-seed{seed}"
+    out = flags.runs / f"student{len(flags.games)}-{loss}-{data}-{flags.rounds}-rounds-seed{seed}"
     teachers = [str(expert_path(flags.runs, game, seed)) for game in flags.games]
     words = ["--loss", loss, "--data", data, "--iterations", str(flags.rounds), "--seed", str(seed)]
+    words += ["--round-steps", str(suite.round_steps), "--decay-steps", str(flags.rounds * suite.round_steps)]
     forethought("distill", *teachers, *suite.student.split(), *words, "--out", str(out), "--resume")
     wall = metrics_of(out)[-1]["wall_s"]
     episodes = flags.episodes or suite.student_episodes or suite.episodes
@@ -123,7 +126,12 @@ def show(suite: Suite) -> None:
     ]
     print(table(["expert", "seed", "mean return", "published", "hours", "steps per s"], lines))
     lines = [
-        [f"{row['loss']}, {row['data']} acts", row["seed"], row["mean_share"], *(one["share"] for one in row["scores"])]
+        [
+            f"{row['loss']}, {row['data']} acts, {row['rounds']} rounds",
+            row["seed"],
+            row["mean_share"],
+            *(one["share"] for one in row["scores"]),
+        ]
         for row in rows
         if row["part"] == "student"
     ]

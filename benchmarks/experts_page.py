@@ -37,17 +37,18 @@ def experts_table(rows: list[Row], published: dict[str, str]) -> list[list[str]]
 
 
 def students_table(rows: list[Row]) -> list[list[str]]:
-    """One line for each loss and each actor: shares of the experts' returns above those of random actions."""
+    """One line for each loss, actor and length: shares of the experts' returns above those of random actions."""
     games = rows[0]["games"]
-    table = [["loss", "who acts", "seeds", "mean share", *games, "hours"]]
-    for loss, data in unique((row["loss"], row["data"]) for row in rows):
-        seeds = [row for row in rows if (row["loss"], row["data"], row["games"]) == (loss, data, games)]
+    table = [["loss", "who acts", "rounds", "episodes", "seeds", "mean share", *games, "hours"]]
+    for kind in unique((row["loss"], row["data"], row["rounds"]) for row in rows):
+        seeds = [row for row in rows if (row["loss"], row["data"], row["rounds"], row["games"]) == (*kind, games)]
         shares = [[seed["mean_share"] for seed in seeds]]
         shares += [[seed["scores"][k]["share"] for seed in seeds] for k in range(len(games))]
         hours = statistics.median(seed["wall_s"] for seed in seeds) / 3600
         known = [[share for share in one if share is not None] for one in shares]
         cells = [interval_text(one) if one else "-" for one in known]
-        table.append([loss, data, str(len(seeds)), *cells, f"{hours:.2f}"])
+        episodes = len(seeds[0]["scores"][0]["returns"])
+        table.append([*map(str, kind), str(episodes), str(len(seeds)), *cells, f"{hours:.2f}"])
     return table
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from forethought.planning.dare import solve_dare, solve_infinite_lqr
     from forethought.planning.dual_ascent import bracket_multiplier, dual_gradient_ascent
     from forethought.planning.gradient_shooting import GradientShooting
+    from forethought.planning.guided import GuidedMPC, guided_by
     from forethought.planning.icem import ICEM
     from forethought.planning.ilqr import ILQR
     from forethought.planning.lqr import LQRSolution, solve_lqr
@@ -28,6 +29,7 @@ __all__ = [
     "MPC",
     "MPPI",
     "Following",
+    "GuidedMPC",
     "GradientShooting",
     "LQRSolution",
     "RandomShooting",
@@ -39,6 +41,7 @@ __all__ = [
     "constrained_step",
     "dual_gradient_ascent",
     "expected_cost",
+    "guided_by",
     "open_loop_plan",
     "solve_batch",
     "solve_dare",

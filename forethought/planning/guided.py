@@ -6,10 +6,11 @@ Symbols: T the planning horizon; guide a policy; x' = f(x, u) the means of the d
 A short search depends on its warm start.  In states to which another controller has led, the last plan, which was not
 followed, is a poor one; the guide's plan is as good as the guide, and the search improves it.  Plans of one state then
 differ less, too: they are variants of one plan.
-Source: Wang & Ba (2020), Exploring model-based planning with policy networks, section 4.1 (POPLIN-A): planning around
-the actions of a policy; as the expert of imitation: Pinneri et al. (2021), Extracting strong policies for robotics
-tasks from zero-order trajectory optimizers, section 3.2.
-Differs: one rollout of the policy along the means of the dynamics; no cost for the distance from the policy.
+Source: Wang & Ba (2020), Exploring model-based planning with policy networks: a search around the actions of a policy
+(POPLIN-A); a planner with such a guess as the expert of DAgger: Pinneri et al. (2021), Extracting strong policies for
+robotics tasks from zero-order trajectory optimizers.
+Differs: the guide's actions are those along the means of the dynamics; no cost for the distance from the policy, with
+which Pinneri et al. keep plans near it.
 """
 
 from typing import Any, Protocol, runtime_checkable
