@@ -17,6 +17,7 @@ from forethought.models.ensemble import Ensemble
 from forethought.planning.action_sequences import CategoricalSequences, sequences_around, uniform_sequences
 from forethought.planning.candidates import Elites
 from forethought.planning.cem import CEM
+from forethought.planning.guided import GuidedMPC
 from forethought.planning.ilqr import ILQR
 from forethought.planning.mpc import MPC
 from forethought.planning.particles import expected_cost
@@ -142,3 +143,20 @@ def test_planners_of_continuous_actions_are_refused_before_any_experience():
     env = SystemEnv("choose", PROBLEM, StateSpace(2))
     with pytest.raises(UsageError, match="ILQR needs continuous actions.* 3 discrete ones: use --planner cem"):
         PETS(planner=ILQR()).init(env, key=jr.key(0))
+
+
+class PushBack(eqx.Module):
+    """The force against the motion."""
+
+    def init(self, x0, *, key):
+        return ()
+
+    def act(self, x, t, carry, *, key):
+        return jnp.where(x[1] < 0, 2, 0).astype(jnp.int32), carry
+
+
+def test_a_guide_chooses_where_nothing_else_is_searched():
+    guided = GuidedMPC(MPC(RandomShooting(horizon=T, population=1, hold=1, particles=1), PROBLEM), PushBack())
+    for x, choice in ((X0, 2), (-X0, 0)):
+        u, (planned, _) = guided.act(x, jnp.array(0), guided.init(x, key=jr.key(0)), key=jr.key(1))
+        assert u.dtype == jnp.int32 and int(u) == choice and planned.us.shape == (T,)
