@@ -44,8 +44,13 @@ def interval_text(values: list[float], digits: int = 3) -> str:
     rng = np.random.default_rng(0)
     means = [np.mean(rng.choice(values, len(values))) for _ in range(REPS)]
     low, high = np.quantile(means, [0.025, 0.975])
-    mean, low, high = (f"{value:.{digits}g}" for value in (np.mean(values), low, high))
+    mean, low, high = (_number(value, digits) for value in (np.mean(values), low, high))
     return mean if len(values) == 1 else f"{mean} ({low} to {high})"
+
+
+def _number(value: float, digits: int) -> str:
+    """A few digits; all those before the decimal point of large numbers."""
+    return f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def median_text(values: list[float]) -> str:
