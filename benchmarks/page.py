@@ -44,7 +44,7 @@ def interval_text(values: list[float], digits: int = 3) -> str:
     rng = np.random.default_rng(0)
     means = [np.mean(rng.choice(values, len(values))) for _ in range(REPS)]
     low, high = np.quantile(means, [0.025, 0.975])
-    mean, low, high = (_number(value, digits) for value in (np.mean(values), low, high))
+    mean, low, high = (_number(float(value), digits) for value in (np.mean(values), low, high))
     return mean if len(values) == 1 else f"{mean} ({low} to {high})"
 
 
