@@ -196,7 +196,8 @@ class DistillPolicy:
         """One round: lines as in the head of this file."""
         act_key, label_key, score_key, fit_key = jr.split(key, 4)
         first, steps = int(state.rounds) == 0, self.round_steps
-        teacher = self.teacher.controller(state.teacher, env) if first else self.expert(state, env)
+        expert = self.expert(state, env)  # a guide is needed from the second round on, and refused in the first
+        teacher = self.teacher.controller(state.teacher, env) if first else expert
         actor, steps = (None, self.first_steps or steps) if first else (self.controller(state, env), steps)
         keys = {"act_key": act_key, "label_key": label_key}
         shown = demonstrate(env, teacher, actor, least_steps=steps, **keys)  # lines 1 and 2
@@ -214,7 +215,8 @@ class DistillPolicy:
     def expert(self, state: PolicyStudent, env: Env) -> Controller:
         """The teacher; if it is guided, its planner improves what the student would do.
 
-        CEM takes no guess: it stays as it is.
+        Raises:
+            UsageError: it shall be guided, and its planner takes no guess, as CEM does not.
         """
         teacher = self.teacher.controller(state.teacher, env)
         return guided_by(self.controller(state, env), teacher) if self.guided else teacher

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
-from forethought.core import Controller
+from forethought.core import Controller, UsageError
 from forethought.planning.mpc import MPC
 from forethought.planning.rollout import foresee
 
@@ -72,9 +72,13 @@ class GuidedMPC(eqx.Module):
 
 
 def guided_by(guide: Controller, controller: Controller) -> Controller:
-    """`controller` with every MPC in it guided, where its planner takes guesses; others stay as they are.
+    """`controller` with every MPC in it guided whose planner takes guesses.
 
-    `guide`: a controller of observations.
+    Args:
+        guide: a controller of observations.
+        controller: MPC, or a controller that contains it.
+    Raises:
+        UsageError: there is none.
     """
 
     def takes_guess(node: Any) -> bool:
@@ -83,4 +87,12 @@ def guided_by(guide: Controller, controller: Controller) -> Controller:
     def guided(node: Any) -> Any:
         return GuidedMPC(node, guide) if takes_guess(node) else node
 
+    nodes = jax.tree.leaves(controller, is_leaf=lambda node: isinstance(node, MPC))
+    if not any(map(takes_guess, nodes)):
+        planners = [type(node.planner).__name__ for node in nodes if isinstance(node, MPC)]
+        why = f"{planners[0]} takes no guess" if planners else f"a {type(controller).__name__} does not plan"
+        raise UsageError(
+            f"{why}, so it cannot be guided: leave `guided` out, or plan with icem, mppi, random-shooting, ilqr or "
+            "gradient-shooting."
+        )
     return jax.tree.map(guided, controller, is_leaf=takes_guess)

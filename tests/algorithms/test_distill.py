@@ -20,6 +20,7 @@ from forethought.envs.env import collect
 from forethought.learners.behavior_cloning import BehaviorCloning
 from forethought.models.distilled import DistilledModel, DistilledNetwork
 from forethought.models.ensemble import Ensemble
+from forethought.planning.cem import CEM
 from forethought.planning.guided import GuidedMPC
 from forethought.planning.icem import ICEM
 from forethought.planning.mpc import MPC
@@ -206,6 +207,14 @@ def test_a_guided_planner_searches_around_what_the_student_would_do(policy):
     one, other = (each.iterate(state, env, key=jr.key(0))[0].demonstrations for each in (settings, guided))
     np.testing.assert_array_equal(one.data["x"][:120], other.data["x"][:120])  # the student acts either way
     assert np.any(one.data["u"][80:120] != other.data["u"][80:120])
+
+
+def test_a_planner_that_takes_no_guess_is_refused_in_the_first_round(tmp_path, capsys):
+    planner = CEM(horizon=3, population=8, elites=3, iterations=1, particles=1)
+    known = ft.train(KnownMPC(planner=planner), NAME, iterations=1, out=tmp_path / "known", **QUIET)
+    words = ["distill", str(known.path), "--to", "policy", "--guided", "true", "--out", str(tmp_path / "student")]
+    assert main(words) == 2
+    assert "CEM takes no guess" in capsys.readouterr().err
 
 
 def test_the_first_round_may_be_longer(teacher):

@@ -7,7 +7,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from forethought.core import Delta, Problem
+from forethought.core import Delta, Problem, UsageError
 from forethought.planning.backup import WithBackup
 from forethought.planning.cem import CEM
 from forethought.planning.gradient_shooting import GradientShooting
@@ -148,7 +148,10 @@ def test_every_mpc_inside_is_guided_and_the_guide_sees_the_observation_only():
     assert u.shape == (1,) and jnp.isfinite(u).all()
 
 
-@pytest.mark.parametrize("controller", [Feedback(), MPC(CEM(), PROBLEM)], ids=["no planner", "cem"])
-def test_others_stay_as_they_are(controller):
-    same = guided_by(Feedback(bias=1.0), controller)
-    assert jax.tree.structure(same) == jax.tree.structure(controller) and type(same) is type(controller)
+@pytest.mark.parametrize(
+    ("controller", "message"),
+    [(Feedback(), "a Feedback does not plan"), (MPC(CEM(), PROBLEM), "CEM takes no guess")],
+)
+def test_a_controller_that_cannot_be_guided_is_refused(controller, message):
+    with pytest.raises(UsageError, match=message):
+        guided_by(Feedback(), controller)
