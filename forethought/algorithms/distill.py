@@ -175,13 +175,20 @@ class DistillPolicy:
         require_at_least(self, history=1, round_steps=1, first_steps=1)
 
     def init(self, env: Env, *, key: PRNGKeyArray) -> PolicyStudent:
-        """An untrained teacher and an untrained student."""
+        """An untrained teacher and an untrained student.
+
+        Raises:
+            UsageError: the teacher shall be guided, and its planner takes no guess, as CEM does not.
+        """
         teacher_key, policy_key = jr.split(key)
         spaces, view = spaces_of(env), self.view(env)
         seen = Spaces(view.observations(spaces.observations), spaces.actions)
         policy = on_policy(seen, hidden=self.hidden, normalize=True, who="distillation", key=policy_key)
         rows = Buffer.like({"x": seen.observations.example(), "u": spaces.actions.example()}, 1024)
-        return PolicyStudent(self.teacher.init(env, key=teacher_key), rows, policy, jnp.zeros((), jnp.int32))
+        state = PolicyStudent(self.teacher.init(env, key=teacher_key), rows, policy, jnp.zeros((), jnp.int32))
+        if self.guided:
+            self.expert(state, env)
+        return state
 
     def with_teachers(self, state: PolicyStudent, teachers: Sequence[Any]) -> PolicyStudent:
         """The state with what the teacher has learned."""
@@ -196,8 +203,7 @@ class DistillPolicy:
         """One round: lines as in the head of this file."""
         act_key, label_key, score_key, fit_key = jr.split(key, 4)
         first, steps = int(state.rounds) == 0, self.round_steps
-        expert = self.expert(state, env)  # a guide is needed from the second round on, and refused in the first
-        teacher = self.teacher.controller(state.teacher, env) if first else expert
+        teacher = self.teacher.controller(state.teacher, env) if first else self.expert(state, env)
         actor, steps = (None, self.first_steps or steps) if first else (self.controller(state, env), steps)
         keys = {"act_key": act_key, "label_key": label_key}
         shown = demonstrate(env, teacher, actor, least_steps=steps, **keys)  # lines 1 and 2
@@ -213,11 +219,7 @@ class DistillPolicy:
         return after, Info(told.episodes, {**told.metrics, **report.metrics}, told.notes)
 
     def expert(self, state: PolicyStudent, env: Env) -> Controller:
-        """The teacher; if it is guided, its planner improves what the student would do.
-
-        Raises:
-            UsageError: it shall be guided, and its planner takes no guess, as CEM does not.
-        """
+        """The teacher; if it is guided, its planner improves what the student would do."""
         teacher = self.teacher.controller(state.teacher, env)
         return guided_by(self.controller(state, env), teacher) if self.guided else teacher
 
