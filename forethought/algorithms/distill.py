@@ -202,11 +202,13 @@ class DistillPolicy:
     def iterate(self, state: PolicyStudent, env: Env, *, key: PRNGKeyArray) -> tuple[PolicyStudent, Info]:
         """One round: lines as in the head of this file."""
         act_key, label_key, score_key, fit_key = jr.split(key, 4)
-        first, steps = int(state.rounds) == 0, self.round_steps
-        teacher = self.teacher.controller(state.teacher, env) if first else self.expert(state, env)
-        actor, steps = (None, self.first_steps or steps) if first else (self.controller(state, env), steps)
+        first = int(state.rounds) == 0
+        if first:
+            teacher, actor, steps = self.teacher.controller(state.teacher, env), None, self.first_steps
+        else:
+            teacher, actor, steps = self.expert(state, env), self.controller(state, env), None
         keys = {"act_key": act_key, "label_key": label_key}
-        shown = demonstrate(env, teacher, actor, least_steps=steps, **keys)  # lines 1 and 2
+        shown = demonstrate(env, teacher, actor, least_steps=steps or self.round_steps, **keys)  # lines 1 and 2
         told = Info([episode for episode, _ in shown], {})
         if first:
             told = compare_with_random(env, teacher, told.episodes, key=score_key)

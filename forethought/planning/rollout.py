@@ -63,11 +63,9 @@ def follow(
     T: int,
 ) -> tuple[Float[Array, "T1 n"], Shaped[Array, "T *m"]]:
     """States [T+1] and actions [T] of the policy `act(x, i)`, where `i` counts the steps of the plan from 0."""
-
-    def move(x: Array, u: Array, t: Array, _: None) -> Array:
-        return problem.dynamics(x, u, t).mean
-
-    return _states(lambda x, _t, i, _key: (act(x, i), i + 1), move, x0, jnp.zeros((), int), problem.times(T), None)
+    return _states(
+        lambda x, _t, i, _key: (act(x, i), i + 1), _mean_step(problem), x0, jnp.zeros((), int), problem.times(T), None
+    )
 
 
 def foresee(
@@ -83,10 +81,12 @@ def foresee(
         u, memory = act(x, t, memory)
         return problem.task.action_space.clip(u), memory
 
-    def move(x: Array, u: Array, t: Array, _: None) -> Array:
-        return problem.dynamics(x, u, t).mean
+    return _states(clipped, _mean_step(problem), x0, memory, problem.times(T), None)[1]
 
-    return _states(clipped, move, x0, memory, problem.times(T), None)[1]
+
+def _mean_step(problem: Problem) -> Callable:
+    """The next state is the mean of the dynamics; for `_states`."""
+    return lambda x, u, t, _key: problem.dynamics(x, u, t).mean
 
 
 def _states(

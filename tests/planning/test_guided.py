@@ -36,17 +36,16 @@ plan = eqx.filter_jit(lambda planner, state, key: planner.plan(PROBLEM, X0, stat
 
 
 class Feedback(eqx.Module):
-    """u = -x_0 - x_1 + bias, where the memory counts the steps and the last action it knows is of step `last`."""
+    """u = -x_0 - x_1 + bias k, where the memory counts the steps k; it refuses states that are no observations."""
 
     bias: float = 0.0
-    size: int = eqx.field(static=True, default=2)
 
     def init(self, x0, *, key):
-        assert x0.shape == (self.size,)
+        assert x0.shape == (2,)
         return jnp.zeros((), jnp.int32)
 
     def act(self, x, t, carry, *, key):
-        assert x.shape == (self.size,)
+        assert x.shape == (2,)
         return -(x[:1] + x[1:2]) + self.bias * carry, carry + 1
 
 
